@@ -1,0 +1,106 @@
+//! Every bound of the program, with its reason. A queue, body, wait or count that is not bounded here is a defect.
+use std::time::Duration;
+
+/// Longest host, zone or node name in octets of presentation form (RFC 1035 section 2.3.4: 255 octets of wire, 253 of text).
+pub const NAME_TEXT_MAX: usize = 253;
+/// Longest label (RFC 1035 section 2.3.4).
+pub const LABEL_MAX: usize = 63;
+/// Longest account, plan, node, token or login name: fits a column of a table and a path segment.
+pub const SLUG_MAX: usize = 63;
+
+/// Envelopes that share one log entry: past this the entry's size costs more than the saved fsync.
+pub const BATCH_ENVELOPES_MAX: usize = 128;
+/// Bytes of envelopes that share one log entry: bounds what one append and one replication frame carry.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Batches being committed at one time: one being synced while the next one is filled.
+pub const BATCHES_IN_FLIGHT: usize = 2;
+/// Changes waiting at the write door: beyond it a writer is told `busy` instead of growing memory.
+pub const DOOR_WAITING_MAX: usize = 1024;
+/// One encoded change: the largest legitimate one is a zone of many records in one request.
+pub const CHANGE_BYTES_MAX: usize = 8 << 20;
+/// How long a writer waits for the answer of its change before `outcome-unknown`.
+pub const WRITE_WAIT: Duration = Duration::from_secs(10);
+/// How long a write with `--wait` waits for every plane to serve its revision.
+pub const SERVED_WAIT: Duration = Duration::from_secs(10);
+
+/// Answers whose request id, revision and digest stay in memory so that a repeated request is recognised.
+pub const ANSWERS_KEPT: usize = 65_536;
+/// Events kept in `state.db`; older ones are removed by the change that adds a newer one.
+pub const EVENTS_KEPT: u64 = 100_000;
+/// Finished operations kept in `state.db`.
+pub const OPERATIONS_KEPT: u64 = 10_000;
+
+/// Log entries after which the state is checkpointed and the log purged.
+pub const LOG_PURGE_ENTRIES: u64 = 2_000;
+/// Log entries that stay after a purge, for members that lag a little.
+pub const LOG_KEEP_ENTRIES: u64 = 500;
+/// Bytes of log after which it is purged whatever its number of entries: SD cards are small.
+pub const LOG_PURGE_BYTES: u64 = 16 << 20;
+/// Entries one read of the log returns at most.
+pub const LOG_READ_ENTRIES_MAX: u64 = 64;
+/// Log entries kept decoded in memory for the state machine and for peers that follow closely.
+pub const LOG_CACHE_ENTRIES: usize = 64;
+/// Bytes of log entries kept decoded in memory.
+pub const LOG_CACHE_BYTES: usize = 1 << 20;
+/// Jobs waiting for a database thread: raft keeps a few under way, pages of queries share it.
+pub const STORE_QUEUE: usize = 256;
+/// How often a write that met a full disk is tried again.
+pub const DISK_FULL_RETRY: Duration = Duration::from_secs(1);
+/// Shortest time between two published snapshots: a burst of commits costs one refresh of every reader.
+pub const PUBLISH_EVERY: Duration = Duration::from_millis(2);
+/// How often `local.db` is flushed when something in it changed.
+pub const LOCAL_FLUSH_EVERY: Duration = Duration::from_secs(300);
+
+/// Packed records in one chunk of a zone: about one page of the database, so a change rewrites one page.
+pub const ZONE_CHUNK_BYTES: usize = 2048;
+/// Values in one record set: what a 64 KiB DNS message can carry of short ones.
+pub const RRSET_VALUES_MAX: usize = 1000;
+/// Bytes of data in one record set, for the same reason (RFC 1035 section 4.2.2: 65,535 octets a message).
+pub const RRSET_BYTES_MAX: usize = 60_000;
+/// Aliases of one site.
+pub const SITE_ALIASES_MAX: usize = 100;
+/// Upstreams of one proxied site.
+pub const UPSTREAMS_MAX: usize = 32;
+/// Longest URL accepted as upstream, redirect target or path.
+pub const URL_MAX: usize = 2048;
+/// Addresses one node announces.
+pub const NODE_ADDRESSES_MAX: usize = 16;
+/// Shortest and longest password: argon2id reads all of it, so an endless one is work for free.
+pub const PASSWORD_MIN: usize = 8;
+pub const PASSWORD_MAX: usize = 1024;
+
+/// Body of one admin request.
+pub const ADMIN_BODY_MAX: usize = 8 << 20;
+/// Head (request line and headers) of one admin request.
+pub const ADMIN_HEAD_MAX: usize = 16 << 10;
+/// Connections to the admin API at one time, socket and TCP together.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Time an admin client has to send the head of a request, and how long an idle connection is kept.
+pub const ADMIN_HEAD_WAIT: Duration = Duration::from_secs(30);
+/// Time an admin client has to send a body.
+pub const ADMIN_BODY_WAIT: Duration = Duration::from_secs(60);
+/// Event streams (SSE) at one time.
+pub const EVENT_STREAMS_MAX: usize = 32;
+/// Items on one page, unless asked for fewer, and at most.
+pub const PAGE_DEFAULT: usize = 100;
+pub const PAGE_MAX: usize = 1000;
+/// Longest Idempotency-Key.
+pub const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// Password hashings at one time: each takes 19 MiB and a core.
+pub const PASSWORD_HASHES_AT_ONCE: usize = 2;
+
+/// Answer of the admin API as the CLI accepts it.
+pub const CLIENT_BODY_MAX: usize = 64 << 20;
+/// Time the CLI waits to be connected, and for the head of an answer.
+pub const CLIENT_CONNECT_WAIT: Duration = Duration::from_secs(5);
+pub const CLIENT_HEAD_WAIT: Duration = Duration::from_secs(60);
+
+/// Threads of the blocking pool.
+pub const BLOCKING_THREADS_MAX: usize = 8;
+/// First and longest pause before a task that panicked is started again.
+pub const TASK_RESTART_FIRST: Duration = Duration::from_millis(100);
+pub const TASK_RESTART_MAX: Duration = Duration::from_secs(30);
+/// How long requests under way may go on after the listeners were given up.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// Size of one configuration file.
+pub const CONFIG_FILE_MAX: u64 = 1 << 20;

@@ -1,0 +1,5 @@
+//! Stones: what every floor may lean on. Names parsed once, ids, named limits, the clock. No IO beyond reading the clock.
+pub mod clock;
+pub mod ids;
+pub mod limits;
+pub mod names;

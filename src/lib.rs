@@ -1,0 +1,5 @@
+//! Ruche: a hosting node in one binary. `ARCHITECTURE.md` is the map; floors only go down.
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub, missing_debug_implementations)]
+
+pub mod base;
