@@ -1,0 +1,68 @@
+//! The papers stay true: the map names every module, and nothing tracked names the machine it was built on.
+use super::{
+    plan,
+    reading::{Source, module_path},
+};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+/// Top-level modules that the map does not mention as `name`.
+pub(crate) fn unmapped(sources: &[Source], map: &str) -> Vec<String> {
+    let modules: BTreeSet<String> = sources
+        .iter()
+        .map(|source| module_path(&source.path).swap_remove(0))
+        .collect();
+    modules
+        .into_iter()
+        .filter(|module| plan::floor(module).is_some() && !map.contains(&format!("`{module}`")))
+        .collect()
+}
+
+/// `file:line` of each place where a path of the build machine stands.
+pub(crate) fn machine_paths(files: &[(String, Vec<u8>)], places: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, bytes) in files {
+        for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            if let Some(place) = places.iter().find(|place| holds(line, place.as_bytes())) {
+                found.push(format!("{name}:{}: {place}", at + 1));
+            }
+        }
+    }
+    found
+}
+
+/// A path begins where no other path goes on: `/root/` is one, `site/root/` and `https://host/work/` are none.
+fn holds(line: &[u8], place: &[u8]) -> bool {
+    line.windows(place.len()).enumerate().any(|(at, window)| {
+        let before = at.checked_sub(1).map(|before| line[before]);
+        window == place && before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && !b"._-}>*/".contains(&byte))
+    })
+}
+
+/// The homes of build machines, put together here so that this file does not hold them.
+pub(crate) fn machine_places(root: &Path) -> Vec<String> {
+    let mut places: Vec<String> = ["work", "root"].iter().map(|name| format!("/{name}/")).collect();
+    if root.components().count() > 2 {
+        places.push(root.display().to_string());
+    }
+    places
+}
+
+/// Every tracked file with its bytes; none outside a git checkout.
+pub(crate) fn tracked(root: &Path) -> Option<Vec<(String, Vec<u8>)>> {
+    let listed = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root)
+        .output()
+        .ok()?;
+    let names = String::from_utf8(listed.stdout)
+        .ok()
+        .filter(|_| listed.status.success())?;
+    let read = |name: &str| fs::read(root.join(name)).ok().map(|bytes| (name.to_owned(), bytes));
+    Some(
+        names
+            .split('\0')
+            .filter(|name| !name.is_empty())
+            .filter_map(read)
+            .collect(),
+    )
+}
