@@ -1,19 +1,21 @@
-//! The papers stay true: the map names every module, and nothing tracked names the machine it was built on.
+//! The papers stay true: the map has every module that exists, and nothing tracked names the machine it was built on.
 use super::{
     plan,
     reading::{Source, module_path},
 };
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-/// Top-level modules that the map does not mention as `name`.
+/// Modules of the source that have no row in the map's table, or one that still says they are to come.
 pub(crate) fn unmapped(sources: &[Source], map: &str) -> Vec<String> {
     let modules: BTreeSet<String> = sources
         .iter()
         .map(|source| module_path(&source.path).swap_remove(0))
         .collect();
+    let row = |module: &str| map.lines().find(|line| line.starts_with(&format!("| `{module}` |")));
+    let mapped = |module: &str| row(module).is_some_and(|row| !row.contains("to come"));
     modules
         .into_iter()
-        .filter(|module| plan::floor(module).is_some() && !map.contains(&format!("`{module}`")))
+        .filter(|module| plan::floor(module).is_some() && !mapped(module))
         .collect()
 }
 

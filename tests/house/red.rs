@@ -372,7 +372,11 @@ fn the_map_and_the_papers_are_checked() {
         source("src/web/mod.rs", ""),
         source("src/dns/mod.rs", ""),
     ];
-    assert_eq!(papers::unmapped(&sources, "| `web` | dns |"), ["dns"]);
+    assert_eq!(papers::unmapped(&sources, "| `web` | serves |\nsee `dns`"), ["dns"]);
+    assert_eq!(
+        papers::unmapped(&sources, "| `web` | serves |\n| `dns` | answers (to come) |"),
+        ["dns"]
+    );
 
     let place = format!("/{}/", "work");
     let file = |line: &str| [("a.md".to_owned(), format!("first\n{line}\n").into_bytes())];
