@@ -1,1 +1,2 @@
+//! The gate: hands the command line to the library.
 fn main() {}

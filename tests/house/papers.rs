@@ -7,16 +7,10 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 /// Modules of the source that have no row in the map's table, or one that still says they are to come.
 pub(crate) fn unmapped(sources: &[Source], map: &str) -> Vec<String> {
-    let modules: BTreeSet<String> = sources
-        .iter()
-        .map(|source| module_path(&source.path).swap_remove(0))
-        .collect();
+    let modules: BTreeSet<String> = sources.iter().map(|source| module_path(&source.path).swap_remove(0)).collect();
     let row = |module: &str| map.lines().find(|line| line.starts_with(&format!("| `{module}` |")));
     let mapped = |module: &str| row(module).is_some_and(|row| !row.contains("to come"));
-    modules
-        .into_iter()
-        .filter(|module| plan::floor(module).is_some() && !mapped(module))
-        .collect()
+    modules.into_iter().filter(|module| plan::floor(module).is_some() && !mapped(module)).collect()
 }
 
 /// `file:line` of each place where a path of the build machine stands.
@@ -32,7 +26,7 @@ pub(crate) fn machine_paths(files: &[(String, Vec<u8>)], places: &[String]) -> V
     found
 }
 
-/// A path begins where no other path goes on: `/root/` is one, `site/root/` and `https://host/work/` are none.
+/// A path begins where no other path goes on: neither `site/root/` nor `https://host/work/` is one of the machine.
 fn holds(line: &[u8], place: &[u8]) -> bool {
     line.windows(place.len()).enumerate().any(|(at, window)| {
         let before = at.checked_sub(1).map(|before| line[before]);
@@ -51,20 +45,8 @@ pub(crate) fn machine_places(root: &Path) -> Vec<String> {
 
 /// Every tracked file with its bytes; none outside a git checkout.
 pub(crate) fn tracked(root: &Path) -> Option<Vec<(String, Vec<u8>)>> {
-    let listed = Command::new("git")
-        .args(["ls-files", "-z"])
-        .current_dir(root)
-        .output()
-        .ok()?;
-    let names = String::from_utf8(listed.stdout)
-        .ok()
-        .filter(|_| listed.status.success())?;
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output().ok()?;
+    let names = String::from_utf8(listed.stdout).ok().filter(|_| listed.status.success())?;
     let read = |name: &str| fs::read(root.join(name)).ok().map(|bytes| (name.to_owned(), bytes));
-    Some(
-        names
-            .split('\0')
-            .filter(|name| !name.is_empty())
-            .filter_map(read)
-            .collect(),
-    )
+    Some(names.split('\0').filter(|name| !name.is_empty()).filter_map(read).collect())
 }

@@ -47,16 +47,16 @@ pub(crate) const TENANTS: &[(&str, &[&str])] = &[
     ("rustls", &["tls", "web", "dns", "ftp", "cluster", "fetch"]),
     ("sd_notify", &["ops", "daemon"]),
     ("toml", &["config"]),
-    (
-        "tower",
-        &["web", "dns", "ftp", "acme", "moves", "cluster", "admin", "daemon"],
-    ),
+    ("tower", &["web", "dns", "ftp", "acme", "moves", "cluster", "admin", "daemon"]),
     ("tracing_journald", &["ops"]),
     ("tracing_subscriber", &["ops"]),
     ("utoipa", &["admin", "api"]),
     ("utoipa_axum", &["admin", "api"]),
     ("x509_parser", &["tls"]),
 ];
+
+/// The stored form of a type is tested beside the type, on any floor.
+pub(crate) const FREE_IN_TESTS: &[&str] = &["rmp_serde"];
 
 /// What a pure module never touches outside its tests: `model` decides the same everywhere, so it has no clock and no chance either.
 pub(crate) const NEVER: &[(&str, &[&str])] = &[
@@ -81,15 +81,8 @@ pub(crate) const NEVER: &[(&str, &[&str])] = &[
     ),
 ];
 /// Values that happen to live in `std::net`: no socket comes with them.
-pub(crate) const ADDRESSES: &[&str] = &[
-    "IpAddr",
-    "Ipv4Addr",
-    "Ipv6Addr",
-    "SocketAddr",
-    "SocketAddrV4",
-    "SocketAddrV6",
-    "AddrParseError",
-];
+pub(crate) const ADDRESSES: &[&str] =
+    &["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr", "SocketAddrV4", "SocketAddrV6", "AddrParseError"];
 
 pub(crate) const FILE_LINES_MAX: usize = 500;
 pub(crate) const FUNCTION_LINES_MAX: usize = 70;

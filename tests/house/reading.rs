@@ -57,11 +57,7 @@ pub(crate) fn module_path(path: &str) -> Vec<String> {
 pub(crate) fn read(source: &Source) -> Result<Reading, syn::Error> {
     let file = syn::parse_file(&source.text)?;
     let tokens: TokenStream = source.text.parse()?;
-    let mut walk = Walk {
-        within: module_path(&source.path),
-        fixed: None,
-        reading: Reading::default(),
-    };
+    let mut walk = Walk { within: module_path(&source.path), fixed: None, reading: Reading::default() };
     if walk.within == ["lib"] {
         walk.within.clear();
     }
@@ -71,12 +67,7 @@ pub(crate) fn read(source: &Source) -> Result<Reading, syn::Error> {
     functions.visit_file(&file);
     reading.functions = functions.0;
     let declares = |item: &&syn::Item| matches!(item, syn::Item::Mod(module) if module.content.is_none());
-    reading.items = file
-        .items
-        .iter()
-        .filter(|item| !declares(item))
-        .map(|item| item.span().start().line)
-        .collect();
+    reading.items = file.items.iter().filter(|item| !declares(item)).map(|item| item.span().start().line).collect();
     Ok(reading)
 }
 
@@ -85,10 +76,7 @@ struct Functions(Vec<Function>);
 impl Functions {
     fn note(&mut self, signature: &syn::Signature, block: &syn::Block) {
         let lines = signature.span().start().line..=block.span().end().line;
-        self.0.push(Function {
-            name: signature.ident.to_string(),
-            lines,
-        });
+        self.0.push(Function { name: signature.ident.to_string(), lines });
     }
 }
 
@@ -156,14 +144,8 @@ impl Walk {
         if announces_test(&inside) {
             let rest = &trees[next..];
             let ends = |tree: &TokenTree| punct(tree, ';') || brace(tree).is_some();
-            let end = if inner {
-                rest.last()
-            } else {
-                rest.iter().find(|tree| ends(tree)).or(rest.last())
-            };
-            self.reading
-                .tests
-                .push(line..=end.map_or(line, |tree| tree.span().end().line));
+            let end = if inner { rest.last() } else { rest.iter().find(|tree| ends(tree)).or(rest.last()) };
+            self.reading.tests.push(line..=end.map_or(line, |tree| tree.span().end().line));
         }
         if word(&inside, 0).is_some_and(|name| name == "path") {
             self.reading.words.push(("#[path]".into(), line));
@@ -218,10 +200,7 @@ impl Walk {
             ("use", Some(_), _) | ("extern", Some(TokenTree::Ident(_)), _) => {
                 let published = at > 0 && (is_pub(&trees[at - 1]) || at > 1 && is_pub(&trees[at - 2]));
                 let start = if name == "use" { at + 1 } else { at + 2 };
-                let end = trees[start..]
-                    .iter()
-                    .position(|tree| punct(tree, ';'))
-                    .map_or(trees.len(), |n| start + n);
+                let end = trees[start..].iter().position(|tree| punct(tree, ';')).map_or(trees.len(), |n| start + n);
                 if name == "use" || trees[at + 1].to_string() == "crate" {
                     trees[start..end].iter().for_each(|tree| self.mark_deep(tree));
                     self.leaves(&trees[start..end], &[], published);
@@ -235,11 +214,7 @@ impl Walk {
 
     /// A path in an expression, a type, a visibility or a macro's tokens.
     fn path(&mut self, trees: &[TokenTree], at: usize, line: usize) -> usize {
-        let called = |next: usize| {
-            trees
-                .get(next)
-                .is_some_and(|tree| group(tree, Delimiter::Parenthesis).is_some())
-        };
+        let called = |next: usize| trees.get(next).is_some_and(|tree| group(tree, Delimiter::Parenthesis).is_some());
         let dotted = at > 0 && punct(&trees[at - 1], '.') && called(at + 1);
         let name = trees[at].to_string();
         let shouted = trees.get(at + 1).is_some_and(|tree| punct(tree, '!'));
@@ -264,9 +239,7 @@ impl Walk {
         }
         if segments.len() > 1 {
             let arguments = past_turbofish(trees, next);
-            let bare = trees
-                .get(arguments)
-                .and_then(|tree| group(tree, Delimiter::Parenthesis));
+            let bare = trees.get(arguments).and_then(|tree| group(tree, Delimiter::Parenthesis));
             let called_bare = bare.is_some_and(|group| group.stream().is_empty());
             self.note(segments, line, false, called_bare);
         }
@@ -303,13 +276,7 @@ impl Walk {
     }
 
     fn note(&mut self, segments: Vec<String>, line: usize, published: bool, called_bare: bool) {
-        self.reading.named.push(Named {
-            segments,
-            line,
-            within: self.within.clone(),
-            published,
-            called_bare,
-        });
+        self.reading.named.push(Named { segments, line, within: self.within.clone(), published, called_bare });
     }
 
     fn line(&self, span: Span) -> usize {
@@ -353,20 +320,15 @@ fn announces_test(inside: &[TokenTree]) -> bool {
     };
     match word(inside, 0).as_deref() {
         Some("cfg") | Some("all") => {
-            grouped(1)
-                .split(|tree| punct(tree, ','))
-                .any(|part| match word(part, 0).as_deref() {
-                    Some("all") => announces_test(part),
-                    Some("test") => part.len() == 1,
-                    _ => false,
-                })
+            grouped(1).split(|tree| punct(tree, ',')).any(|part| match word(part, 0).as_deref() {
+                Some("all") => announces_test(part),
+                Some("test") => part.len() == 1,
+                _ => false,
+            })
         }
         _ => {
             let plain = inside.iter().all(|tree| !punct(tree, '='));
-            let last = inside
-                .iter()
-                .rev()
-                .find(|tree| group(tree, Delimiter::Parenthesis).is_none());
+            let last = inside.iter().rev().find(|tree| group(tree, Delimiter::Parenthesis).is_none());
             plain && last.is_some_and(|last| last.to_string() == "test")
         }
     }

@@ -9,11 +9,7 @@ use super::{
 /// The refusals of a house with one source of interest, as `line rule`; its parents are declared around it.
 fn judge(path: &str, body: &str) -> Vec<String> {
     let mut sources = vec![source(path, body)];
-    let parts: Vec<&str> = path
-        .trim_start_matches("src/")
-        .trim_end_matches(".rs")
-        .split('/')
-        .collect();
+    let parts: Vec<&str> = path.trim_start_matches("src/").trim_end_matches(".rs").split('/').collect();
     if parts != ["lib"] {
         let top = parts[0];
         if top != "main" {
@@ -25,18 +21,12 @@ fn judge(path: &str, body: &str) -> Vec<String> {
             sources.push(source(&format!("src/{top}/mod.rs"), &format!("mod {child};")));
         }
     }
-    rules::refusals(&sources)
-        .iter()
-        .map(|refusal| format!("{} {}", refusal.line, refusal.rule))
-        .collect()
+    rules::refusals(&sources).iter().map(|refusal| format!("{} {}", refusal.line, refusal.rule)).collect()
 }
 
 /// Line 1 is the opening, so a body starts on line 2.
 fn source(path: &str, body: &str) -> Source {
-    Source {
-        path: path.into(),
-        text: format!("//! A case.\n{body}\n"),
-    }
+    Source { path: path.into(), text: format!("//! A case.\n{body}\n") }
 }
 
 #[track_caller]
@@ -51,61 +41,28 @@ fn green(path: &str, body: &str) {
 
 #[test]
 fn floors_go_down() {
-    green(
-        "src/web/listen.rs",
-        "use crate::tls::Resolver; use crate::base::{limits, names::Host};",
-    );
-    green(
-        "src/web/listen.rs",
-        "use crate::web::route; use super::route::Route; use self::inner::X;",
-    );
-    green(
-        "src/daemon/mod.rs",
-        "fn wire() { crate::web::start(crate::dns::start()) }",
-    );
+    green("src/web/listen.rs", "use crate::tls::Resolver; use crate::base::{limits, names::Host};");
+    green("src/web/listen.rs", "use crate::web::route; use super::route::Route; use self::inner::X;");
+    green("src/daemon/mod.rs", "fn wire() { crate::web::start(crate::dns::start()) }");
     red("src/web/listen.rs", "use crate::admin::Api;", &["2 floors"]);
     red("src/store/mod.rs", "use crate::api::Page;", &["2 floors"]);
     red("src/model/zone.rs", "use crate::files;", &["2 floors"]);
-    red(
-        "src/store/mod.rs",
-        "use crate::{base::ids,\n  cluster::{Door, self}};",
-        &["3 floors"],
-    );
-    red(
-        "src/store/mod.rs",
-        "#[cfg(test)]\nmod tests { use crate::cluster::Door; }",
-        &["3 floors"],
-    );
+    red("src/store/mod.rs", "use crate::{base::ids,\n  cluster::{Door, self}};", &["3 floors"]);
+    red("src/store/mod.rs", "#[cfg(test)]\nmod tests { use crate::cluster::Door; }", &["3 floors"]);
 }
 
 #[test]
 fn a_path_is_an_import_wherever_it_stands() {
     red("src/store/mod.rs", "fn f() {\n crate::cluster::go() }", &["3 floors"]);
-    red(
-        "src/store/mod.rs",
-        "fn f(x: Vec<crate::cluster::Door>) {}",
-        &["2 floors"],
-    );
-    red(
-        "src/store/mod.rs",
-        "fn f() { log!(\"{}\", [crate::cluster::NAME]) }",
-        &["2 floors"],
-    );
-    red(
-        "src/store/mod.rs",
-        "macro_rules! m { () => { $crate::cluster::x() } }",
-        &["2 floors"],
-    );
+    red("src/store/mod.rs", "fn f(x: Vec<crate::cluster::Door>) {}", &["2 floors"]);
+    red("src/store/mod.rs", "fn f() { log!(\"{}\", [crate::cluster::NAME]) }", &["2 floors"]);
+    red("src/store/mod.rs", "macro_rules! m { () => { $crate::cluster::x() } }", &["2 floors"]);
     red(
         "src/store/mod.rs",
         "#[derive(X)]\nstruct S {\n #[serde(with = \"crate::cluster::x\")]\n a: u8 }",
         &["4 floors"],
     );
-    red(
-        "src/store/mod.rs",
-        "impl crate::cluster::Inbound for S {}",
-        &["2 floors"],
-    );
+    red("src/store/mod.rs", "impl crate::cluster::Inbound for S {}", &["2 floors"]);
     green(
         "src/store/mod.rs",
         "/// See [`crate::cluster::Door`].\n// crate::cluster::Door\nconst S: &str = \"crate::cluster::Door\";",
@@ -129,18 +86,11 @@ fn the_whole_crate_has_no_other_name() {
 
 #[test]
 fn super_stays_inside_its_module() {
-    green(
-        "src/web/listen.rs",
-        "mod tests { use super::*; use super::super::route; }",
-    );
+    green("src/web/listen.rs", "mod tests { use super::*; use super::super::route; }");
     red("src/web/listen.rs", "use super::super::tls;", &["2 floors"]);
     red("src/web/mod.rs", "use super::tls::X;", &["2 floors"]);
     red("src/web/mod.rs", "fn f() { super::dns::x() }", &["2 floors"]);
-    red(
-        "src/demo.rs",
-        "mod inner { fn f() { super::super::cli::x() } }",
-        &["2 floors"],
-    );
+    red("src/demo.rs", "mod inner { fn f() { super::super::cli::x() } }", &["2 floors"]);
 }
 
 #[test]
@@ -160,11 +110,7 @@ fn every_module_has_a_floor_and_a_declaration() {
     red("src/common/mod.rs", "", &["1 unknown-module"]);
     red("src/extra.rs", "", &["1 unknown-module"]);
     red("src/web/mod.rs", "use crate::util::X;", &["2 unknown-module"]);
-    let orphan = [
-        source("src/lib.rs", "pub mod web;"),
-        source("src/web/mod.rs", ""),
-        source("src/web/lost.rs", ""),
-    ];
+    let orphan = [source("src/lib.rs", "pub mod web;"), source("src/web/mod.rs", ""), source("src/web/lost.rs", "")];
     let refused = rules::refusals(&orphan);
     assert_eq!(refused.len(), 1);
     assert_eq!(
@@ -182,30 +128,20 @@ fn the_library_root_only_declares() {
 
 #[test]
 fn crates_stay_with_their_tenants() {
-    green(
-        "src/store/db.rs",
-        "use rusqlite::Connection; use serde::Serialize; fn f() { openraft::go() }",
-    );
+    green("src/store/db.rs", "use rusqlite::Connection; use serde::Serialize; fn f() { openraft::go() }");
     red("src/admin/mod.rs", "use rusqlite::Connection;", &["2 tenants"]);
     red("src/admin/mod.rs", "fn f(c: &rusqlite::Connection) {}", &["2 tenants"]);
-    red(
-        "src/admin/mod.rs",
-        "use ::{rusqlite as sql,\n toml};",
-        &["2 tenants", "3 tenants"],
-    );
+    red("src/admin/mod.rs", "use ::{rusqlite as sql,\n toml};", &["2 tenants", "3 tenants"]);
     red("src/admin/mod.rs", "extern crate rusqlite;", &["2 tenants"]);
     red("src/store/mod.rs", "fn f() { anyhow::bail!(\"x\") }", &["2 tenants"]);
     red("src/admin/mod.rs", "#[derive(clap::Parser)]\nstruct S;", &["2 tenants"]);
     red("src/store/mod.rs", "pub(crate) use rusqlite;", &["2 tenants"]);
+    red("src/base/mod.rs", "fn f() { rmp_serde::to_vec(&1) }", &["2 tenants"]);
+    green("src/base/mod.rs", "#[cfg(test)]\nmod tests { fn f() { rmp_serde::to_vec(&1) } }");
+    red("src/base/mod.rs", "#[cfg(test)]\nmod tests { use rusqlite::Connection; }", &["3 tenants"]);
     red("src/rr/mod.rs", "pub use hickory_proto::*;", &["2 tenants"]);
-    green(
-        "src/rr/mod.rs",
-        "pub(crate) use hickory_proto::rr::RecordType; use hickory_proto::*;",
-    );
-    green(
-        "src/base/mod.rs",
-        "fn f(toml: &str, s: S) { s.tower; s.hyper(); let clap = toml; }",
-    );
+    green("src/rr/mod.rs", "pub(crate) use hickory_proto::rr::RecordType; use hickory_proto::*;");
+    green("src/base/mod.rs", "fn f(toml: &str, s: S) { s.tower; s.hyper(); let clap = toml; }");
 }
 
 #[test]
@@ -214,60 +150,28 @@ fn the_model_is_pure() {
         "src/model/mod.rs",
         "use std::{collections::BTreeMap, net::{IpAddr, SocketAddr}}; fn f(at: std::net::Ipv4Addr) {}",
     );
-    red(
-        "src/model/mod.rs",
-        "use std::{\n fs,\n net::TcpStream};",
-        &["3 pure", "4 pure"],
-    );
+    red("src/model/mod.rs", "use std::{\n fs,\n net::TcpStream};", &["3 pure", "4 pure"]);
     red("src/model/mod.rs", "fn f() { std::fs::read(1) }", &["2 pure"]);
     red("src/model/mod.rs", "use std::net;", &["2 pure"]);
     red("src/model/mod.rs", "use tokio::sync::watch;", &["2 pure"]);
     red("src/model/mod.rs", "async fn f() { g().await }", &["2 pure"]);
-    red(
-        "src/model/mod.rs",
-        "use std::time::{Duration, SystemTime};",
-        &["2 pure"],
-    );
-    green(
-        "src/model/mod.rs",
-        "#[cfg(test)]\nmod tests { fn f() { std::fs::read(1) } }",
-    );
+    red("src/model/mod.rs", "use std::time::{Duration, SystemTime};", &["2 pure"]);
+    green("src/model/mod.rs", "#[cfg(test)]\nmod tests { fn f() { std::fs::read(1) } }");
     green("src/store/mod.rs", "use std::{fs, net::TcpStream};");
     red("src/seal/mod.rs", "use std::fs::File;", &["2 pure"]);
 }
 
 #[test]
 fn only_tests_unwrap() {
-    green(
-        "src/store/mod.rs",
-        "fn f(x: Option<u8>) { x.unwrap_or(1); x.expect(\"it was set above\"); }",
-    );
-    green(
-        "src/store/mod.rs",
-        "#[cfg(test)]\nmod tests {\n fn f() { x.unwrap(); }\n}",
-    );
+    green("src/store/mod.rs", "fn f(x: Option<u8>) { x.unwrap_or(1); x.expect(\"it was set above\"); }");
+    green("src/store/mod.rs", "#[cfg(test)]\nmod tests {\n fn f() { x.unwrap(); }\n}");
     green("src/store/mod.rs", "#[test]\nfn f() { x.unwrap(); }");
-    green(
-        "src/store/mod.rs",
-        "#[tokio::test(flavor = \"current_thread\")]\nasync fn f() { x.unwrap(); }",
-    );
+    green("src/store/mod.rs", "#[tokio::test(flavor = \"current_thread\")]\nasync fn f() { x.unwrap(); }");
     red("src/store/mod.rs", "fn f() { x.unwrap(); }", &["2 unwrap"]);
-    red(
-        "src/store/mod.rs",
-        "fn f() { log!(\"{}\",\n x.unwrap()) }",
-        &["3 unwrap"],
-    );
+    red("src/store/mod.rs", "fn f() { log!(\"{}\",\n x.unwrap()) }", &["3 unwrap"]);
     red("src/store/mod.rs", "fn f() { x.map(Option::unwrap) }", &["2 unwrap"]);
-    red(
-        "src/store/mod.rs",
-        "#[cfg(not(test))]\nfn f() { x.unwrap(); }",
-        &["3 unwrap"],
-    );
-    red(
-        "src/store/mod.rs",
-        "#[cfg(test)]\nfn f() {}\nfn g() { x.unwrap(); }",
-        &["4 unwrap"],
-    );
+    red("src/store/mod.rs", "#[cfg(not(test))]\nfn f() { x.unwrap(); }", &["3 unwrap"]);
+    red("src/store/mod.rs", "#[cfg(test)]\nfn f() {}\nfn g() { x.unwrap(); }", &["4 unwrap"]);
 }
 
 #[test]
@@ -286,26 +190,11 @@ fn a_test_file_is_known_by_its_declaration() {
 
 #[test]
 fn every_channel_has_a_bound() {
-    green(
-        "src/cluster/mod.rs",
-        "use tokio::sync::{mpsc, oneshot}; fn f() { mpsc::channel(8); oneshot::channel(); }",
-    );
-    red(
-        "src/cluster/mod.rs",
-        "fn f() { tokio::sync::mpsc::unbounded_channel(); }",
-        &["2 unbounded"],
-    );
-    red(
-        "src/cluster/mod.rs",
-        "use tokio::sync::mpsc::{Sender, UnboundedSender};",
-        &["2 unbounded"],
-    );
+    green("src/cluster/mod.rs", "use tokio::sync::{mpsc, oneshot}; fn f() { mpsc::channel(8); oneshot::channel(); }");
+    red("src/cluster/mod.rs", "fn f() { tokio::sync::mpsc::unbounded_channel(); }", &["2 unbounded"]);
+    red("src/cluster/mod.rs", "use tokio::sync::mpsc::{Sender, UnboundedSender};", &["2 unbounded"]);
     red("src/cluster/mod.rs", "fn f() { mpsc::channel(); }", &["2 unbounded"]);
-    red(
-        "src/cluster/mod.rs",
-        "fn f() { mpsc::channel::<Vec<u8>>(); }",
-        &["2 unbounded"],
-    );
+    red("src/cluster/mod.rs", "fn f() { mpsc::channel::<Vec<u8>>(); }", &["2 unbounded"]);
     red("src/cluster/mod.rs", "use std::sync::mpsc::channel;", &["2 unbounded"]);
 }
 
@@ -313,11 +202,7 @@ fn every_channel_has_a_bound() {
 fn nothing_is_unsafe_or_hidden() {
     green("src/ops/mod.rs", "#![forbid(unsafe_code)]");
     red("src/ops/mod.rs", "fn f() { unsafe { g() } }", &["2 unsafe"]);
-    red(
-        "src/ops/mod.rs",
-        "#[cfg(test)]\nmod tests { unsafe fn f() {} }",
-        &["3 unsafe"],
-    );
+    red("src/ops/mod.rs", "#[cfg(test)]\nmod tests { unsafe fn f() {} }", &["3 unsafe"]);
     red("src/ops/mod.rs", "include!(\"x.rs\");", &["2 include"]);
     red("src/ops/mod.rs", "#[path = \"x.rs\"]\nmod x;", &["2 include"]);
     red("src/ops/mod.rs", "fn f( {", &["2 syntax"]);
@@ -335,48 +220,23 @@ fn files_and_functions_are_small() {
 
     let function = |count: usize| format!("fn f() {{\n{}}}\n", "g();\n\n// why\n".repeat(count - 2));
     green("src/ops/mod.rs", &function(FUNCTION_LINES_MAX));
-    red(
-        "src/ops/mod.rs",
-        &function(FUNCTION_LINES_MAX + 1),
-        &["2 function-size"],
-    );
-    red(
-        "src/ops/mod.rs",
-        &format!("impl S {{\n{}}}", function(FUNCTION_LINES_MAX + 1)),
-        &["3 function-size"],
-    );
-    red(
-        "src/ops/mod.rs",
-        &format!("trait T {{\n{}}}", function(FUNCTION_LINES_MAX + 1)),
-        &["3 function-size"],
-    );
-    green(
-        "src/ops/mod.rs",
-        &format!("#[cfg(test)]\nmod tests {{\n{}}}", function(FUNCTION_LINES_MAX + 1)),
-    );
+    red("src/ops/mod.rs", &function(FUNCTION_LINES_MAX + 1), &["2 function-size"]);
+    red("src/ops/mod.rs", &format!("impl S {{\n{}}}", function(FUNCTION_LINES_MAX + 1)), &["3 function-size"]);
+    red("src/ops/mod.rs", &format!("trait T {{\n{}}}", function(FUNCTION_LINES_MAX + 1)), &["3 function-size"]);
+    green("src/ops/mod.rs", &format!("#[cfg(test)]\nmod tests {{\n{}}}", function(FUNCTION_LINES_MAX + 1)));
 }
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let bare = [Source {
-        path: "src/main.rs".into(),
-        text: "fn main() {}\n".into(),
-    }];
+    let bare = [Source { path: "src/main.rs".into(), text: "fn main() {}\n".into() }];
     assert_eq!(rules::refusals(&bare)[0].rule, "opening");
 }
 
 #[test]
 fn the_map_and_the_papers_are_checked() {
-    let sources = [
-        source("src/lib.rs", ""),
-        source("src/web/mod.rs", ""),
-        source("src/dns/mod.rs", ""),
-    ];
+    let sources = [source("src/lib.rs", ""), source("src/web/mod.rs", ""), source("src/dns/mod.rs", "")];
     assert_eq!(papers::unmapped(&sources, "| `web` | serves |\nsee `dns`"), ["dns"]);
-    assert_eq!(
-        papers::unmapped(&sources, "| `web` | serves |\n| `dns` | answers (to come) |"),
-        ["dns"]
-    );
+    assert_eq!(papers::unmapped(&sources, "| `web` | serves |\n| `dns` | answers (to come) |"), ["dns"]);
 
     let place = format!("/{}/", "work");
     let file = |line: &str| [("a.md".to_owned(), format!("first\n{line}\n").into_bytes())];
@@ -394,13 +254,7 @@ fn the_plan_is_whole() {
     modules.sort_unstable();
     modules.dedup();
     assert_eq!(modules.len(), count, "a module has two floors");
-    assert!(
-        TENANTS
-            .iter()
-            .chain(NARROW)
-            .flat_map(|(_, modules)| modules.iter())
-            .all(known)
-    );
+    assert!(TENANTS.iter().chain(NARROW).flat_map(|(_, modules)| modules.iter()).all(known));
     assert!(NEVER.iter().all(|(module, _)| known(module)));
     assert!(TENANTS.is_sorted_by_key(|(name, _)| *name));
 }

@@ -29,32 +29,20 @@ pub(crate) fn refusals(sources: &[Source]) -> Vec<Refusal> {
     for source in sources {
         match reading::read(source) {
             Ok(reading) => drop(read.insert(source.path.as_str(), reading)),
-            Err(error) => book.refuse(
-                &source.path,
-                error.span().start().line,
-                "syntax",
-                format!("does not parse: {error}"),
-            ),
+            Err(error) => {
+                book.refuse(&source.path, error.span().start().line, "syntax", format!("does not parse: {error}"))
+            }
         }
     }
-    let declared: BTreeMap<&[String], bool> = read
-        .values()
-        .flat_map(|reading| &reading.declared)
-        .map(|(path, test)| (path.as_slice(), *test))
-        .collect();
+    let declared: BTreeMap<&[String], bool> =
+        read.values().flat_map(|reading| &reading.declared).map(|(path, test)| (path.as_slice(), *test)).collect();
     for source in sources {
         let Some(reading) = read.get(source.path.as_str()) else {
             continue;
         };
         let modules = reading::module_path(&source.path);
         let test_file = (1..=modules.len()).any(|depth| declared.get(&modules[..depth]) == Some(&true));
-        let mut visit = Visit {
-            source,
-            module: &modules[0],
-            reading,
-            test_file,
-            book: &mut book,
-        };
+        let mut visit = Visit { source, module: &modules[0], reading, test_file, book: &mut book };
         visit.place(&modules, &declared);
         visit.opening();
         visit.imports();
@@ -74,12 +62,7 @@ struct Book {
 impl Book {
     fn refuse(&mut self, path: &str, line: usize, rule: &'static str, text: String) {
         if self.seen.insert((path.into(), line, rule, text.clone())) {
-            self.refusals.push(Refusal {
-                path: path.into(),
-                line,
-                rule,
-                text,
-            });
+            self.refusals.push(Refusal { path: path.into(), line, rule, text });
         }
     }
 }
@@ -117,11 +100,7 @@ impl Visit<'_> {
             self.refuse(1, "unknown-module", text);
         } else if self.module != "main" && !declared.contains_key(modules) {
             let name = &modules[modules.len() - 1];
-            self.refuse(
-                1,
-                "orphan",
-                format!("no `mod {name};` declares this file: declare it or delete it"),
-            );
+            self.refuse(1, "orphan", format!("no `mod {name};` declares this file: declare it or delete it"));
         }
     }
 
@@ -138,11 +117,7 @@ impl Visit<'_> {
             let root = named.segments.first().map_or("", String::as_str);
             match root {
                 "crate" if self.module == "main" => {
-                    self.refuse(
-                        named.line,
-                        "floors",
-                        "main.rs has no modules of its own: name `ruche::…`".into(),
-                    );
+                    self.refuse(named.line, "floors", "main.rs has no modules of its own: name `ruche::…`".into());
                 }
                 "crate" => self.import(named, 1),
                 "ruche" if self.module == "main" => self.import(named, 1),
@@ -211,7 +186,8 @@ impl Visit<'_> {
         let (module, line) = (self.module, named.line);
         if let Some(tenants) = row(plan::TENANTS, root) {
             let whole = named.segments.get(1).is_none_or(|second| second == "*");
-            if !tenants.contains(&module) {
+            let tested = plan::FREE_IN_TESTS.contains(&root) && self.is_test(line);
+            if !tenants.contains(&module) && !tested {
                 let text = format!(
                     "`{module}` uses the crate `{root}`, whose tenants are {tenants:?}: go through one of them"
                 );
@@ -248,17 +224,11 @@ impl Visit<'_> {
         for (word, line) in &reading.words {
             let (line, test) = (*line, self.is_test(*line));
             match word.as_str() {
-                "unsafe" => self.refuse(
-                    line,
-                    "unsafe",
-                    "`unsafe` is forbidden: use the safe call of rustix or std".into(),
-                ),
+                "unsafe" => {
+                    self.refuse(line, "unsafe", "`unsafe` is forbidden: use the safe call of rustix or std".into())
+                }
                 "include!" | "#[path]" => {
-                    self.refuse(
-                        line,
-                        "include",
-                        format!("`{word}` hides code from this test: make it a plain module"),
-                    );
+                    self.refuse(line, "include", format!("`{word}` hides code from this test: make it a plain module"));
                 }
                 "async" | "await" if self.module == "model" && !test => {
                     self.refuse(
@@ -292,23 +262,15 @@ impl Visit<'_> {
         }
         let lines = reading.code.iter().filter(|line| !reading.is_test(**line)).count();
         if lines > plan::FILE_LINES_MAX {
-            let text = format!(
-                "{lines} lines of code, {} are the most: split it by subject",
-                plan::FILE_LINES_MAX
-            );
+            let text = format!("{lines} lines of code, {} are the most: split it by subject", plan::FILE_LINES_MAX);
             self.refuse(1, "file-size", text);
         }
         for function in &reading.functions {
-            let (start, lines) = (
-                *function.lines.start(),
-                reading.code.range(function.lines.clone()).count(),
-            );
+            let (start, lines) = (*function.lines.start(), reading.code.range(function.lines.clone()).count());
             if lines > plan::FUNCTION_LINES_MAX && !reading.is_test(start) {
                 let name = &function.name;
-                let text = format!(
-                    "`{name}` has {lines} lines of code, {} are the most: split it",
-                    plan::FUNCTION_LINES_MAX
-                );
+                let text =
+                    format!("`{name}` has {lines} lines of code, {} are the most: split it", plan::FUNCTION_LINES_MAX);
                 self.refuse(start, "function-size", text);
             }
         }
