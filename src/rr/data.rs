@@ -263,6 +263,12 @@ mod tests {
                 b"\x01a\0\x01b\0\0\0\0\x01\0\0\x0e\x10\0\0\0\x78\0\x0c\x08\xa5\xff\xff\xff\xff",
                 "a. b. 1 3600 120 788645 4294967295",
             ),
+            (
+                RecordType::NAPTR,
+                r#"1 2 U "" "!^(.*)$!sip:\\1@x!i" ."#,
+                b"\0\x01\0\x02\x01U\0\x12!^(.*)$!sip:\\1@x!i\0",
+                r#"1 2 "U" "" "!^(.*)$!sip:\\1@x!i" ."#,
+            ),
             (RecordType::DS, "1 RSASHA256 99 ab C d", b"\0\x01\x08\x63\xab\xcd", "1 8 99 ABCD"),
             (RecordType::HTTPS, "0 svc", b"\0\0\x03svc\x07example\x03org\0", "0 svc.example.org."),
             (
@@ -358,6 +364,11 @@ mod tests {
         ] {
             assert_eq!(parsed(rtype, text).unwrap_err().to_string(), why, "{rtype} {text}");
         }
+        for rewrite in ["!a!b", "!a!b!x", "1a1b1", "iaibi", r"!a\\!b!", r"\\a\\b\\"] {
+            let text = format!("1 2 U s {rewrite} .");
+            let why = "the regexp of NAPTR must be empty or a rewrite like `!^.*$!sip:info@example.org!`";
+            assert_eq!(parsed(RecordType::NAPTR, &text).unwrap_err().to_string(), why, "{text}");
+        }
         let long = parsed(RecordType::A, &"x".repeat(1000)).unwrap_err().to_string();
         assert!(long.len() < 120, "{long}");
         assert_eq!(parsed(RecordType::TXT, &"x".repeat(RDATA_TEXT_MAX + 1)), Err(DataError::TooLong));
@@ -431,6 +442,7 @@ mod tests {
             Field::V6 => octets(16),
             Field::Name => some_name(),
             Field::Text => string(),
+            Field::Rewrite => prop_oneof![Just(b"\0".to_vec()), Just(b"\x0c!^(.*)$!\\1!i".to_vec()), string()].boxed(),
             Field::Texts => prop::collection::vec(string(), 0..4).prop_map(|s| s.concat()).boxed(),
             Field::Tag => {
                 "[a-zA-Z0-9]{1,20}".prop_map(|tag| [vec![tag.len() as u8], tag.into_bytes()].concat()).boxed()

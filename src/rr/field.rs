@@ -24,6 +24,8 @@ pub(super) enum Field {
     Name,
     /// One character-string.
     Text,
+    /// The character-string of a NAPTR rewrite: empty, or `!pattern!replacement!` with any mark.
+    Rewrite,
     /// Character-strings to the end, at least one.
     Texts,
     /// A property tag of CAA.
@@ -136,7 +138,7 @@ impl Field {
                 let name = Name::parse(word, Some(origin)).map_err(|e| Fault::bad(format!("{wants} ({e})"), word))?;
                 out.extend_from_slice(name.as_wire());
             }
-            Field::Text => {
+            Field::Text | Field::Rewrite => {
                 let string = words.string()?;
                 if string.len() > STRING_MAX {
                     return Err(Fault::bad(wants, &String::from_utf8_lossy(&string)));
@@ -172,6 +174,10 @@ impl Field {
             Field::V6 => 16,
             Field::Name => name::wire_len(wire).map_err(|e| format!("{} ({e})", self.wants()))?,
             Field::Text => 1 + wire.first().map_or(0, |len| usize::from(*len)),
+            Field::Rewrite => match wire.split_first() {
+                Some((len, rest)) if rest.get(..usize::from(*len)).is_some_and(is_rewrite) => 1 + usize::from(*len),
+                _ => return Err(self.wants().into()),
+            },
             Field::Texts if !wire.is_empty() => {
                 let mut at = 0;
                 while let Some(len) = wire.get(at) {
@@ -212,7 +218,7 @@ impl Field {
                     let _ = write!(out, "{name}");
                 }
             }
-            Field::Text | Field::Texts => {
+            Field::Text | Field::Rewrite | Field::Texts => {
                 let mut rest = wire;
                 while let Some((len, after)) = rest.split_first() {
                     let (string, after) = after.split_at(usize::from(*len).min(after.len()));
@@ -243,6 +249,7 @@ impl Field {
             Field::V6 => "an IPv6 address like 2001:db8::1",
             Field::Name => "a domain name",
             Field::Text => "a string of at most 255 octets",
+            Field::Rewrite => "empty or a rewrite like `!^.*$!sip:info@example.org!`",
             Field::Texts => "one or more strings",
             Field::Tag => "a word of letters and digits like issue",
             Field::Octets(0) => "a string",
@@ -318,4 +325,25 @@ fn texts(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
 /// RFC 8659 section 4.1.
 fn is_tag(tag: &[u8]) -> bool {
     (1..=STRING_MAX).contains(&tag.len()) && tag.iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// RFC 3402 section 3.2. Other servers refuse a zone with a malformed one, so it must not get in here.
+fn is_rewrite(text: &[u8]) -> bool {
+    let Some((mark, rest)) = text.split_first() else { return true };
+    if mark.is_ascii_digit() || matches!(mark, b'i' | b'\\' | 0) {
+        return false;
+    }
+    let (mut marks, mut octets) = (0, rest.iter());
+    while let Some(octet) = octets.next() {
+        match octet {
+            _ if marks == 2 => {
+                if *octet != b'i' {
+                    return false;
+                }
+            }
+            b'\\' => drop(octets.next()),
+            _ => marks += u8::from(octet == mark),
+        }
+    }
+    marks == 2
 }

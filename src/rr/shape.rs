@@ -1,7 +1,8 @@
 //! Which fields the data of each known type has, in order. The single table: reading, checking and showing all follow it.
 use crate::rr::RecordType;
 use crate::rr::field::Field::{
-    self, Algorithm, Base64, Hex, Location, Name, Octets, Seconds, SvcParams, Tag, Text, Texts, U8, U16, U32, V4, V6,
+    self, Algorithm, Base64, Hex, Location, Name, Octets, Rewrite, Seconds, SvcParams, Tag, Text, Texts, U8, U16, U32,
+    V4, V6,
 };
 
 /// The data of one type.
@@ -101,7 +102,7 @@ pub(super) static SHAPES: &[Shape] = &[
             ("preference", U16),
             ("flags", Text),
             ("services", Text),
-            ("regexp", Text),
+            ("regexp", Rewrite),
             ("replacement", Name),
         ],
     ),
