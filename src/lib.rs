@@ -3,3 +3,4 @@
 #![warn(unreachable_pub, missing_debug_implementations)]
 
 pub mod base;
+pub mod rr;

@@ -104,3 +104,14 @@ pub const TASK_RESTART_MAX: Duration = Duration::from_secs(30);
 pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
 /// Size of one configuration file.
 pub const CONFIG_FILE_MAX: u64 = 1 << 20;
+
+/// Octets of a name in wire form (RFC 1035 section 2.3.4).
+pub const NAME_WIRE_MAX: usize = 255;
+/// Octets of one record's data: what its 16-bit length can say (RFC 1035 section 3.2.1).
+pub const RDATA_MAX: usize = 65_535;
+/// Octets of one record's data as text: an octet of data takes four as `\DDD`, and words need spaces and quotes.
+pub const RDATA_TEXT_MAX: usize = 5 * RDATA_MAX;
+/// Octets of one character-string inside a record's data (RFC 1035 section 3.3).
+pub const STRING_MAX: usize = 255;
+/// Characters of a refused text that the error repeats: enough to find it, in a line that stays readable.
+pub const FOUND_TEXT_MAX: usize = 40;
