@@ -23,12 +23,12 @@ pub const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// How long a write with `--wait` waits for every plane to serve its revision.
 pub const SERVED_WAIT: Duration = Duration::from_secs(10);
 
+/// Rows of history one query looks at.
+pub const HISTORY_SCAN_MAX: usize = 20_000;
 /// Answers whose request id, revision and digest stay in memory so that a repeated request is recognised.
 pub const ANSWERS_KEPT: usize = 65_536;
-/// Events kept in `state.db`; older ones are removed by the change that adds a newer one.
-pub const EVENTS_KEPT: u64 = 100_000;
-/// Finished operations kept in `state.db`.
-pub const OPERATIONS_KEPT: u64 = 10_000;
+/// Changes whose events, and operations finished then, stay in `state.db`; more than `ANSWERS_KEPT`, whose bodies they hold.
+pub const HISTORY_KEPT: u64 = 100_000;
 
 /// Log entries after which the state is checkpointed and the log purged.
 pub const LOG_PURGE_ENTRIES: u64 = 2_000;
@@ -51,8 +51,8 @@ pub const PUBLISH_EVERY: Duration = Duration::from_millis(2);
 /// How often `local.db` is flushed when something in it changed.
 pub const LOCAL_FLUSH_EVERY: Duration = Duration::from_secs(300);
 
-/// Packed records in one chunk of a zone: about one page of the database, so a change rewrites one page.
-pub const ZONE_CHUNK_BYTES: usize = 2048;
+/// Packed records in one chunk of a zone: a row that fits inside a page of the database, so a change rewrites one page.
+pub const ZONE_CHUNK_BYTES: usize = 896;
 /// Values in one record set: what a 64 KiB DNS message can carry of short ones.
 pub const RRSET_VALUES_MAX: usize = 1000;
 /// Bytes of data in one record set, for the same reason (RFC 1035 section 4.2.2: 65,535 octets a message).
