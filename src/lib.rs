@@ -3,3 +3,5 @@
 #![warn(unreachable_pub, missing_debug_implementations)]
 
 pub mod base;
+pub mod config;
+pub mod ops;

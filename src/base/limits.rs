@@ -104,3 +104,7 @@ pub const TASK_RESTART_MAX: Duration = Duration::from_secs(30);
 pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
 /// Size of one configuration file.
 pub const CONFIG_FILE_MAX: u64 = 1 << 20;
+/// Files in `conf.d`: one per tool that writes there is plenty.
+pub const CONFIG_FILES_MAX: usize = 64;
+/// Items of one list in a configuration file: more addresses than a small machine has.
+pub const CONFIG_LIST_MAX: usize = 64;
