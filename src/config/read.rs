@@ -319,6 +319,10 @@ mod tests {
                 "[log]\nformat = 2026-01-01",
                 "f:2: [log] format: expected a text, found a date; write it in quotes, such as \"text\"",
             ),
+            (
+                "[node]\nname =",
+                "f:2: not valid TOML: string values must be quoted, expected literal string; correct this line",
+            ),
             ("[node]\nname = 'a'\nname = 'b'", "f:3: not valid TOML: duplicate key; correct this line"),
         ] {
             assert_eq!(parse(text).map_err(|faults| faults.to_string()).unwrap_err(), told, "{text}");
