@@ -3,4 +3,6 @@
 #![warn(unreachable_pub, missing_debug_implementations)]
 
 pub mod base;
+pub mod config;
+pub mod ops;
 pub mod rr;

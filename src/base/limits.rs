@@ -115,3 +115,17 @@ pub const RDATA_TEXT_MAX: usize = 5 * RDATA_MAX;
 pub const STRING_MAX: usize = 255;
 /// Characters of a refused text that the error repeats: enough to find it, in a line that stays readable.
 pub const FOUND_TEXT_MAX: usize = 40;
+/// Files in `conf.d`: one per tool that writes there is plenty.
+pub const CONFIG_FILES_MAX: usize = 64;
+/// Items of one list in a configuration file: more addresses than a small machine has.
+pub const CONFIG_LIST_MAX: usize = 64;
+/// How long one task may take to give up its listener or database before the stop goes on without it.
+pub const GIVE_UP_WAIT: Duration = Duration::from_secs(5);
+/// How long a task that failed must run before its entry is green again.
+pub const TASK_STEADY_AFTER: Duration = Duration::from_secs(600);
+/// Pieces of blocking work waiting for a thread: with more than that a caller is better refused than late.
+pub const BLOCKING_QUEUE_MAX: usize = 64;
+/// How long a thread of the blocking pool waits for more work before it ends.
+pub const BLOCKING_IDLE: Duration = Duration::from_secs(10);
+/// Connections the kernel holds for a listener until they are accepted: a burst of visitors, not a flood.
+pub const LISTEN_BACKLOG: i32 = 1024;
