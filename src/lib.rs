@@ -6,3 +6,4 @@ pub mod base;
 pub mod config;
 pub mod ops;
 pub mod rr;
+pub mod seal;

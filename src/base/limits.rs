@@ -129,3 +129,5 @@ pub const BLOCKING_QUEUE_MAX: usize = 64;
 pub const BLOCKING_IDLE: Duration = Duration::from_secs(10);
 /// Connections the kernel holds for a listener until they are accepted: a burst of visitors, not a flood.
 pub const LISTEN_BACKLOG: i32 = 1024;
+/// Keys of one keyring: a rotation needs two; the rest is room for rotations that were never finished.
+pub const KEYRING_KEYS_MAX: usize = 16;
