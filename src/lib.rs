@@ -4,6 +4,7 @@
 
 pub mod base;
 pub mod config;
+pub mod files;
 pub mod ops;
 pub mod rr;
 pub mod seal;

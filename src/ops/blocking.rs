@@ -58,7 +58,7 @@ mod tests {
         runtime.block_on(async {
             assert_eq!(pool.run(|| 7).await, Ok(7));
             assert_eq!(pool.run(|| panic!("broken")).await, Err::<(), _>(BlockingError::Panicked));
-            let (release, gate) = mpsc::channel::<()>();
+            let (release, gate) = mpsc::sync_channel::<()>(1);
             let gate = Arc::new(std::sync::Mutex::new(gate));
             let waiting: Vec<_> = (0..BLOCKING_THREADS_MAX + BLOCKING_QUEUE_MAX)
                 .map(|_| {
