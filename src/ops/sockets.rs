@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -46,14 +46,7 @@ impl Inherited {
     /// the service manager's own do) because adopting a number is not safe.
     pub fn from_env() -> Result<Self, SocketError> {
         let numbers = sd_notify::listen_fds().map_err(SocketError::Inherited)?;
-        if numbers.len() == 0 {
-            return Ok(Self::default());
-        }
-        let copies = || -> Result<Vec<OwnedFd>, Errno> {
-            let this = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-            numbers.map(|number| rustix::process::pidfd_getfd(&this, number, PidfdGetfdFlags::empty())).collect()
-        };
-        copies().map(Self).map_err(|error| SocketError::Inherited(error.into()))
+        copies(numbers).map(Self).map_err(|error| SocketError::Inherited(error.into()))
     }
 
     /// Sockets that match no configured address: announced to nobody, so worth a warning.
@@ -66,6 +59,14 @@ impl Inherited {
         let at = self.0.iter().position(|fd| listens(fd) && matches(fd))?;
         Some(self.0.swap_remove(at))
     }
+}
+
+fn copies(numbers: impl ExactSizeIterator<Item = RawFd>) -> Result<Vec<OwnedFd>, Errno> {
+    if numbers.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let this = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+    numbers.map(|number| rustix::process::pidfd_getfd(&this, number, PidfdGetfdFlags::empty())).collect()
 }
 
 /// One non-blocking listener for each address. `[::]` is left out where the machine has no IPv6 and the list has
@@ -169,6 +170,8 @@ fn group_id(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -202,7 +205,8 @@ mod tests {
         let path = dir.path().join("s");
         let (held, plain) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(&path).unwrap());
         let address = held.local_addr().unwrap();
-        let mut inherited = Inherited(vec![held.into(), plain.into()]);
+        let mut inherited = Inherited(copies([held.as_raw_fd(), plain.as_raw_fd()].into_iter()).unwrap());
+        drop((held, plain));
         let taken = tcp(&[address, "127.0.0.1:0".parse().unwrap()], &mut inherited).unwrap();
         assert_eq!((taken[0].local_addr().unwrap(), inherited.left()), (address, 1));
         assert_eq!(taken[0].accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
