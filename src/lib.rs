@@ -3,8 +3,11 @@
 #![warn(unreachable_pub, missing_debug_implementations)]
 
 pub mod base;
+pub mod cluster;
 pub mod config;
 pub mod files;
+pub mod model;
 pub mod ops;
 pub mod rr;
 pub mod seal;
+pub mod store;

@@ -1,0 +1,68 @@
+//! The first start: a cluster of one. Each step is looked at before it is made, so a start that was killed goes on.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::ids::{ClusterId, NodeId};
+use crate::base::names::NodeName;
+use crate::cluster::door::{Write, WriteError, random};
+use crate::cluster::member::Member;
+use crate::model::LEVEL;
+use crate::model::change::Change;
+use crate::model::cluster::Found;
+use crate::seal::Sealed;
+use crate::store::types::Peer;
+
+/// How long a lone voter has to become leader before the start goes on without it.
+const LEAD_WAIT: Duration = Duration::from_secs(2);
+
+/// Failed to found a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum FoundError {
+    #[error("make this node the first voter: {0}")]
+    Initialize(String),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// A random id; ids of nodes and clusters are made before there is a state that could make them.
+pub fn random_id() -> u64 {
+    crate::base::ids::Seed(random()).id()
+}
+
+impl Member {
+    /// Makes this node a voter of one, if it is none yet, and leads. False: it does not lead (yet), everything else works.
+    pub async fn lead(&self) -> Result<bool, FoundError> {
+        let refused = |error: &dyn std::fmt::Display| FoundError::Initialize(error.to_string());
+        if !self.raft().is_initialized().await.map_err(|error| refused(&error))? {
+            let members = BTreeMap::from([(self.node().0, Peer::default())]);
+            self.raft().initialize(members).await.map_err(|error| refused(&error))?;
+        }
+        let alone = self.status().voters == [self.node()];
+        if alone && self.status().leader.is_none() {
+            self.raft().trigger().elect().await.map_err(|error| refused(&error))?;
+        }
+        let led = self.raft().wait(Some(LEAD_WAIT)).metrics(|seen| seen.current_leader.is_some(), "leader").await;
+        if alone && led.is_ok() {
+            // Nobody waits for its heartbeats.
+            self.raft().runtime_config().tick(false);
+        }
+        Ok(led.is_ok())
+    }
+
+    /// Writes the first change of a cluster.
+    pub async fn found(&self, cluster: ClusterId, name: NodeName, key_check: Sealed) -> Result<(), FoundError> {
+        let found = Found { cluster, level: LEVEL, node: self.node(), name, key_check };
+        self.door().write(Write::of_system(Change::Found(found))).await?;
+        Ok(())
+    }
+
+    /// Whether the state was founded.
+    pub fn is_founded(&self) -> bool {
+        self.snapshot().borrow().cluster.is_some()
+    }
+}
+
+/// The id a fresh node takes.
+pub fn new_node_id() -> NodeId {
+    NodeId(random_id())
+}

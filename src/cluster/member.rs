@@ -1,0 +1,234 @@
+//! This node as a member: raft started on the opened store, its tasks, its status, its end.
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{Config, SnapshotPolicy};
+use tokio::sync::{Mutex, mpsc, watch};
+
+use crate::base::ids::NodeId;
+use crate::base::limits::{
+    DOOR_WAITING_MAX, LOG_KEEP_ENTRIES, LOG_PURGE_BYTES, LOG_PURGE_ENTRIES, LOG_READ_ENTRIES_MAX,
+};
+use crate::cluster::door::{Door, WriteError};
+use crate::cluster::network::Network;
+use crate::cluster::propose;
+use crate::model::change::Change;
+use crate::model::state::Snapshot;
+use crate::ops::board::Board;
+use crate::ops::stop::Stop;
+use crate::ops::tasks::{Ends, Tasks};
+use crate::store::health::{Health, HealthCell};
+use crate::store::history::History;
+use crate::store::log::Log;
+use crate::store::node::Store;
+use crate::store::types::TypeConfig;
+
+pub(crate) type Raft = openraft::Raft<TypeConfig>;
+
+/// Heartbeat and election times as measured: two wakeups a second for a follower, a new leader within two seconds.
+const HEARTBEAT_MS: u64 = 1000;
+const ELECTION_MIN_MS: u64 = 1100;
+const ELECTION_MAX_MS: u64 = 1500;
+/// How long raft may take to end.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+
+/// Failed to start as a member.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("start raft: {0}")]
+    Config(#[from] openraft::ConfigError),
+    #[error("start raft: {0}")]
+    Raft(#[from] openraft::error::Fatal<u64>),
+}
+
+/// What the cluster says of itself, as this node sees it.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub node: NodeId,
+    pub leader: Option<NodeId>,
+    pub term: u64,
+    /// The last entry of the log, and the last one applied here.
+    pub log_index: Option<u64>,
+    pub applied_index: Option<u64>,
+    pub voters: Vec<NodeId>,
+}
+
+/// A handle on this node's membership.
+#[derive(Clone)]
+pub struct Member {
+    raft: Raft,
+    node: NodeId,
+    door: Door<Change>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    history: History,
+    health: HealthCell,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Member({})", self.node)
+    }
+}
+
+impl Member {
+    /// Starts raft on an opened store, and the tasks that belong to it.
+    pub async fn start(store: Store, node: NodeId, tasks: &Tasks, board: &Board) -> Result<Self, StartError> {
+        let Store { log, machine, history, health } = store;
+        let snapshot = machine.snapshot();
+        let config = Arc::new(config().validate()?);
+        let raft = Raft::new(node.0, config, Network, log.clone(), machine).await?;
+        let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
+        let door = Door::new(queue, health.clone());
+        let member = Self { raft, node, door, snapshot, history, health };
+        member.spawn(tasks, board, log, proposals);
+        Ok(member)
+    }
+
+    fn spawn(&self, tasks: &Tasks, board: &Board, log: Log, proposals: mpsc::Receiver<crate::cluster::door::Proposal>) {
+        let (raft, health, shown) = (self.raft.clone(), self.health.clone(), board.clone());
+        tasks.spawn("store", Ends::AtGiveUp, move |stop| {
+            let (health, board) = (health.clone(), shown.clone());
+            async move {
+                watch_health(&health, &board, &stop).await;
+                Ok(())
+            }
+        });
+        let (purger, purged) = (raft.clone(), log);
+        tasks.spawn("log", Ends::AtGiveUp, move |stop| {
+            let (raft, log) = (purger.clone(), purged.clone());
+            async move {
+                bound_log(&raft, &log, &stop).await;
+                Ok(())
+            }
+        });
+        // Only the running door holds the lock; it is there so that a door that panicked leaves its queue to the next one.
+        let proposals = Arc::new(Mutex::new(proposals));
+        tasks.spawn("door", Ends::AtGiveUp, move |stop| {
+            let (raft, proposals) = (raft.clone(), Arc::clone(&proposals));
+            async move {
+                propose::run(raft, &mut *proposals.lock().await, &stop).await;
+                Ok(())
+            }
+        });
+    }
+
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The key to every change. Narrower ones are made from it.
+    pub fn door(&self) -> Door<Change> {
+        self.door.clone()
+    }
+
+    pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    pub fn history(&self) -> History {
+        self.history.clone()
+    }
+
+    pub fn health(&self) -> Health {
+        self.health.now()
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    pub fn status(&self) -> Status {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        Status {
+            node: self.node,
+            leader: metrics.current_leader.map(NodeId),
+            term: metrics.current_term,
+            log_index: metrics.last_log_index,
+            applied_index: metrics.last_applied.map(|at| at.index),
+            voters: metrics.membership_config.voter_ids().map(NodeId).collect(),
+        }
+    }
+
+    /// Returns once this node's state holds everything acknowledged before the call, confirmed by the quorum.
+    pub async fn consistent(&self) -> Result<(), WriteError> {
+        let confirmed = tokio::time::timeout(crate::base::limits::WRITE_WAIT, self.raft.ensure_linearizable()).await;
+        match confirmed {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(WriteError::NoQuorum),
+        }
+    }
+
+    /// Ends raft. The databases close when the last handle is dropped.
+    pub async fn stop(self) {
+        if tokio::time::timeout(SHUTDOWN_WAIT, self.raft.shutdown()).await.is_err() {
+            tracing::warn!("raft did not end in time; the databases are left as they are");
+        }
+    }
+}
+
+fn config() -> Config {
+    Config {
+        cluster_name: "ruche".into(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MIN_MS,
+        election_timeout_max: ELECTION_MAX_MS,
+        max_payload_entries: LOG_READ_ENTRIES_MAX,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(LOG_PURGE_ENTRIES),
+        max_in_snapshot_log_to_keep: LOG_KEEP_ENTRIES,
+        purge_batch_size: 256,
+        replication_lag_threshold: 4 * LOG_PURGE_ENTRIES,
+        ..Config::default()
+    }
+}
+
+/// Says on the board how the databases are.
+async fn watch_health(health: &HealthCell, board: &Board, stop: &Stop) {
+    let mut watch = health.watch();
+    loop {
+        match &*watch.borrow_and_update() {
+            Health::Good => board.green("store", "writing"),
+            Health::DiskFull { database } => {
+                board.red(
+                    "store",
+                    format!("the disk is full ({database}.db); free some space, changes go on by themselves"),
+                );
+            }
+            Health::Failed { reason } => {
+                board.red("store", format!("{reason}; look at the disk, then restart; everything committed is served"));
+            }
+        }
+        tokio::select! {
+            changed = watch.changed() => if changed.is_err() { return },
+            () = stop.give_up() => return,
+        }
+    }
+}
+
+/// Purges by bytes what raft purges by number: large entries must not fill a small disk.
+async fn bound_log(raft: &Raft, log: &Log, stop: &Stop) {
+    let mut metrics = raft.metrics();
+    loop {
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() { return },
+            () = stop.give_up() => return,
+        }
+        if log.bytes() < LOG_PURGE_BYTES {
+            continue;
+        }
+        let (applied, durable) = {
+            let seen = metrics.borrow_and_update();
+            (seen.last_applied, seen.snapshot)
+        };
+        let asked = match (applied, durable) {
+            (Some(applied), Some(durable)) if durable.index == applied.index => {
+                raft.trigger().purge_log(durable.index).await
+            }
+            (Some(_), _) => raft.trigger().snapshot().await,
+            (None, _) => Ok(()),
+        };
+        if asked.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What a cluster is: accounts, sites, zones and the rest as values, the changes that may happen to them, and the rules
+//! that decide. `apply` is pure and deterministic: the same log gives the same state on every node. No IO, no SQL, no async.
+pub mod accounts;
+pub mod answer;
+pub mod apply;
+pub mod certificates;
+pub mod change;
+pub mod chunk;
+pub mod cluster;
+pub mod effect;
+pub mod ftp_users;
+pub mod nodes;
+pub mod operations;
+pub mod plans;
+pub mod records;
+pub mod refusal;
+pub mod row;
+pub mod sites;
+pub mod state;
+pub mod tokens;
+pub mod zones;
+
+#[cfg(test)]
+mod tests;
+
+/// The level this binary knows: the format of what is stored and the rules in force. Until the first release there is one.
+pub const LEVEL: u32 = 1;

@@ -1,0 +1,130 @@
+//! Operations: long work with progress. One that is finished leaves the working state and stays in the history.
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Time;
+use crate::base::ids::OperationId;
+use crate::base::names::AccountName;
+use crate::model::answer::{Object, Outcome};
+use crate::model::apply::Apply;
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::row::Row;
+use crate::model::sites::check_text;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    pub id: OperationId,
+    /// What it does, such as `site.move`.
+    pub action: String,
+    pub subject: String,
+    pub account: Option<AccountName>,
+    pub stage: String,
+    /// Parts done and parts in all, where known.
+    pub done: u64,
+    pub total: Option<u64>,
+    pub status: Status,
+    pub started: Time,
+    pub ended: Option<Time>,
+    pub revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    Running,
+    /// Asked to stop; it ends by itself at the next safe point.
+    Cancelling,
+    Succeeded,
+    Failed {
+        reason: String,
+    },
+    Cancelled,
+}
+
+impl Status {
+    pub fn is_over(&self) -> bool {
+        !matches!(self, Self::Running | Self::Cancelling)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationStart {
+    pub action: String,
+    pub subject: String,
+    pub account: Option<AccountName>,
+    pub total: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationProgress {
+    pub id: OperationId,
+    pub stage: String,
+    pub done: u64,
+    pub total: Option<u64>,
+}
+
+/// Ends an operation, or asks it to end (`Cancelling`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationFinish {
+    pub id: OperationId,
+    pub status: Status,
+}
+
+pub(crate) fn start(cx: &mut Apply<'_>, change: &OperationStart) -> Result<Outcome, Refusal> {
+    let account = cx.owner(change.account.as_ref())?;
+    check_text("action", &change.action)?;
+    let operation = Operation {
+        id: OperationId(cx.seed_id()),
+        action: change.action.clone(),
+        subject: change.subject.clone(),
+        account,
+        stage: "started".into(),
+        done: 0,
+        total: change.total,
+        status: Status::Running,
+        started: cx.time,
+        ended: None,
+        revision: cx.revision,
+    };
+    if cx.state.operations.contains_key(&operation.id) {
+        return Err(Refusal::exists(Kind::Operation, operation.id));
+    }
+    Ok(store(cx, "operation.start", operation))
+}
+
+pub(crate) fn progress(cx: &mut Apply<'_>, change: &OperationProgress) -> Result<Outcome, Refusal> {
+    let mut operation = running(cx, change.id)?;
+    check_text("stage", &change.stage)?;
+    operation.stage.clone_from(&change.stage);
+    operation.done = change.done;
+    operation.total = change.total;
+    Ok(store(cx, "operation.progress", operation))
+}
+
+pub(crate) fn finish(cx: &mut Apply<'_>, change: &OperationFinish) -> Result<Outcome, Refusal> {
+    let mut operation = running(cx, change.id)?;
+    if change.status == Status::Running {
+        return Err(Refusal::invalid("status", "an operation cannot be set running again"));
+    }
+    operation.status = change.status.clone();
+    if !operation.status.is_over() {
+        return Ok(store(cx, "operation.cancel", operation));
+    }
+    operation.ended = Some(cx.time);
+    let outcome = Outcome::new("operation.finish", operation.id).account(operation.account.as_ref());
+    cx.delete(Row::Operation(operation.clone()));
+    cx.put(Row::FinishedOperation(operation.clone()));
+    Ok(outcome.object(Object::Operation(operation)))
+}
+
+fn running(cx: &Apply<'_>, id: OperationId) -> Result<Operation, Refusal> {
+    let operation = cx.state.operations.get(&id).ok_or_else(|| Refusal::not_found(Kind::Operation, id))?;
+    cx.may(Kind::Operation, id, operation.account.as_ref())?;
+    cx.expect(Kind::Operation, id, Some(operation.revision))?;
+    Ok(Operation { revision: cx.revision, ..Operation::clone(operation) })
+}
+
+fn store(cx: &mut Apply<'_>, action: &'static str, operation: Operation) -> Outcome {
+    cx.put(Row::Operation(operation.clone()));
+    let outcome = Outcome::new(action, operation.id).account(operation.account.as_ref());
+    outcome.object(Object::Operation(operation))
+}

@@ -1,0 +1,184 @@
+//! Records: one change puts or removes a whole record set. What DNS forbids is refused here, with the reason.
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits::{RRSET_BYTES_MAX, RRSET_VALUES_MAX};
+use crate::base::names::ZoneName;
+use crate::model::answer::{Object, Outcome};
+use crate::model::apply::Apply;
+use crate::model::chunk::{self, Packed};
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::row::Row;
+use crate::model::zones::{Zone, ZoneHead};
+use crate::rr::{self, Name, RecordType};
+
+/// All records of one owner and type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordSet {
+    pub zone: ZoneName,
+    pub owner: Name,
+    pub rtype: RecordType,
+    /// Seconds.
+    pub ttl: u32,
+    /// Wire data, uncompressed.
+    pub values: Vec<serde_bytes::ByteBuf>,
+    pub revision: u64,
+}
+
+impl RecordSet {
+    /// Reads a set as it lies in its zone.
+    pub fn unpack(head: &ZoneHead, set: &Packed<'_>) -> Option<Self> {
+        let (owner, rtype) = chunk::owner(set.key, &head.origin())?;
+        let values = set.values().map(|value| value.to_vec().into()).collect();
+        Some(Self { zone: head.name.clone(), owner, rtype, ttl: set.ttl, values, revision: set.revision })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordPut {
+    pub zone: ZoneName,
+    pub owner: Name,
+    pub rtype: RecordType,
+    pub ttl: u32,
+    pub values: Vec<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRemove {
+    pub zone: ZoneName,
+    pub owner: Name,
+    pub rtype: RecordType,
+}
+
+pub(crate) fn put(cx: &mut Apply<'_>, change: &RecordPut) -> Result<Outcome, Refusal> {
+    let zone = open(cx, &change.zone)?;
+    let origin = zone.head.origin();
+    let key = chunk::key(&change.owner, &origin, change.rtype);
+    let old = zone.find(&key);
+    cx.expect(Kind::Record, label(change.rtype, &change.owner), old.map(|set| set.revision))?;
+    check_ttl(change.ttl)?;
+    check_place(&zone, &origin, change)?;
+    let values = sound_values(change)?;
+    let mut head = zone.head.moved(cx.revision, cx.time);
+    if old.is_none() {
+        head.records += 1;
+        if let Some(account) = &head.account {
+            let limits = cx.growing(account)?;
+            cx.within(account, "record sets in a zone", limits.records, head.records)?;
+        }
+    }
+    let set = chunk::pack(&key, cx.revision, change.ttl, &values);
+    edit(cx, &zone, &key, Some(&set));
+    let object = RecordSet {
+        zone: change.zone.clone(),
+        owner: change.owner.clone(),
+        rtype: change.rtype,
+        ttl: change.ttl,
+        values: values.into_iter().map(Into::into).collect(),
+        revision: cx.revision,
+    };
+    Ok(finish(cx, "record.put", head, &change.owner, change.rtype).object(Object::RecordSet(object)))
+}
+
+pub(crate) fn remove(cx: &mut Apply<'_>, change: &RecordRemove) -> Result<Outcome, Refusal> {
+    let zone = open(cx, &change.zone)?;
+    let name = label(change.rtype, &change.owner);
+    let origin = zone.head.origin();
+    if !change.owner.is_under(&origin) {
+        return Err(Refusal::not_found(Kind::Record, name));
+    }
+    let key = chunk::key(&change.owner, &origin, change.rtype);
+    let old = zone.find(&key).ok_or_else(|| Refusal::not_found(Kind::Record, &name))?;
+    cx.expect(Kind::Record, &name, Some(old.revision))?;
+    let mut head = zone.head.moved(cx.revision, cx.time);
+    head.records = head.records.saturating_sub(1);
+    edit(cx, &zone, &key, None);
+    Ok(finish(cx, "record.remove", head, &change.owner, change.rtype))
+}
+
+fn open(cx: &Apply<'_>, name: &ZoneName) -> Result<Arc<Zone>, Refusal> {
+    let zone = cx.state.zone(name)?;
+    cx.may(Kind::Zone, name, zone.head.account.as_ref())?;
+    Ok(Arc::clone(zone))
+}
+
+fn finish(cx: &mut Apply<'_>, action: &'static str, head: ZoneHead, owner: &Name, rtype: RecordType) -> Outcome {
+    let outcome = Outcome::new(action, label(rtype, owner)).account(head.account.as_ref());
+    cx.put(Row::Zone(head));
+    outcome
+}
+
+fn label(rtype: RecordType, owner: &Name) -> String {
+    format!("{owner} {rtype}")
+}
+
+/// Rewrites the chunk a key belongs to.
+fn edit(cx: &mut Apply<'_>, zone: &Zone, key: &[u8], set: Option<&[u8]>) {
+    let old = &zone.chunks[zone.chunk_of(key)];
+    for new in old.edit(key, set, cx.revision) {
+        if new.packed.is_empty() && !new.low.is_empty() {
+            cx.delete(Row::ZoneChunk(Arc::clone(old)));
+        } else {
+            cx.put(Row::ZoneChunk(new.into()));
+        }
+    }
+}
+
+pub(crate) fn check_ttl(ttl: u32) -> Result<(), Refusal> {
+    // RFC 2181 section 8: 31 bits.
+    if ttl < 1 << 31 { Ok(()) } else { Err(Refusal::invalid("ttl", "expected at most 2147483647 seconds")) }
+}
+
+/// What may stand where: within the zone, a CNAME alone (RFC 1034 section 3.6.2), nothing the zone keeps by itself.
+fn check_place(zone: &Zone, origin: &Name, change: &RecordPut) -> Result<(), Refusal> {
+    let (owner, rtype) = (&change.owner, change.rtype);
+    if !owner.is_under(origin) {
+        return Err(Refusal::invalid("name", format!("{owner} does not lie in the zone {}", zone.head.name)));
+    }
+    if rtype == RecordType::SOA {
+        return Err(Refusal::invalid("type", "the zone keeps its SOA by itself"));
+    }
+    if rtype.is_meta() {
+        return Err(Refusal::invalid("type", format!("{rtype} is no data that a zone holds")));
+    }
+    if owner == origin && matches!(rtype, RecordType::CNAME | RecordType::DS) {
+        return Err(Refusal::invalid("type", format!("{rtype} cannot stand at the apex of a zone")));
+    }
+    let owner_key = chunk::owner_key(owner, origin);
+    let others = zone.sets_at(&owner_key).filter_map(|set| chunk::owner(set.key, origin)).map(|(_, rtype)| rtype);
+    let others: Vec<_> = others.filter(|other| *other != rtype).collect();
+    if rtype == RecordType::CNAME
+        && let Some(other) = others.first()
+    {
+        return Err(Refusal::invalid(
+            "type",
+            format!("a CNAME cannot stand beside other data, and {owner} has {other}"),
+        ));
+    }
+    if others.contains(&RecordType::CNAME) {
+        return Err(Refusal::invalid("type", format!("{owner} is a CNAME, and no other data can stand beside it")));
+    }
+    Ok(())
+}
+
+/// The values of a set: each sound, in order, once.
+pub(crate) fn sound_values(change: &RecordPut) -> Result<Vec<Vec<u8>>, Refusal> {
+    let count = change.values.len();
+    if count == 0 || count > RRSET_VALUES_MAX {
+        return Err(Refusal::invalid("values", format!("expected 1 to {RRSET_VALUES_MAX} of them")));
+    }
+    if count > 1 && matches!(change.rtype, RecordType::CNAME | RecordType::DNAME) {
+        return Err(Refusal::invalid("values", format!("{} has one value only", change.rtype)));
+    }
+    if change.values.iter().map(|value| value.len() + 12).sum::<usize>() > RRSET_BYTES_MAX {
+        return Err(Refusal::invalid("values", "together they do not fit in one DNS message"));
+    }
+    for value in &change.values {
+        rr::check_data(change.rtype, value).map_err(|error| Refusal::invalid("values", error))?;
+    }
+    let mut values = change.values.clone();
+    values.sort();
+    values.dedup();
+    Ok(values)
+}

@@ -1,0 +1,332 @@
+//! Sites: hosts, what answers for them, and where their files live.
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Time;
+use crate::base::ids::{NodeId, SiteId};
+use crate::base::limits::{SITE_ALIASES_MAX, UPSTREAMS_MAX, URL_MAX};
+use crate::base::names::{AccountName, Host, IssuerName};
+use crate::model::answer::{Object, Outcome};
+use crate::model::apply::Apply;
+use crate::model::change::Set;
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::row::Row;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    pub id: SiteId,
+    /// The main name; the others are answered alike.
+    pub host: Host,
+    pub aliases: Vec<Host>,
+    pub www: Www,
+    pub handler: Handler,
+    pub account: Option<AccountName>,
+    /// The node that holds the live files, and how often that changed.
+    pub home: NodeId,
+    pub epoch: u64,
+    pub standbys: Vec<NodeId>,
+    pub issuer: Option<IssuerName>,
+    /// Bytes the site may use; absent: as much as its account.
+    pub quota: Option<u64>,
+    pub suspended: bool,
+    pub maintenance: bool,
+    pub created: Time,
+    pub revision: u64,
+}
+
+impl Site {
+    /// Every host that is this site's: the main one, `www.` where asked for, and the aliases.
+    pub fn hosts(&self) -> impl Iterator<Item = Host> + '_ {
+        let www = (self.www != Www::Off).then(|| self.host.www()).flatten();
+        std::iter::once(self.host.clone()).chain(www).chain(self.aliases.iter().cloned())
+    }
+}
+
+/// What happens to `www.` before the main host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Www {
+    /// It is no name of this site.
+    #[default]
+    Off,
+    /// It is answered like the main host.
+    Serve,
+    /// It redirects to the main host.
+    Redirect,
+}
+
+/// What answers a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Handler {
+    Static,
+    Php {
+        version: String,
+    },
+    /// `http://host:port`, `https://host:port` or `unix:/path`.
+    Proxy {
+        upstreams: Vec<String>,
+    },
+    Redirect {
+        to: String,
+        /// 301, 302, 307 or 308.
+        status: u16,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteCreate {
+    pub host: Host,
+    pub aliases: Vec<Host>,
+    pub www: Www,
+    pub handler: Handler,
+    pub account: Option<AccountName>,
+    /// The home; absent: the node with the fewest sites among those that take new ones.
+    pub node: Option<NodeId>,
+    pub standbys: Vec<NodeId>,
+    pub issuer: Option<IssuerName>,
+    pub quota: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteSet {
+    pub host: Host,
+    pub aliases: Set<Vec<Host>>,
+    pub www: Set<Www>,
+    pub handler: Set<Handler>,
+    pub account: Set<Option<AccountName>>,
+    pub issuer: Set<Option<IssuerName>>,
+    pub quota: Set<Option<u64>>,
+    pub suspended: Set<bool>,
+    pub maintenance: Set<bool>,
+}
+
+impl SiteSet {
+    /// A change of nothing, to be filled in.
+    pub fn of(host: Host) -> Self {
+        Self {
+            host,
+            aliases: Set::Keep,
+            www: Set::Keep,
+            handler: Set::Keep,
+            account: Set::Keep,
+            issuer: Set::Keep,
+            quota: Set::Keep,
+            suspended: Set::Keep,
+            maintenance: Set::Keep,
+        }
+    }
+
+    fn action(&self) -> &'static str {
+        let rest = Self { suspended: Set::Keep, maintenance: Set::Keep, ..self.clone() };
+        if rest != Self::of(self.host.clone()) {
+            return "site.set";
+        }
+        match (&self.suspended, &self.maintenance) {
+            (Set::To(true), Set::Keep) => "site.suspend",
+            (Set::To(false), Set::Keep) => "site.resume",
+            (Set::Keep, Set::To(true)) => "site.maintenance-on",
+            (Set::Keep, Set::To(false)) => "site.maintenance-off",
+            _ => "site.set",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteRemove {
+    pub host: Host,
+}
+
+pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome, Refusal> {
+    let account = cx.owner(change.account.as_ref())?;
+    let there = cx.state.hosts.get(&change.host).and_then(|id| cx.state.sites.get(id));
+    cx.expect(Kind::Site, &change.host, there.filter(|site| site.host == change.host).map(|site| site.revision))?;
+    if let Some(site) = there.filter(|site| site.host == change.host) {
+        return Err(Refusal::exists(Kind::Site, &site.host));
+    }
+    let site = Site {
+        id: SiteId(cx.seed_id()),
+        host: change.host.clone(),
+        aliases: change.aliases.clone(),
+        www: change.www,
+        handler: change.handler.clone(),
+        account,
+        home: home(cx, change.node)?,
+        epoch: 1,
+        standbys: standbys(cx, change)?,
+        issuer: change.issuer.clone(),
+        quota: change.quota,
+        suspended: false,
+        maintenance: false,
+        created: cx.time,
+        revision: cx.revision,
+    };
+    if cx.state.sites.contains_key(&site.id) {
+        return Err(Refusal::exists(Kind::Site, site.id));
+    }
+    check(cx, &site)?;
+    check_growth(cx, &site, None)?;
+    Ok(store(cx, "site.create", site))
+}
+
+pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refusal> {
+    let old = Arc::clone(cx.state.site(&change.host)?);
+    cx.may(Kind::Site, &change.host, old.account.as_ref())?;
+    cx.expect(Kind::Site, &old.host, Some(old.revision))?;
+    if !change.account.is_keep() {
+        cx.unscoped()?;
+    }
+    let mut site = Site::clone(&old);
+    change.aliases.apply_to(&mut site.aliases);
+    change.www.apply_to(&mut site.www);
+    change.handler.apply_to(&mut site.handler);
+    change.account.apply_to(&mut site.account);
+    change.issuer.apply_to(&mut site.issuer);
+    change.quota.apply_to(&mut site.quota);
+    change.suspended.apply_to(&mut site.suspended);
+    change.maintenance.apply_to(&mut site.maintenance);
+    site.revision = cx.revision;
+    check(cx, &site)?;
+    if site.account != old.account || site.quota > old.quota || (site.quota.is_none() && old.quota.is_some()) {
+        check_growth(cx, &site, Some(&old))?;
+    }
+    Ok(store(cx, change.action(), site))
+}
+
+pub(crate) fn remove(cx: &mut Apply<'_>, change: &SiteRemove) -> Result<Outcome, Refusal> {
+    let site = Arc::clone(cx.state.site(&change.host)?);
+    cx.may(Kind::Site, &change.host, site.account.as_ref())?;
+    cx.expect(Kind::Site, &site.host, Some(site.revision))?;
+    let by: Vec<_> = cx.state.ftp_users_of(site.id).map(|login| format!("ftp-user {login}")).collect();
+    if !by.is_empty() {
+        return Err(Refusal::InUse { kind: Kind::Site, name: site.host.to_string(), by });
+    }
+    let outcome = Outcome::new("site.remove", &site.host).account(site.account.as_ref());
+    cx.delete(Row::Site(site));
+    Ok(outcome)
+}
+
+fn store(cx: &mut Apply<'_>, action: &'static str, site: Site) -> Outcome {
+    let site = Arc::new(site);
+    cx.put(Row::Site(Arc::clone(&site)));
+    Outcome::new(action, &site.host).account(site.account.as_ref()).object(Object::Site(site))
+}
+
+fn home(cx: &Apply<'_>, wanted: Option<NodeId>) -> Result<NodeId, Refusal> {
+    if let Some(id) = wanted {
+        return cx.state.nodes.get(&id).map(|node| node.id).ok_or_else(|| Refusal::not_found(Kind::Node, id));
+    }
+    let open = cx.state.nodes.values().filter(|node| node.takes_sites());
+    let best = open.min_by_key(|node| (cx.state.sites_at(node.id), node.id));
+    best.map(|node| node.id).ok_or_else(|| Refusal::invalid("node", "no node with the role web takes new sites"))
+}
+
+fn standbys(cx: &Apply<'_>, change: &SiteCreate) -> Result<Vec<NodeId>, Refusal> {
+    let unknown = change.standbys.iter().find(|id| !cx.state.nodes.contains_key(*id));
+    unknown.map_or_else(|| Ok(change.standbys.clone()), |id| Err(Refusal::not_found(Kind::Node, id)))
+}
+
+fn check(cx: &Apply<'_>, site: &Site) -> Result<(), Refusal> {
+    if site.aliases.len() > SITE_ALIASES_MAX {
+        return Err(Refusal::invalid("aliases", format!("a site has {SITE_ALIASES_MAX} aliases at most")));
+    }
+    let mut hosts: Vec<_> = site.hosts().collect();
+    let count = hosts.len();
+    for host in &hosts {
+        if let Some(other) = cx.state.hosts.get(host).filter(|id| **id != site.id) {
+            let owner = cx.state.sites.get(other).map(|other| other.host.to_string()).unwrap_or_default();
+            return Err(Refusal::HostTaken { host: host.to_string(), site: owner });
+        }
+        cx.own_ground(host.as_str(), site.account.as_ref())?;
+    }
+    hosts.sort();
+    hosts.dedup();
+    if hosts.len() != count {
+        return Err(Refusal::invalid("aliases", "a host stands twice among the names of the site"));
+    }
+    check_handler(cx, &site.handler)
+}
+
+fn check_growth(cx: &Apply<'_>, site: &Site, old: Option<&Site>) -> Result<(), Refusal> {
+    let Some(account) = &site.account else { return Ok(()) };
+    let limits = cx.growing(account)?;
+    let others: Vec<_> = cx.state.sites_of(account).filter(|other| other.id != site.id).collect();
+    if old.is_none_or(|old| old.account != site.account) {
+        cx.within(account, "sites", limits.sites, others.len() as u64 + 1)?;
+        let logins = cx.state.ftp_users_of(site.id).count() as u64;
+        if logins > 0 {
+            cx.within(account, "FTP users", limits.ftp_users, cx.state.ftp_users_count(account) + logins)?;
+        }
+    }
+    let granted = others.iter().filter_map(|other| other.quota).fold(0u64, u64::saturating_add);
+    cx.within(account, "bytes of disk", limits.disk, granted.saturating_add(site.quota.unwrap_or(0)))
+}
+
+fn check_handler(cx: &Apply<'_>, handler: &Handler) -> Result<(), Refusal> {
+    match handler {
+        Handler::Static => Ok(()),
+        Handler::Php { version } => {
+            let digits = |part: &str| !part.is_empty() && part.len() <= 2 && part.bytes().all(|b| b.is_ascii_digit());
+            let sound = version.split_once('.').is_some_and(|(major, minor)| digits(major) && digits(minor));
+            if sound { Ok(()) } else { Err(Refusal::invalid("php", "expected a version such as 8.2")) }
+        }
+        Handler::Proxy { upstreams } => {
+            if upstreams.is_empty() || upstreams.len() > UPSTREAMS_MAX {
+                return Err(Refusal::invalid("upstreams", format!("expected 1 to {UPSTREAMS_MAX} of them")));
+            }
+            upstreams.iter().try_for_each(|upstream| check_upstream(cx, upstream))
+        }
+        Handler::Redirect { to, status } => {
+            if !matches!(status, 301 | 302 | 307 | 308) {
+                return Err(Refusal::invalid("status", "expected 301, 302, 307 or 308"));
+            }
+            let uri = web_uri(to).ok_or_else(|| Refusal::invalid("redirect", "expected an http or https URL"))?;
+            if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+                return Err(Refusal::invalid("redirect", "a URL with a user name in it misleads people"));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn check_upstream(cx: &Apply<'_>, upstream: &str) -> Result<(), Refusal> {
+    let fault = |reason: &str| Err(Refusal::invalid("upstreams", format!("`{}`: {reason}", brief(upstream))));
+    if let Some(path) = upstream.strip_prefix("unix:") {
+        // A socket is reached with the daemon's own rights, which are more than an account's.
+        cx.unscoped()?;
+        let plain = path.starts_with('/') && path.len() < 108 && !path.contains(|c: char| c.is_control());
+        return if plain { Ok(()) } else { fault("expected unix:/absolute/path of less than 108 bytes") };
+    }
+    let Some(uri) = web_uri(upstream) else {
+        return fault("expected http://host:port, https://host:port or unix:/path");
+    };
+    if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+        return fault("an upstream has no path");
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return fault("an upstream has no user name");
+    }
+    Ok(())
+}
+
+fn web_uri(text: &str) -> Option<http::Uri> {
+    let uri: http::Uri = (text.len() <= URL_MAX).then(|| text.parse().ok()).flatten()?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    (known && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
+}
+
+fn brief(text: &str) -> String {
+    text.chars().take(80).filter(|c| !c.is_control()).collect()
+}
+
+/// One line of free text for people.
+pub(crate) fn check_text(field: &str, text: &str) -> Result<(), Refusal> {
+    if text.is_empty() || text.len() > 200 {
+        return Err(Refusal::invalid(field, "expected 1 to 200 bytes of text"));
+    }
+    if text.contains(|c: char| c.is_control()) {
+        return Err(Refusal::invalid(field, "it has control characters"));
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! The working image of `state.db`: persistent maps, cheap to clone, changed only by effects. Indexes are derived, never stored.
+use std::ops::Deref;
+use std::sync::Arc;
+
+use imbl::{HashMap, OrdMap, OrdSet};
+
+use crate::base::clock::Time;
+use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, SiteId, TokenId};
+use crate::base::limits::ANSWERS_KEPT;
+use crate::base::names::{AccountName, Host, Login, NodeName, PlanName, TokenName, ZoneName};
+use crate::model::accounts::Account;
+use crate::model::answer::Event;
+use crate::model::certificates::Certificate;
+use crate::model::cluster::Cluster;
+use crate::model::effect::{Effect, Stored};
+use crate::model::ftp_users::FtpUser;
+use crate::model::nodes::Node;
+use crate::model::operations::Operation;
+use crate::model::plans::Plan;
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::row::Row;
+use crate::model::sites::Site;
+use crate::model::tokens::Token;
+use crate::model::zones::Zone;
+
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Counts changes. Not the index in the log: two changes of one entry differ.
+    pub revision: u64,
+    pub time: Time,
+    /// Sum of the hashes of all rows but those of the history.
+    pub hash: u128,
+    pub cluster: Option<Arc<Cluster>>,
+    pub nodes: OrdMap<NodeId, Arc<Node>>,
+    pub plans: OrdMap<PlanName, Arc<Plan>>,
+    pub accounts: OrdMap<AccountName, Arc<Account>>,
+    pub tokens: OrdMap<TokenId, Arc<Token>>,
+    pub sites: OrdMap<SiteId, Arc<Site>>,
+    pub ftp_users: OrdMap<Login, Arc<FtpUser>>,
+    pub zones: OrdMap<ZoneName, Arc<Zone>>,
+    pub certificates: OrdMap<CertificateId, Arc<Certificate>>,
+    /// Those not finished.
+    pub operations: OrdMap<OperationId, Arc<Operation>>,
+    /// Whose each host is.
+    pub hosts: OrdMap<Host, SiteId>,
+    answers: HashMap<[u8; 16], Remembered>,
+    answered: OrdMap<u64, [u8; 16]>,
+    sites_of: OrdSet<(AccountName, SiteId)>,
+    sites_at: OrdSet<(NodeId, SiteId)>,
+    zones_of: OrdSet<(AccountName, ZoneName)>,
+    logins_of: OrdSet<(SiteId, Login)>,
+}
+
+/// What stays in memory of a request that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remembered {
+    pub revision: u64,
+    pub digest: [u8; 16],
+}
+
+impl State {
+    pub fn account(&self, name: &AccountName) -> Result<&Arc<Account>, Refusal> {
+        self.accounts.get(name).ok_or_else(|| Refusal::not_found(Kind::Account, name))
+    }
+
+    /// The site that has this host, as main name or otherwise.
+    pub fn site(&self, host: &Host) -> Result<&Arc<Site>, Refusal> {
+        let site = self.hosts.get(host).and_then(|id| self.sites.get(id));
+        site.ok_or_else(|| Refusal::not_found(Kind::Site, host))
+    }
+
+    pub fn zone(&self, name: &ZoneName) -> Result<&Arc<Zone>, Refusal> {
+        self.zones.get(name).ok_or_else(|| Refusal::not_found(Kind::Zone, name))
+    }
+
+    pub fn token_named(&self, name: &TokenName) -> Option<&Arc<Token>> {
+        self.tokens.values().find(|token| token.name == *name)
+    }
+
+    pub fn node_named(&self, name: &NodeName) -> Option<&Arc<Node>> {
+        self.nodes.values().find(|node| node.name == *name)
+    }
+
+    pub fn sites_of<'a>(&'a self, account: &'a AccountName) -> impl Iterator<Item = &'a Arc<Site>> {
+        let own = self.sites_of.range((account.clone(), SiteId(0))..).take_while(move |(owner, _)| owner == account);
+        own.filter_map(|(_, id)| self.sites.get(id))
+    }
+
+    pub fn sites_at(&self, node: NodeId) -> usize {
+        self.sites_at.range((node, SiteId(0))..=(node, SiteId(u64::MAX))).count()
+    }
+
+    pub fn zones_of<'a>(&'a self, account: &'a AccountName) -> impl Iterator<Item = &'a Arc<Zone>> {
+        self.zones.values().filter(move |zone| zone.head.account.as_ref() == Some(account))
+    }
+
+    pub fn zones_count(&self, account: &AccountName) -> u64 {
+        let Ok(first) = ZoneName::parse("0") else { return 0 };
+        let own = self.zones_of.range((account.clone(), first)..).take_while(|(owner, _)| owner == account);
+        own.count() as u64
+    }
+
+    pub fn ftp_users_of(&self, site: SiteId) -> impl Iterator<Item = &Login> {
+        let Ok(first) = Login::parse("0") else { unreachable!("`0` is a login") };
+        self.logins_of.range((site, first)..).take_while(move |(of, _)| *of == site).map(|(_, login)| login)
+    }
+
+    pub fn ftp_users_count(&self, account: &AccountName) -> u64 {
+        self.sites_of(account).map(|site| self.ftp_users_of(site.id).count() as u64).sum()
+    }
+
+    /// The zone in which a name lies: the closest one.
+    pub fn zone_above(&self, name: &str) -> Option<&Arc<Zone>> {
+        let suffixes = std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, rest)| rest));
+        suffixes.filter_map(|suffix| ZoneName::parse(suffix).ok()).find_map(|suffix| self.zones.get(&suffix))
+    }
+
+    /// What was answered to this request, if that is remembered.
+    pub fn remembered(&self, request: &RequestId) -> Option<Remembered> {
+        self.answers.get(&request.key).copied()
+    }
+
+    pub fn level(&self) -> u32 {
+        self.cluster.as_ref().map_or(crate::model::LEVEL, |cluster| cluster.level)
+    }
+
+    /// Takes up what an allowed change does.
+    pub fn absorb(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Put(stored) => self.put(stored),
+            Effect::Delete(stored) => self.delete(stored),
+            Effect::Prune { .. } => {}
+        }
+    }
+
+    /// Takes up one row, from a change or from `state.db`.
+    pub fn put(&mut self, stored: &Stored) {
+        if let Row::Event(event) = &stored.row {
+            return self.remember(event);
+        }
+        if stored.row.table().is_history() {
+            return;
+        }
+        self.hash = self.hash.wrapping_add(stored.hash);
+        if let Some(old) = self.replace(&stored.row) {
+            self.hash = self.hash.wrapping_sub(Stored::new(old).hash);
+        }
+    }
+
+    /// Puts a row in its map and indexes and gives back the one it replaces.
+    fn replace(&mut self, row: &Row) -> Option<Row> {
+        match row {
+            Row::Cluster(new) => self.cluster.replace(Arc::new(new.clone())).map(|old| Row::Cluster(own(old))),
+            Row::Node(new) => self.nodes.insert(new.id, new.clone().into()).map(|old| Row::Node(own(old))),
+            Row::Plan(new) => self.plans.insert(new.name.clone(), new.clone().into()).map(|old| Row::Plan(own(old))),
+            Row::Account(new) => {
+                self.accounts.insert(new.name.clone(), new.clone().into()).map(|old| Row::Account(own(old)))
+            }
+            Row::Token(new) => self.tokens.insert(new.id, new.clone().into()).map(|old| Row::Token(own(old))),
+            Row::Site(new) => {
+                let old = self.sites.insert(new.id, Arc::clone(new));
+                if let Some(old) = &old {
+                    self.unindex_site(old);
+                }
+                self.index_site(new);
+                old.map(Row::Site)
+            }
+            Row::FtpUser(new) => {
+                self.logins_of.insert((new.site, new.login.clone()));
+                self.ftp_users.insert(new.login.clone(), new.clone().into()).map(|old| Row::FtpUser(own(old)))
+            }
+            Row::Zone(new) => {
+                let zone = self.zones.get(&new.name).map_or_else(Vec::new, |old| old.chunks.clone());
+                let old = self.zones.insert(new.name.clone(), Arc::new(Zone { head: new.clone(), chunks: zone }));
+                if let Some(account) = old.as_ref().and_then(|old| old.head.account.clone()) {
+                    self.zones_of.remove(&(account, new.name.clone()));
+                }
+                if let Some(account) = &new.account {
+                    self.zones_of.insert((account.clone(), new.name.clone()));
+                }
+                old.map(|old| Row::Zone(old.head.clone()))
+            }
+            Row::ZoneChunk(new) => {
+                let zone = self.zones.get_mut(&new.zone)?;
+                Arc::make_mut(zone).put_chunk(Arc::clone(new)).map(Row::ZoneChunk)
+            }
+            Row::Certificate(new) => self.certificates.insert(new.id, Arc::clone(new)).map(Row::Certificate),
+            Row::Operation(new) => {
+                self.operations.insert(new.id, new.clone().into()).map(|old| Row::Operation(own(old)))
+            }
+            Row::FinishedOperation(_) | Row::Event(_) => None,
+        }
+    }
+
+    fn delete(&mut self, stored: &Stored) {
+        self.hash = self.hash.wrapping_sub(stored.hash);
+        match &stored.row {
+            Row::Cluster(_) => self.cluster = None,
+            Row::Node(old) => drop(self.nodes.remove(&old.id)),
+            Row::Plan(old) => drop(self.plans.remove(&old.name)),
+            Row::Account(old) => drop(self.accounts.remove(&old.name)),
+            Row::Token(old) => drop(self.tokens.remove(&old.id)),
+            Row::Site(old) => {
+                self.sites.remove(&old.id);
+                self.unindex_site(old);
+            }
+            Row::FtpUser(old) => {
+                self.ftp_users.remove(&old.login);
+                self.logins_of.remove(&(old.site, old.login.clone()));
+            }
+            Row::Zone(old) => {
+                self.zones.remove(&old.name);
+                if let Some(account) = &old.account {
+                    self.zones_of.remove(&(account.clone(), old.name.clone()));
+                }
+            }
+            Row::ZoneChunk(old) => {
+                if let Some(zone) = self.zones.get_mut(&old.zone) {
+                    Arc::make_mut(zone).remove_chunk(&old.low);
+                }
+            }
+            Row::Certificate(old) => drop(self.certificates.remove(&old.id)),
+            Row::Operation(old) => drop(self.operations.remove(&old.id)),
+            Row::FinishedOperation(_) | Row::Event(_) => {}
+        }
+    }
+
+    fn index_site(&mut self, site: &Site) {
+        for host in site.hosts() {
+            self.hosts.insert(host, site.id);
+        }
+        self.sites_at.insert((site.home, site.id));
+        if let Some(account) = &site.account {
+            self.sites_of.insert((account.clone(), site.id));
+        }
+    }
+
+    fn unindex_site(&mut self, site: &Site) {
+        for host in site.hosts() {
+            self.hosts.remove(&host);
+        }
+        self.sites_at.remove(&(site.home, site.id));
+        if let Some(account) = &site.account {
+            self.sites_of.remove(&(account.clone(), site.id));
+        }
+    }
+
+    fn remember(&mut self, event: &Event) {
+        let RequestId { key, digest } = event.request_id;
+        self.answers.insert(key, Remembered { revision: event.revision, digest });
+        self.answered.insert(event.revision, key);
+        while self.answered.len() > ANSWERS_KEPT {
+            let Some((revision, key)) = self.answered.get_min().cloned() else { break };
+            self.answered.remove(&revision);
+            if self.answers.get(&key).is_some_and(|answer| answer.revision == revision) {
+                self.answers.remove(&key);
+            }
+        }
+    }
+}
+
+fn own<T: Clone>(value: Arc<T>) -> T {
+    Arc::unwrap_or_clone(value)
+}
+
+/// The state as published: immutable, with a generation that moves at each publication.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub state: State,
+    pub generation: u64,
+}
+
+impl Deref for Snapshot {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}

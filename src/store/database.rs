@@ -1,0 +1,261 @@
+//! One SQLite database: one connection, owned by one thread, locked exclusively so that the index of its write-ahead log lies
+//! in heap memory (a mapped file would raise SIGBUS on a full disk) and no second process can open it. A full disk is waited
+//! out; any other error of a write ends writing until a restart, because a failed fsync must not be tried again.
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::oneshot;
+
+use crate::base::limits::{DISK_FULL_RETRY, STORE_QUEUE};
+use crate::store::health::HealthCell;
+
+/// "RUCH": marks our databases.
+const APPLICATION_ID: i32 = 0x5255_4348;
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("open {path}: {source}")]
+    Sqlite { path: String, source: rusqlite::Error },
+    #[error("open {path}: another process uses it")]
+    Busy { path: String },
+    #[error("read {path}: it is damaged: {found}")]
+    Damaged { path: String, found: String },
+    #[error("read {path}: {found}")]
+    Foreign { path: String, found: String },
+}
+
+/// A write that did not happen, or of which nobody knows.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("write {database}: {reason}")]
+pub struct WriteFailed {
+    pub(crate) database: &'static str,
+    pub(crate) reason: String,
+}
+
+/// Opens or creates `path` with our pragmas and compares what is in it with `schema`.
+pub(crate) fn open(path: &Path, level: u32, schema: &str, synchronous: &str) -> Result<Connection, OpenError> {
+    let shown = path.display().to_string();
+    let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Busy { path: shown.clone() },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            OpenError::Damaged { path: shown.clone(), found: source.to_string() }
+        }
+        _ => OpenError::Sqlite { path: shown.clone(), source },
+    };
+    let connection = connect(path, synchronous).map_err(sqlite)?;
+    let found: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
+    let tables: u32 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(sqlite)?;
+    if tables == 0 && found == 0 {
+        create(&connection, level, schema).map_err(sqlite)?;
+    } else if found != APPLICATION_ID {
+        return Err(OpenError::Foreign { path: shown, found: "it is not a database of ruche".into() });
+    }
+    check(&connection, level, schema, &shown, sqlite)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    // Checkpoints are ours: SQLite's own would hide their errors.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn create(connection: &Connection, level: u32, schema: &str) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(schema)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", level)?;
+    transaction.commit()
+}
+
+fn check(
+    connection: &Connection,
+    level: u32,
+    schema: &str,
+    path: &str,
+    sqlite: impl Fn(rusqlite::Error) -> OpenError,
+) -> Result<(), OpenError> {
+    let damaged = |found: String| OpenError::Damaged { path: path.to_owned(), found };
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(&sqlite)?;
+    if version > level {
+        let found = format!("it is of level {version}, this ruche knows {level}; start the newer version");
+        return Err(OpenError::Foreign { path: path.to_owned(), found });
+    }
+    if version != level {
+        return Err(damaged(format!("its level reads {version}")));
+    }
+    let mut statement = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").map_err(&sqlite)?;
+    let mut found: Vec<String> =
+        statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&sqlite)?;
+    let mut wanted: Vec<String> =
+        schema.split(';').map(str::trim).filter(|sql| !sql.is_empty()).map(str::to_owned).collect();
+    found.sort();
+    wanted.sort();
+    if found != wanted {
+        return Err(damaged("its tables are not those of its level".into()));
+    }
+    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(&sqlite)?;
+    if sound == "ok" { Ok(()) } else { Err(damaged(sound)) }
+}
+
+/// A connection together with the rules for writing through it.
+pub(crate) struct Writer {
+    pub(crate) connection: Rc<Connection>,
+    name: &'static str,
+    health: HealthCell,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Runs one transaction until it is committed: a full disk is waited out, anything else ends writing.
+    pub(crate) fn commit<T>(&self, mut work: impl FnMut(&Connection) -> rusqlite::Result<T>) -> Result<T, WriteFailed> {
+        self.insist(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+    }
+
+    /// Moves the write-ahead log into the database and syncs it. True when all of it was moved.
+    pub(crate) fn checkpoint(&self) -> Result<bool, WriteFailed> {
+        self.insist(|connection| {
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                let (busy, log, done): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(busy == 0 && log == done)
+            })
+        })
+    }
+
+    fn insist<T>(&self, mut work: impl FnMut(&Connection) -> rusqlite::Result<T>) -> Result<T, WriteFailed> {
+        let failed = |reason: String| WriteFailed { database: self.name, reason };
+        loop {
+            if let Some(reason) = self.health.failed() {
+                return Err(failed(reason));
+            }
+            match work(&self.connection) {
+                Ok(done) => {
+                    self.health.space(self.name);
+                    return Ok(done);
+                }
+                Err(error) if is_full(&error) => self.health.full(self.name),
+                Err(error) => {
+                    self.health.fail(&format!("{}: {error}", self.name));
+                    // Closing would checkpoint, and so sync again what a sync has failed on.
+                    let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                    return Err(failed(error.to_string()));
+                }
+            }
+            if self.stopping.load(Ordering::Relaxed) {
+                return Err(failed("the disk is full and the node stops".into()));
+            }
+            std::thread::park_timeout(DISK_FULL_RETRY);
+        }
+    }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+pub(crate) type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
+
+/// The thread that owns a database. Jobs run in the order in which they were given.
+pub(crate) struct Thread<T> {
+    jobs: Option<SyncSender<Job<T>>>,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T> std::fmt::Debug for Thread<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Thread")
+    }
+}
+
+/// The thread of a database has ended, or too many jobs wait for it.
+#[derive(Debug, thiserror::Error)]
+#[error("reach the database: {0}")]
+pub struct Unreached(&'static str);
+
+impl<T: 'static> Thread<T> {
+    /// Starts the thread; `owner` is made on it, because a connection stays where it is used.
+    pub(crate) fn start(
+        name: &'static str,
+        connection: Connection,
+        health: HealthCell,
+        owner: impl FnOnce(Writer) -> T + Send + 'static,
+        run: impl FnOnce(&mut T, &Receiver<Job<T>>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (jobs, queue) = sync_channel::<Job<T>>(STORE_QUEUE);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopping);
+        let body = move || {
+            let writer = Writer { connection: Rc::new(connection), name, health, stopping: stop };
+            let mut owner = owner(writer);
+            run(&mut owner, &queue);
+        };
+        let thread = std::thread::Builder::new().name(format!("store-{name}")).spawn(body)?;
+        Ok(Self { jobs: Some(jobs), stopping, thread: Some(thread) })
+    }
+
+    /// Hands over a job without waiting for it.
+    pub(crate) fn send(&self, job: Job<T>) -> Result<(), Unreached> {
+        let jobs = self.jobs.as_ref().ok_or(Unreached("it is closed"))?;
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => Unreached("too many wait for it"),
+            TrySendError::Disconnected(_) => Unreached("its thread has ended"),
+        })
+    }
+
+    /// Runs a job on the thread and waits for what it gives.
+    pub(crate) async fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> Result<R, Unreached> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Box::new(move |owner| drop(answer.send(job(owner)))))?;
+        answered.await.map_err(|_| Unreached("its thread has ended"))
+    }
+}
+
+impl<T> Drop for Thread<T> {
+    /// Ends the thread after the jobs it has; a write that waits for space gives up.
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic there was reported when it happened; the databases are left to SQLite's recovery.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs jobs until the last sender is gone.
+pub(crate) fn run_all<T>(owner: &mut T, queue: &Receiver<Job<T>>) {
+    while let Ok(job) = queue.recv() {
+        job(owner);
+    }
+}

@@ -1,0 +1,120 @@
+//! Paged queries over what grows with time: events and finished operations. The only reading of SQL after the start.
+use std::sync::Arc;
+
+use rusqlite::OptionalExtension;
+
+use crate::base::ids::OperationId;
+use crate::base::limits::{HISTORY_SCAN_MAX, PAGE_MAX};
+use crate::base::names::AccountName;
+use crate::model::answer::Event;
+use crate::model::operations::Operation;
+use crate::model::row::{Key, Row, Table};
+use crate::store::database::Thread;
+use crate::store::machine::{Machine, Owner};
+use crate::store::schema;
+
+/// Which part of the history is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Only revisions after this one, oldest first.
+    pub after: Option<u64>,
+    /// Only revisions before this one, newest first; used where `after` is absent.
+    pub before: Option<u64>,
+    pub limit: usize,
+    /// Only what concerns this account.
+    pub account: Option<AccountName>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("query the history: {0}")]
+pub struct QueryError(String);
+
+#[derive(Debug, Clone)]
+pub struct History(Arc<Thread<Owner>>);
+
+impl History {
+    pub fn new(machine: &Machine) -> Self {
+        Self(Arc::clone(machine.thread()))
+    }
+
+    pub async fn event(&self, revision: u64) -> Result<Option<Event>, QueryError> {
+        let rows =
+            self.rows(Table::Events, Page { after: revision.checked_sub(1), limit: 1, ..Page::default() }).await?;
+        Ok(rows.into_iter().find_map(|row| match row {
+            Row::Event(event) if event.revision == revision => Some(event),
+            _ => None,
+        }))
+    }
+
+    pub async fn events(&self, page: Page) -> Result<Vec<Event>, QueryError> {
+        let rows = self.rows(Table::Events, page).await?.into_iter();
+        Ok(rows.filter_map(|row| if let Row::Event(event) = row { Some(event) } else { None }).collect())
+    }
+
+    pub async fn finished_operations(&self, page: Page) -> Result<Vec<Operation>, QueryError> {
+        let rows = self.rows(Table::FinishedOperations, page).await?.into_iter();
+        Ok(rows
+            .filter_map(|row| if let Row::FinishedOperation(operation) = row { Some(operation) } else { None })
+            .collect())
+    }
+
+    pub async fn finished_operation(&self, id: OperationId) -> Result<Option<Operation>, QueryError> {
+        let newest = Page { limit: HISTORY_SCAN_MAX, ..Page::default() };
+        let found = self.0.call(move |owner| {
+            read(
+                owner,
+                Table::FinishedOperations,
+                &newest,
+                |row| matches!(row, Row::FinishedOperation(o) if o.id == id),
+            )
+        });
+        let rows = found.await.map_err(|error| QueryError(error.to_string()))?.map_err(QueryError)?;
+        Ok(rows.into_iter().find_map(|row| match row {
+            Row::FinishedOperation(operation) => Some(operation),
+            _ => None,
+        }))
+    }
+
+    async fn rows(&self, table: Table, page: Page) -> Result<Vec<Row>, QueryError> {
+        let wanted = page.account.clone();
+        let matching = move |row: &Row| {
+            wanted.is_none()
+                || match row {
+                    Row::Event(event) => event.account == wanted,
+                    Row::FinishedOperation(operation) => operation.account == wanted,
+                    _ => false,
+                }
+        };
+        let page = Page { limit: page.limit.min(PAGE_MAX), ..page };
+        let read = self.0.call(move |owner| read(owner, table, &page, matching)).await;
+        read.map_err(|error| QueryError(error.to_string()))?.map_err(QueryError)
+    }
+}
+
+/// Reads rows in the page's order until enough match, looking at a bounded number of them.
+fn read(owner: &Owner, table: Table, page: &Page, matching: impl Fn(&Row) -> bool) -> Result<Vec<Row>, String> {
+    let bound = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+    let (condition, at, order) = match (page.after, page.before) {
+        (Some(after), _) => ("at > ?1", bound(after), "ASC"),
+        (None, Some(before)) => ("at < ?1", bound(before), "DESC"),
+        (None, None) => ("at <= ?1", i64::MAX, "DESC"),
+    };
+    let sql = format!("SELECT at, value, checksum FROM {} WHERE {condition} ORDER BY at {order}", table.name());
+    let mut statement = owner.writer.connection.prepare_cached(&sql).map_err(|error| error.to_string())?;
+    let mut rows = statement.query([at]).map_err(|error| error.to_string())?;
+    let mut found = Vec::new();
+    let mut seen = 0;
+    while found.len() < page.limit && seen < HISTORY_SCAN_MAX {
+        let row = rows.next().optional().map_err(|error| error.to_string())?.flatten();
+        let Some(row) = row else { break };
+        seen += 1;
+        let fields = row.get::<_, i64>(0).and_then(|at| Ok((at, row.get(1)?, row.get::<_, Vec<u8>>(2)?)));
+        let (at, value, checksum) = fields.map_err(|error| error.to_string())?;
+        let revision = at.unsigned_abs();
+        let row = schema::verified(table, Key::At(revision), revision, value, &checksum)?.row;
+        if matching(&row) {
+            found.push(row);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,13 @@
+//! SQLite: the log, the state and its history, database copies. The only module that knows SQL; it holds no key and no network.
+pub mod copy;
+pub mod database;
+pub mod health;
+pub mod history;
+pub mod log;
+pub mod machine;
+pub mod node;
+pub mod schema;
+pub mod types;
+
+#[cfg(test)]
+mod tests;
