@@ -13,6 +13,7 @@ use ruche::cluster::door::{Door, Write, random};
 use ruche::cluster::member::Member;
 use ruche::model::change::{Actor, Change};
 use ruche::model::plans::{Limits, PlanPut};
+use ruche::ops::blocking::Blocking;
 use ruche::ops::board::Board;
 use ruche::ops::tasks::Tasks;
 use ruche::seal::Sealed;
@@ -55,7 +56,7 @@ async fn measure(dir: &Path, slow: bool) -> Result<(), Box<dyn std::error::Error
         many(&door, 60_000, "32 tasks").await?;
     }
     tasks.stop(Duration::from_secs(1)).await;
-    member.stop().await;
+    member.stop(&Blocking::new(tokio::runtime::Handle::current())).await;
     Ok(())
 }
 

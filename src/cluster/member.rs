@@ -14,12 +14,14 @@ use crate::cluster::network::Network;
 use crate::cluster::propose;
 use crate::model::change::Change;
 use crate::model::state::Snapshot;
+use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::stop::Stop;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::health::{Health, HealthCell};
 use crate::store::history::History;
 use crate::store::log::Log;
+use crate::store::machine::Machine;
 use crate::store::node::Store;
 use crate::store::types::TypeConfig;
 
@@ -62,6 +64,8 @@ pub struct Member {
     snapshot: watch::Receiver<Arc<Snapshot>>,
     history: History,
     health: HealthCell,
+    log: Log,
+    machine: Machine,
 }
 
 impl std::fmt::Debug for Member {
@@ -76,15 +80,15 @@ impl Member {
         let Store { log, machine, history, health } = store;
         let snapshot = machine.snapshot();
         let config = Arc::new(config().validate()?);
-        let raft = Raft::new(node.0, config, Network, log.clone(), machine).await?;
+        let raft = Raft::new(node.0, config, Network, log.clone(), machine.clone()).await?;
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let door = Door::new(queue, health.clone());
-        let member = Self { raft, node, door, snapshot, history, health };
-        member.spawn(tasks, board, log, proposals);
+        let member = Self { raft, node, door, snapshot, history, health, log, machine };
+        member.spawn(tasks, board, proposals);
         Ok(member)
     }
 
-    fn spawn(&self, tasks: &Tasks, board: &Board, log: Log, proposals: mpsc::Receiver<crate::cluster::door::Proposal>) {
+    fn spawn(&self, tasks: &Tasks, board: &Board, proposals: mpsc::Receiver<crate::cluster::door::Proposal>) {
         let (raft, health, shown) = (self.raft.clone(), self.health.clone(), board.clone());
         tasks.spawn("store", Ends::AtGiveUp, move |stop| {
             let (health, board) = (health.clone(), shown.clone());
@@ -93,7 +97,7 @@ impl Member {
                 Ok(())
             }
         });
-        let (purger, purged) = (raft.clone(), log);
+        let (purger, purged) = (raft.clone(), self.log.clone());
         tasks.spawn("log", Ends::AtGiveUp, move |stop| {
             let (raft, log) = (purger.clone(), purged.clone());
             async move {
@@ -159,10 +163,18 @@ impl Member {
         }
     }
 
-    /// Ends raft. The databases close when the last handle is dropped.
-    pub async fn stop(self) {
+    /// Ends raft and closes the databases; the last snapshot goes on being served.
+    pub async fn stop(&self, blocking: &Blocking) {
         if tokio::time::timeout(SHUTDOWN_WAIT, self.raft.shutdown()).await.is_err() {
-            tracing::warn!("raft did not end in time; the databases are left as they are");
+            tracing::warn!("raft did not end in time");
+        }
+        let (log, machine) = (self.log.clone(), self.machine.clone());
+        let closed = blocking.run(move || {
+            machine.close();
+            log.close();
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "the databases were not closed; the next start recovers them");
         }
     }
 }

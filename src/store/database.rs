@@ -3,9 +3,9 @@
 //! out; any other error of a write ends writing until a restart, because a failed fsync must not be tried again.
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::config::DbConfig;
@@ -183,9 +183,9 @@ pub(crate) type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// The thread that owns a database. Jobs run in the order in which they were given.
 pub(crate) struct Thread<T> {
-    jobs: Option<SyncSender<Job<T>>>,
+    jobs: Mutex<Option<SyncSender<Job<T>>>>,
     stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl<T> std::fmt::Debug for Thread<T> {
@@ -217,12 +217,13 @@ impl<T: 'static> Thread<T> {
             run(&mut owner, &queue);
         };
         let thread = std::thread::Builder::new().name(format!("store-{name}")).spawn(body)?;
-        Ok(Self { jobs: Some(jobs), stopping, thread: Some(thread) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), stopping, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands over a job without waiting for it.
     pub(crate) fn send(&self, job: Job<T>) -> Result<(), Unreached> {
-        let jobs = self.jobs.as_ref().ok_or(Unreached("it is closed"))?;
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = jobs.as_ref().ok_or(Unreached("it is closed"))?;
         jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => Unreached("too many wait for it"),
             TrySendError::Disconnected(_) => Unreached("its thread has ended"),
@@ -240,16 +241,23 @@ impl<T: 'static> Thread<T> {
     }
 }
 
-impl<T> Drop for Thread<T> {
-    /// Ends the thread after the jobs it has; a write that waits for space gives up.
-    fn drop(&mut self) {
+impl<T> Thread<T> {
+    /// Closes the database after the jobs its thread has; a write that waits for space gives up. Blocks until it is done.
+    pub(crate) fn close(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             thread.thread().unpark();
             // A panic there was reported when it happened; the databases are left to SQLite's recovery.
             let _ = thread.join();
         }
+    }
+}
+
+impl<T> Drop for Thread<T> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

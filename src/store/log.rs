@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::base::ids::NodeId;
 use crate::base::limits::{LOG_CACHE_BYTES, LOG_CACHE_ENTRIES, LOG_READ_ENTRIES_MAX};
 use crate::store::database::{self, OpenError, Thread, Unreached, WriteFailed, Writer};
 use crate::store::health::HealthCell;
@@ -74,6 +75,21 @@ impl Log {
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
         let cache = Cache { stored: extent.bytes, ..Cache::default() };
         Ok((Self { thread: Arc::new(thread), cache: Arc::new(Mutex::new(cache)) }, extent))
+    }
+
+    /// The id of the node whose log this is; absent in a log that was never used.
+    pub async fn node_id(&self) -> Result<Option<NodeId>, StorageError> {
+        self.meta("node").await
+    }
+
+    /// Ties the log to a node, once: a vote belongs to who cast it.
+    pub async fn set_node_id(&self, id: NodeId) -> Result<(), StorageError> {
+        self.write(move |connection| write_meta(connection, "node", &id)).await
+    }
+
+    /// Closes the database. Blocks until its thread has ended.
+    pub fn close(&self) {
+        self.thread.close();
     }
 
     /// Bytes of entries in the log.
@@ -330,6 +346,7 @@ fn read_rows(connection: &Connection, first: u64, end: u64) -> Result<Vec<Row>, 
 fn verify(connection: &Connection) -> Result<Extent, String> {
     let purged: Option<LogId> = read_meta(connection, "purged")?;
     read_meta::<Vote>(connection, "vote")?;
+    read_meta::<NodeId>(connection, "node")?;
     let mut extent = Extent { purged, last: purged, bytes: 0 };
     let mut statement =
         connection.prepare("SELECT at, value, checksum FROM log ORDER BY at").map_err(|error| error.to_string())?;

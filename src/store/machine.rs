@@ -72,6 +72,11 @@ impl Machine {
         self.snapshot.clone()
     }
 
+    /// Closes the database. Blocks until its thread has ended.
+    pub fn close(&self) {
+        self.thread.close();
+    }
+
     pub(crate) fn thread(&self) -> &Arc<Thread<Owner>> {
         &self.thread
     }

@@ -1,0 +1,101 @@
+//! Who this node is: its id, kept with its log; the keyring, kept beside the state; the founding of a cluster of one.
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::base::ids::{ClusterId, NodeId};
+use crate::base::names::NodeName;
+use crate::cluster::door::random;
+use crate::cluster::founding::{FoundError, new_node_id, random_id};
+use crate::cluster::member::Member;
+use crate::files::atomic::{self, AtomicError};
+use crate::seal::keyring::{Keyring, KeyringError};
+use crate::seal::{Place, open, seal};
+use crate::store::log::Log;
+use crate::store::types::StorageError;
+
+/// What the founding seals; a keyring that opens it is the cluster's.
+const CHECK: &[u8] = b"ruche";
+
+/// Failed to know who this node is.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("read the node's id: {0}")]
+    Log(#[from] StorageError),
+    #[error("read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("read {path}: {source}")]
+    Keyring { path: PathBuf, source: KeyringError },
+    #[error("write the keyring: {0}")]
+    Write(#[from] AtomicError),
+    #[error(
+        "find the keyring {0}: without it no TLS or DNSSEC key of this cluster can be opened; \
+         put the copy that `ruche cluster key export` made there, owned by the daemon, mode 600"
+    )]
+    Lost(PathBuf),
+    #[error("use the keyring {0}: it belongs to another cluster; put the right copy there")]
+    Foreign(PathBuf),
+    #[error("draw random bytes: {0}")]
+    Random(String),
+    #[error(transparent)]
+    Found(#[from] FoundError),
+}
+
+/// The id this node's log is tied to; a fresh log gets a fresh one.
+pub(crate) async fn node_id(log: &Log) -> Result<NodeId, IdentityError> {
+    if let Some(id) = log.node_id().await? {
+        return Ok(id);
+    }
+    let id = new_node_id();
+    log.set_node_id(id).await?;
+    Ok(id)
+}
+
+/// The cluster's keyring; made only where there is no cluster yet.
+pub(crate) fn keyring(data_dir: &Path, founded: bool) -> Result<Keyring, IdentityError> {
+    let path = data_dir.join("keyring");
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let bytes = Zeroizing::new(bytes);
+            Keyring::from_bytes(&bytes).map_err(|source| IdentityError::Keyring { path, source })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && founded => Err(IdentityError::Lost(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut key = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut *key).map_err(|error| IdentityError::Random(error.to_string()))?;
+            let keyring = Keyring::generate(*key);
+            atomic::replace(&path, 0o600, &keyring.to_bytes())?;
+            Ok(keyring)
+        }
+        Err(source) => Err(IdentityError::Read { path, source }),
+    }
+}
+
+/// Founds a cluster of one where there is none.
+pub(crate) async fn found(member: &Member, name: &NodeName, keyring: &Keyring) -> Result<(), IdentityError> {
+    if member.is_founded() {
+        return Ok(());
+    }
+    let cluster = ClusterId(random_id());
+    let mut nonce = [0; 24];
+    nonce[..16].copy_from_slice(&random());
+    nonce[8..].copy_from_slice(&random());
+    let check = seal(keyring, &place(cluster), CHECK, nonce);
+    member.found(cluster, name.clone(), check).await?;
+    tracing::info!(%cluster, node = %name, "founded a cluster of one");
+    Ok(())
+}
+
+/// Whether this keyring is the cluster's.
+pub(crate) fn prove(member: &Member, keyring: &Keyring, data_dir: &Path) -> Result<(), IdentityError> {
+    let snapshot = member.snapshot();
+    let Some(cluster) = snapshot.borrow().cluster.clone() else { return Ok(()) };
+    match open(keyring, &place(cluster.id), &cluster.key_check) {
+        Ok(text) if **text == *CHECK => Ok(()),
+        _ => Err(IdentityError::Foreign(data_dir.join("keyring"))),
+    }
+}
+
+fn place(cluster: ClusterId) -> Place<'static> {
+    Place { cluster, table: "cluster", row: "cluster", field: "key_check" }
+}

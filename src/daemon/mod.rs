@@ -1,0 +1,5 @@
+//! The composition root: what a node is made of, in the order in which it starts, on one screen. Decides nothing.
+pub mod check;
+mod identity;
+mod reload;
+pub mod start;
