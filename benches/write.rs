@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = parent.join(format!("ruche-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     let slow = std::env::var_os(SLOW).is_some();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(measure(&dir, slow));
     drop(runtime);
     if !slow && outcome.is_ok() {
@@ -63,6 +63,10 @@ async fn measure(dir: &Path, slow: bool) -> Result<(), Box<dyn std::error::Error
 /// Alternates rounds of both, so that a disk that grows slower is slower for both.
 async fn one_by_one(door: &Door<Change>, dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut file = OpenOptions::new().create(true).append(true).open(dir.join("append"))?;
+    // Until the write-ahead log has come round once it grows with each write; that is the first minute of a node's life.
+    for n in 0..SINGLE {
+        door.write(change(n)?).await?;
+    }
     let (mut append, mut write) = (Vec::new(), Vec::new());
     for round in 0..20 {
         for _ in 0..SINGLE / 20 {
