@@ -2,9 +2,15 @@
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, missing_debug_implementations)]
 
+pub mod admin;
+pub mod api;
 pub mod base;
+pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod fetch;
 pub mod files;
 pub mod model;
 pub mod ops;

@@ -94,6 +94,26 @@ pub const CLIENT_BODY_MAX: usize = 64 << 20;
 /// Time the CLI waits to be connected, and for the head of an answer.
 pub const CLIENT_CONNECT_WAIT: Duration = Duration::from_secs(5);
 pub const CLIENT_HEAD_WAIT: Duration = Duration::from_secs(60);
+/// Time from the head of an answer to its last byte: what comes slower will not come.
+pub const CLIENT_BODY_WAIT: Duration = Duration::from_secs(60);
+/// Read buffer of a client's connection, which also bounds the head of an answer.
+pub const CLIENT_BUFFER_MAX: usize = 64 << 10;
+/// Pages of one list the CLI follows: a million objects, or a server that turns in circles.
+pub const CLIENT_PAGES_MAX: usize = 1000;
+/// Silence after which a followed stream of events is taken for dead; the server says something four times as often.
+pub const CLIENT_IDLE_WAIT: Duration = Duration::from_secs(60);
+/// One event of a stream: the largest carries one record set as text.
+pub const CLIENT_EVENT_MAX: usize = 1 << 20;
+/// How often a write is sent again when the connection failed, and the pause before: a restart takes a fraction of a second.
+pub const CLIENT_RETRIES_MAX: u32 = 3;
+pub const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause before a broken stream of events is opened again.
+pub const CLIENT_RECONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long the CLI asks what became of a write whose outcome is unknown, and how often.
+pub const CLIENT_OUTCOME_WAIT: Duration = Duration::from_secs(10);
+pub const CLIENT_OUTCOME_EVERY: Duration = Duration::from_millis(500);
+/// Password read from standard input, with its line end.
+pub const CLIENT_PASSWORD_MAX: u64 = 4096;
 
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS_MAX: usize = 8;
@@ -131,3 +151,7 @@ pub const BLOCKING_IDLE: Duration = Duration::from_secs(10);
 pub const LISTEN_BACKLOG: i32 = 1024;
 /// Keys of one keyring: a rotation needs two; the rest is room for rotations that were never finished.
 pub const KEYRING_KEYS_MAX: usize = 16;
+/// Pause after the kernel refused to accept an admin connection: descriptors are short, and asking again at once spins.
+pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Size of `/etc/passwd` or `/etc/group`, as far as they are read to find the members of the group `ruche`.
+pub const ACCOUNT_FILE_MAX: u64 = 4 << 20;

@@ -133,6 +133,14 @@ impl Member {
         self.history.clone()
     }
 
+    /// Whether raft and the threads of both databases still answer; a full disk or an I/O error is no reason to die.
+    pub async fn is_alive(&self) -> bool {
+        match self.health.now() {
+            Health::Good => self.machine.answers().await && self.log.answers().await,
+            Health::DiskFull { .. } | Health::Failed { .. } => true,
+        }
+    }
+
     pub fn health(&self) -> Health {
         self.health.now()
     }

@@ -19,7 +19,7 @@ const CHECK: &[u8] = b"ruche";
 
 /// Failed to know who this node is.
 #[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
+pub(crate) enum IdentityError {
     #[error("read the node's id: {0}")]
     Log(#[from] StorageError),
     #[error("read {path}: {source}")]

@@ -1,5 +1,6 @@
 //! The composition root: what a node is made of, in the order in which it starts, on one screen. Decides nothing.
 pub mod check;
 mod identity;
+mod listen;
 mod reload;
 pub mod start;

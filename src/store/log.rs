@@ -87,6 +87,11 @@ impl Log {
         self.write(move |connection| write_meta(connection, "node", &id)).await
     }
 
+    /// Returns when the thread of the database has come to this call.
+    pub async fn answers(&self) -> bool {
+        self.thread.call(|_| ()).await.is_ok()
+    }
+
     /// Closes the database. Blocks until its thread has ended.
     pub fn close(&self) {
         self.thread.close();

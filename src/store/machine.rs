@@ -72,6 +72,11 @@ impl Machine {
         self.snapshot.clone()
     }
 
+    /// Returns when the thread of the database has come to this call.
+    pub async fn answers(&self) -> bool {
+        self.thread.call(|_| ()).await.is_ok()
+    }
+
     /// Closes the database. Blocks until its thread has ended.
     pub fn close(&self) {
         self.thread.close();

@@ -1,0 +1,131 @@
+//! The desk: `/v1` over the admin socket and loopback TCP. Reads come from the snapshot, writes go through the door, and every
+//! fault is a problem with a remedy. No SQL and no rule of its own: what may be is decided when a change is applied.
+pub mod context;
+pub mod peers;
+pub mod serve;
+
+mod accounts;
+mod ask;
+mod auth;
+mod cluster;
+mod error;
+mod etag;
+mod events;
+mod feed;
+mod ftp_users;
+mod idempotency;
+mod look;
+mod nodes;
+mod operations;
+mod plans;
+mod records;
+mod requests;
+mod resource;
+mod sites;
+mod status;
+mod tokens;
+mod zones;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use bytes::Bytes;
+use http::{Method, StatusCode, Uri, header};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, SecurityRequirement};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::admin::context::Context;
+use crate::admin::context::Desk;
+use crate::admin::error::Failure;
+use crate::api::problem::{Fault, MEDIA_TYPE, Problem};
+
+/// The whole API, ready to be served. Each request must carry its `peers::Peer` as an extension, which `serve` sees to.
+pub fn router(context: Context) -> Router {
+    let desk = Arc::new(Desk::new(context));
+    let (router, description) = routes().split_for_parts();
+    let description = Bytes::from(serde_json::to_vec(&described(description)).unwrap_or_default());
+    let openapi = get(|| async move { ([(header::CONTENT_TYPE, "application/json")], description) });
+    router
+        .route("/v1/openapi.json", openapi)
+        .method_not_allowed_fallback(no_such_method)
+        .fallback(no_such_path)
+        .layer(from_fn_with_state(Arc::clone(&desk), auth::admit))
+        .with_state(desk)
+}
+
+fn routes() -> OpenApiRouter<Arc<Desk>> {
+    OpenApiRouter::default()
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::show, plans::put, plans::remove))
+        .routes(routes!(accounts::list, accounts::create))
+        .routes(routes!(accounts::show, accounts::set, accounts::remove))
+        .routes(routes!(sites::list, sites::create))
+        .routes(routes!(sites::show, sites::set, sites::remove))
+        .routes(routes!(zones::list, zones::create))
+        .routes(routes!(zones::show, zones::set, zones::remove))
+        .routes(routes!(records::list))
+        .routes(routes!(records::show, records::put, records::remove))
+        .routes(routes!(ftp_users::list, ftp_users::create))
+        .routes(routes!(ftp_users::show, ftp_users::set, ftp_users::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::show, tokens::remove))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show, nodes::set))
+        .routes(routes!(operations::list))
+        .routes(routes!(operations::show))
+        .routes(routes!(operations::cancel))
+        .routes(routes!(events::list))
+        .routes(routes!(requests::show))
+        .routes(routes!(cluster::export_key))
+        .routes(routes!(status::show))
+        .routes(routes!(status::healthz))
+        .routes(routes!(status::readyz))
+        .routes(routes!(status::metrics))
+}
+
+/// What no handler says of itself: that any of them may answer a problem, and how a caller shows who it is.
+fn described(paths: OpenApi) -> OpenApi {
+    let problem = ResponseBuilder::new()
+        .description("The request was not done.")
+        .content(MEDIA_TYPE, Content::new(Some(Ref::from_schema_name(Problem::name()))))
+        .build();
+    let bearer =
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token; not needed on the socket."));
+    let mut components = paths.components.unwrap_or_default();
+    components.schemas.insert(Problem::name().into_owned(), Problem::schema());
+    components.schemas.insert(Fault::name().into_owned(), Fault::schema());
+    components.security_schemes.insert("token".into(), SecurityScheme::Http(bearer.build()).into());
+    let mut paths = paths.paths;
+    for item in paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            operation.responses.responses.insert("default".into(), problem.clone().into());
+        }
+    }
+    OpenApiBuilder::new()
+        .info(InfoBuilder::new().title("Ruche").version(env!("CARGO_PKG_VERSION")).build())
+        .security(Some([SecurityRequirement::new("token", [""; 0])]))
+        .components(Some(components))
+        .paths(paths)
+        .build()
+}
+
+async fn no_such_path(uri: Uri) -> Failure {
+    let detail = format!("there is nothing at {}", uri.path());
+    Failure::new(StatusCode::NOT_FOUND, "no-such-path", detail, "Look at `/v1/openapi.json` for what there is.")
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Failure {
+    let detail = format!("{method} cannot be asked of {}", uri.path());
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "no-such-method",
+        detail,
+        "Use one of the methods in the Allow header.",
+    )
+}

@@ -1,0 +1,116 @@
+//! `/v1/nodes`: the machines of the cluster, by their names.
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::response::Response;
+
+use crate::admin::ask::AskWith;
+use crate::admin::error::Failure;
+use crate::admin::look::{At, Look};
+use crate::admin::resource::{Resource, View, path};
+use crate::api::nodes as api;
+use crate::api::page::{Page, PageQuery};
+use crate::api::written::{ReadQuery, WriteQuery, Written};
+use crate::base::ids::NodeId;
+use crate::base::names::NodeName;
+use crate::model::answer::Object;
+use crate::model::change::Change;
+use crate::model::nodes::{Node, NodeSet, Role};
+use crate::model::refusal::Kind;
+use crate::model::state::State;
+
+impl Resource for Node {
+    type View = api::Node;
+
+    fn of(object: Object) -> Option<Self> {
+        if let Object::Node(node) = object { Some(node) } else { None }
+    }
+
+    fn view(&self, cx: &View<'_>) -> api::Node {
+        api::Node {
+            id: self.id.to_string(),
+            name: self.name.to_string(),
+            roles: self.roles.iter().map(|role| shown_role(*role)).collect(),
+            addresses: self.addresses.iter().map(IpAddr::to_string).collect(),
+            labels: self.labels.clone(),
+            cordoned: self.cordoned,
+            sites: cx.snapshot.sites_at(self.id) as u64,
+            joined: self.joined.to_string(),
+            revision: self.revision,
+        }
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn path(&self) -> String {
+        path(&["nodes", self.name.as_str()])
+    }
+}
+
+/// The node of a name, or why there is none.
+pub(crate) fn named<'a>(state: &'a State, name: &str) -> Result<&'a Arc<Node>, Failure> {
+    let parsed = NodeName::parse(name)?;
+    state.node_named(&parsed).ok_or_else(|| Failure::not_found(Kind::Node, name))
+}
+
+/// The name of a node; its id where the node is gone.
+pub(crate) fn name(state: &State, id: NodeId) -> String {
+    state.nodes.get(&id).map_or_else(|| id.to_string(), |node| node.name.to_string())
+}
+
+fn shown_role(role: Role) -> api::Role {
+    match role {
+        Role::Web => api::Role::Web,
+        Role::Dns => api::Role::Dns,
+        Role::Ftp => api::Role::Ftp,
+        Role::Control => api::Role::Control,
+    }
+}
+
+fn role(role: api::Role) -> Role {
+    match role {
+        api::Role::Web => Role::Web,
+        api::Role::Dns => Role::Dns,
+        api::Role::Ftp => Role::Ftp,
+        api::Role::Control => Role::Control,
+    }
+}
+
+/// Lists the nodes by name.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(PageQuery), responses((status = 200, body = Page<api::Node>)))]
+pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
+    look.caller.sees_all()?;
+    let nodes = look.snapshot.nodes.values();
+    look.page_by_name(nodes, |node| node.name.to_string(), |node| node.view(&look.view()))
+}
+
+/// Shows one node.
+#[utoipa::path(get, path = "/v1/nodes/{node}", tag = "nodes", params(("node" = String, Path), ReadQuery),
+    responses((status = 200, body = api::Node)))]
+pub(crate) async fn show(At(name): At<String>, look: Look) -> Result<Response, Failure> {
+    look.caller.sees_all()?;
+    Ok(look.one(&**named(&look.snapshot, &name)?))
+}
+
+/// Changes what a node does, its public addresses and labels, or whether it takes new sites.
+#[utoipa::path(patch, path = "/v1/nodes/{node}", tag = "nodes", params(("node" = String, Path), WriteQuery),
+    request_body = api::NodePatch, responses((status = 200, body = Written<api::Node>)))]
+pub(crate) async fn set(
+    At(name): At<String>,
+    AskWith(ask, body): AskWith<api::NodePatch>,
+) -> Result<Response, Failure> {
+    ask.caller.sees_all()?;
+    let node = named(&ask.snapshot, &name)?;
+    let addresses = body.addresses.map(|addresses| addresses.iter().map(|text| text.parse::<IpAddr>()).collect());
+    let addresses: Option<Vec<_>> = addresses.transpose().map_err(|error| Failure::invalid("addresses", error))?;
+    let set = NodeSet {
+        node: node.id,
+        roles: body.roles.map(|roles| roles.into_iter().map(role).collect()).into(),
+        addresses: addresses.into(),
+        labels: body.labels.into(),
+        cordoned: body.cordoned.into(),
+    };
+    ask.change::<Node>(Change::NodeSet(set), Some(node.revision)).await
+}

@@ -1,0 +1,185 @@
+//! `/v1/sites`: hosts, and what answers for them. A host in a path or a body may be typed in Unicode.
+use std::sync::Arc;
+
+use axum::response::Response;
+
+use crate::admin::ask::{Ask, AskWith};
+use crate::admin::error::Failure;
+use crate::admin::look::{At, Look};
+use crate::admin::nodes;
+use crate::admin::resource::{Resource, View, path};
+use crate::api::page::{Page, PageQuery};
+use crate::api::sites as api;
+use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
+use crate::base::names::{AccountName, Host, IssuerName, NameError};
+use crate::model::answer::Object;
+use crate::model::change::Change;
+use crate::model::refusal::Kind;
+use crate::model::sites::{Handler, Site, SiteCreate, SiteRemove, SiteSet, Www};
+use crate::model::state::State;
+
+impl Resource for Arc<Site> {
+    type View = api::Site;
+
+    fn of(object: Object) -> Option<Self> {
+        if let Object::Site(site) = object { Some(site) } else { None }
+    }
+
+    fn view(&self, cx: &View<'_>) -> api::Site {
+        let has_files = matches!(self.handler, Handler::Static | Handler::Php { .. });
+        let root = cx.data_dir.join("sites").join(self.id.to_string()).join("public");
+        api::Site {
+            id: self.id.to_string(),
+            host: self.host.to_string(),
+            host_unicode: self.host.to_unicode(),
+            aliases: self.aliases.iter().map(Host::to_string).collect(),
+            www: shown_www(self.www),
+            handler: shown_handler(&self.handler),
+            account: self.account.as_ref().map(AccountName::to_string),
+            node: nodes::name(cx.snapshot, self.home),
+            epoch: self.epoch,
+            standbys: self.standbys.iter().map(|id| nodes::name(cx.snapshot, *id)).collect(),
+            issuer: self.issuer.as_ref().map(IssuerName::to_string),
+            quota: self.quota,
+            suspended: self.suspended,
+            maintenance: self.maintenance,
+            status: status(cx.snapshot, self),
+            root: has_files.then(|| root.display().to_string()),
+            created: self.created.to_string(),
+            revision: self.revision,
+        }
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn path(&self) -> String {
+        path(&["sites", self.host.as_str()])
+    }
+}
+
+fn status(state: &State, site: &Site) -> api::SiteStatus {
+    let account = site.account.as_ref().and_then(|account| state.accounts.get(account));
+    if account.is_some_and(|account| account.suspended) {
+        api::SiteStatus::AccountSuspended
+    } else if site.suspended {
+        api::SiteStatus::Suspended
+    } else if site.maintenance {
+        api::SiteStatus::Maintenance
+    } else {
+        api::SiteStatus::Active
+    }
+}
+
+fn shown_www(www: Www) -> api::Www {
+    match www {
+        Www::Off => api::Www::Off,
+        Www::Serve => api::Www::Serve,
+        Www::Redirect => api::Www::Redirect,
+    }
+}
+
+fn www(www: api::Www) -> Www {
+    match www {
+        api::Www::Off => Www::Off,
+        api::Www::Serve => Www::Serve,
+        api::Www::Redirect => Www::Redirect,
+    }
+}
+
+fn shown_handler(handler: &Handler) -> api::Handler {
+    match handler.clone() {
+        Handler::Static => api::Handler::Static {},
+        Handler::Php { version } => api::Handler::Php { version },
+        Handler::Proxy { upstreams } => api::Handler::Proxy { upstreams },
+        Handler::Redirect { to, status } => api::Handler::Redirect { to, status },
+    }
+}
+
+fn handler(handler: api::Handler) -> Handler {
+    match handler {
+        api::Handler::Static {} => Handler::Static,
+        api::Handler::Php { version } => Handler::Php { version },
+        api::Handler::Proxy { upstreams } => Handler::Proxy { upstreams },
+        api::Handler::Redirect { to, status } => Handler::Redirect { to, status },
+    }
+}
+
+fn hosts(hosts: &[String]) -> Result<Vec<Host>, NameError> {
+    hosts.iter().map(|host| Host::parse(host)).collect()
+}
+
+fn optional<T>(text: Option<&str>, parse: fn(&str) -> Result<T, NameError>) -> Result<Option<T>, NameError> {
+    text.map(parse).transpose()
+}
+
+/// The revision of the site that has this host.
+fn current(state: &State, host: &Host) -> Option<u64> {
+    state.site(host).ok().map(|site| site.revision)
+}
+
+/// Lists the sites by their main host.
+#[utoipa::path(get, path = "/v1/sites", tag = "sites", params(PageQuery), responses((status = 200, body = Page<api::Site>)))]
+pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
+    let hosts = look.snapshot.hosts.range(look.range::<Host>()?);
+    let main = hosts.filter_map(|(host, id)| look.snapshot.sites.get(id).filter(|site| site.host == *host));
+    let sites = main.filter(|site| look.wants(site.account.as_ref()));
+    Ok(look.page(sites, |site| site.host.to_string(), |site| site.view(&look.view())))
+}
+
+/// Creates a site. Its home is the node with the fewest sites, unless one is named.
+#[utoipa::path(post, path = "/v1/sites", tag = "sites", params(WriteQuery), request_body = api::SiteCreate,
+    responses((status = 201, body = Written<api::Site>)))]
+pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Result<Response, Failure> {
+    let node = |name: &str| nodes::named(&ask.snapshot, name).map(|node| node.id);
+    let create = SiteCreate {
+        host: Host::parse(&body.host)?,
+        aliases: hosts(&body.aliases)?,
+        www: www(body.www),
+        handler: handler(body.handler),
+        account: optional(body.account.as_deref(), AccountName::parse)?,
+        node: body.node.as_deref().map(node).transpose()?,
+        standbys: body.standbys.iter().map(|name| node(name)).collect::<Result<_, _>>()?,
+        issuer: optional(body.issuer.as_deref(), IssuerName::parse)?,
+        quota: body.quota,
+    };
+    ask.create::<Arc<Site>>(Change::SiteCreate(create.into())).await
+}
+
+/// Shows the site that has a host, as its main name or as an alias.
+#[utoipa::path(get, path = "/v1/sites/{host}", tag = "sites", params(("host" = String, Path), ReadQuery),
+    responses((status = 200, body = api::Site)))]
+pub(crate) async fn show(At(host): At<Host>, look: Look) -> Result<Response, Failure> {
+    let site = look.snapshot.site(&host).ok().filter(|site| look.caller.sees(site.account.as_ref()));
+    site.map(|site| look.one(site)).ok_or_else(|| Failure::not_found(Kind::Site, host))
+}
+
+/// Changes a site, suspends or resumes it, or turns its maintenance page on or off.
+#[utoipa::path(patch, path = "/v1/sites/{host}", tag = "sites", params(("host" = String, Path), WriteQuery),
+    request_body = api::SitePatch, responses((status = 200, body = Written<api::Site>)))]
+pub(crate) async fn set(At(host): At<Host>, AskWith(ask, body): AskWith<api::SitePatch>) -> Result<Response, Failure> {
+    let current = current(&ask.snapshot, &host);
+    let account = body.account.map(|name| optional(name.as_deref(), AccountName::parse)).transpose()?;
+    let issuer = body.issuer.map(|name| optional(name.as_deref(), IssuerName::parse)).transpose()?;
+    let set = SiteSet {
+        host,
+        aliases: body.aliases.map(|aliases| hosts(&aliases)).transpose()?.into(),
+        www: body.www.map(www).into(),
+        handler: body.handler.map(handler).into(),
+        account: account.into(),
+        issuer: issuer.into(),
+        quota: body.quota.into(),
+        suspended: body.suspended.into(),
+        maintenance: body.maintenance.into(),
+    };
+    ask.change::<Arc<Site>>(Change::SiteSet(set.into()), current).await
+}
+
+/// Removes a site that has no FTP users. Its files stay in the trash of its home for a while.
+#[utoipa::path(delete, path = "/v1/sites/{host}", tag = "sites", params(("host" = String, Path), WriteQuery),
+    responses((status = 200, body = Removed)))]
+pub(crate) async fn remove(At(host): At<Host>, ask: Ask) -> Result<Response, Failure> {
+    let current = current(&ask.snapshot, &host);
+    ask.remove(Change::SiteRemove(SiteRemove { host }), current).await
+}

@@ -1,0 +1,98 @@
+//! `/v1/zones`: the zones whose records are kept here.
+use axum::response::Response;
+
+use crate::admin::ask::{Ask, AskWith};
+use crate::admin::error::Failure;
+use crate::admin::look::{At, Look};
+use crate::admin::resource::{Resource, View, path};
+use crate::api::page::{Page, PageQuery};
+use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
+use crate::api::zones as api;
+use crate::base::names::{AccountName, Host, ZoneName};
+use crate::model::answer::Object;
+use crate::model::change::Change;
+use crate::model::refusal::Kind;
+use crate::model::state::State;
+use crate::model::zones::{ZoneCreate, ZoneHead, ZoneRemove, ZoneSet};
+
+impl Resource for ZoneHead {
+    type View = api::Zone;
+
+    fn of(object: Object) -> Option<Self> {
+        if let Object::Zone(zone) = object { Some(zone) } else { None }
+    }
+
+    fn view(&self, _: &View<'_>) -> api::Zone {
+        api::Zone {
+            name: self.name.to_string(),
+            account: self.account.as_ref().map(AccountName::to_string),
+            serial: self.serial,
+            ttl: self.ttl,
+            records: self.records,
+            created: self.created.to_string(),
+            revision: self.revision,
+        }
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn path(&self) -> String {
+        path(&["zones", self.name.as_str()])
+    }
+}
+
+fn current(state: &State, name: &ZoneName) -> Option<u64> {
+    state.zones.get(name).map(|zone| zone.head.revision)
+}
+
+/// Lists the zones by name.
+#[utoipa::path(get, path = "/v1/zones", tag = "zones", params(PageQuery), responses((status = 200, body = Page<api::Zone>)))]
+pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
+    let zones = look.snapshot.zones.range(look.range::<ZoneName>()?).map(|(_, zone)| &zone.head);
+    let zones = zones.filter(|head| look.wants(head.account.as_ref()));
+    Ok(look.page(zones, |head| head.name.to_string(), |head| head.view(&look.view())))
+}
+
+/// Creates a zone, with NS records at its apex for the name servers that are given.
+#[utoipa::path(post, path = "/v1/zones", tag = "zones", params(WriteQuery), request_body = api::ZoneCreate,
+    responses((status = 201, body = Written<api::Zone>)))]
+pub(crate) async fn create(AskWith(ask, body): AskWith<api::ZoneCreate>) -> Result<Response, Failure> {
+    let create = ZoneCreate {
+        name: ZoneName::parse(&body.name)?,
+        account: body.account.as_deref().map(AccountName::parse).transpose()?,
+        ttl: body.ttl,
+        nameservers: body.nameservers.iter().map(|host| Host::parse(host)).collect::<Result<_, _>>()?,
+    };
+    ask.create::<ZoneHead>(Change::ZoneCreate(create)).await
+}
+
+/// Shows one zone, without its records.
+#[utoipa::path(get, path = "/v1/zones/{zone}", tag = "zones", params(("zone" = String, Path), ReadQuery),
+    responses((status = 200, body = api::Zone)))]
+pub(crate) async fn show(At(name): At<ZoneName>, look: Look) -> Result<Response, Failure> {
+    let zone = look.snapshot.zones.get(&name).filter(|zone| look.caller.sees(zone.head.account.as_ref()));
+    zone.map(|zone| look.one(&zone.head)).ok_or_else(|| Failure::not_found(Kind::Zone, name))
+}
+
+/// Changes the owner of a zone or the TTL of its new records.
+#[utoipa::path(patch, path = "/v1/zones/{zone}", tag = "zones", params(("zone" = String, Path), WriteQuery),
+    request_body = api::ZonePatch, responses((status = 200, body = Written<api::Zone>)))]
+pub(crate) async fn set(
+    At(name): At<ZoneName>,
+    AskWith(ask, body): AskWith<api::ZonePatch>,
+) -> Result<Response, Failure> {
+    let current = current(&ask.snapshot, &name);
+    let account = body.account.map(|account| account.as_deref().map(AccountName::parse).transpose()).transpose()?;
+    let set = ZoneSet { name, account: account.into(), ttl: body.ttl.into() };
+    ask.change::<ZoneHead>(Change::ZoneSet(set), current).await
+}
+
+/// Removes a zone with all its records.
+#[utoipa::path(delete, path = "/v1/zones/{zone}", tag = "zones", params(("zone" = String, Path), WriteQuery),
+    responses((status = 200, body = Removed)))]
+pub(crate) async fn remove(At(name): At<ZoneName>, ask: Ask) -> Result<Response, Failure> {
+    let current = current(&ask.snapshot, &name);
+    ask.remove(Change::ZoneRemove(ZoneRemove { name }), current).await
+}

@@ -1,0 +1,112 @@
+//! `ruche cluster`: how the cluster is, and the recovery copy of its keys. The copy goes to a file that only its owner reads.
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use http::Method;
+
+use crate::api::cluster::KeyExport;
+use crate::api::nodes::Node;
+use crate::api::status::Status;
+use crate::cli::client::{Write, path, read};
+use crate::cli::failure::Failure;
+use crate::cli::nodes;
+use crate::cli::session::Session;
+use crate::cli::tree::WriteArgs;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Show the cluster and its nodes
+    Status,
+    /// The keys that protect the secrets of the cluster
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Write the recovery copy of the keys
+    ///
+    /// Without it, losing the disks of all nodes loses every certificate key, even if the state was saved. Keep the copy off the
+    /// machines: who has it and a copy of the state can read every secret.
+    #[command(after_help = "Example:\n  ruche cluster key export recovery.key")]
+    Export {
+        /// New file it is written to, for its owner only [default: the standard output]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+pub(crate) async fn run(session: &Session, command: ClusterCommand) -> Result<(), Failure> {
+    match command {
+        ClusterCommand::Status => status(session).await,
+        ClusterCommand::Key(KeyCommand::Export { file, write }) => export(session, file.as_deref(), &write).await,
+    }
+}
+
+async fn status(session: &Session) -> Result<(), Failure> {
+    const DOING: &str = "show the cluster";
+    let body = session.api.get(DOING, &path(&["status"])).await?;
+    if session.out.json {
+        return session.print_json(&body);
+    }
+    let status: Status = read(DOING, &body)?;
+    let nodes = session.api.list(DOING, &path(&["nodes"]), usize::MAX).await?;
+    let nodes: Vec<Node> = nodes.iter().map(|node| read(DOING, node.get().as_bytes())).collect::<Result<_, _>>()?;
+    let name =
+        |id: &String| nodes.iter().find(|node| node.id == *id).map_or_else(|| id.clone(), |node| node.name.clone());
+    let voters: Vec<_> = status.raft.voters.iter().map(name).collect();
+    let index = |index: Option<u64>| Some(index.map_or_else(|| "none".to_owned(), |index| index.to_string()));
+    let fields = session.out.fields(&[
+        ("cluster", Some(status.cluster.unwrap_or_else(|| "not founded yet".into()))),
+        ("level", Some(status.level.to_string())),
+        ("revision", Some(status.revision.to_string())),
+        ("leader", Some(status.raft.leader.as_ref().map_or_else(|| "none: changes wait".to_owned(), name))),
+        ("voters", Some(voters.join(", "))),
+        ("term", Some(status.raft.term.to_string())),
+        ("log", index(status.raft.log_index)),
+        ("applied", index(status.raft.applied_index)),
+    ]);
+    session.out.print(&format!("{fields}\n{}", nodes::table(&session.out, nodes)))
+}
+
+async fn export(session: &Session, file: Option<&Path>, args: &WriteArgs) -> Result<(), Failure> {
+    const DOING: &str = "export the keys of the cluster";
+    // Opened first: the cluster remembers the export, so there must be a place for it.
+    let opened = file.map(|path| create(path).map(|file| (path, file))).transpose()?;
+    let write = Write::new(DOING, Method::POST, path(&["cluster", "key", "export"]), args);
+    let answer = match session.api.write(write).await {
+        Ok(done) => read::<KeyExport>(DOING, &done.body).map(|export| (export, done.body)),
+        Err(failure) => Err(failure),
+    };
+    let (export, body) = match answer {
+        Ok(answer) => answer,
+        Err(failure) => {
+            if let Some((path, _)) = opened {
+                let _ = fs::remove_file(path);
+            }
+            return Err(failure);
+        }
+    };
+    let Some((path, mut file)) = opened else {
+        return if session.out.json { session.print_json(&body) } else { session.out.print(&lined(&export.keyring)) };
+    };
+    let written = file.write_all(lined(&export.keyring).as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|cause| Failure::io(format!("write {}", path.display()), cause))?;
+    session
+        .out
+        .note("Keep it off this machine: who has it and a copy of the state can read every secret of the cluster.");
+    session.out.print(&format!("Wrote the recovery copy of the keys to {}.\n", path.display()))
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    opened.map_err(|cause| Failure::io(format!("create {}", path.display()), cause))
+}
+
+fn lined(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}

@@ -1,0 +1,121 @@
+//! `ruche node`: the machines of the cluster, what they do and where they are found.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use clap::Subcommand;
+
+use crate::api::nodes::{Node, NodePatch, Role};
+use crate::base::names::NodeName;
+use crate::cli::client::path;
+use crate::cli::failure::Failure;
+use crate::cli::output::{Out, or_dash, yes_no};
+use crate::cli::session::Session;
+use crate::cli::tree::{WriteArgs, one_of};
+use crate::cli::values::label;
+
+const ROLES: &[&str] = &["web", "dns", "ftp", "control"];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List the nodes
+    Ls,
+    /// Show one node
+    Show { node: NodeName },
+    /// Change a node; what is not named stays
+    #[command(after_help = "Examples:
+  ruche node set pi-1 --address 192.0.2.1 --address 2001:db8::1
+  ruche node set pi-1 --role web --role ftp --label rack=attic")]
+    Set {
+        node: NodeName,
+        /// What it does, all of it; may be repeated
+        #[arg(long = "role", value_name = "ROLE", value_delimiter = ',', value_parser = one_of::<Role>(ROLES))]
+        roles: Vec<Role>,
+        /// Its public addresses, all of them, for DNS; may be repeated
+        #[arg(long = "address", value_name = "IP")]
+        addresses: Vec<IpAddr>,
+        /// It has no public address
+        #[arg(long, conflicts_with = "addresses")]
+        no_address: bool,
+        /// Its labels, all of them; may be repeated
+        #[arg(long = "label", value_name = "K=V", value_parser = label)]
+        labels: Vec<(String, String)>,
+        /// Take all its labels away
+        #[arg(long, conflicts_with = "labels")]
+        no_label: bool,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Give the node no new sites
+    Cordon {
+        node: NodeName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Let the node have new sites again
+    Uncordon {
+        node: NodeName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), Failure> {
+    match command {
+        NodeCommand::Ls => session.list("nodes", &path(&["nodes"]), table).await,
+        NodeCommand::Show { node } => session.show(&format!("show the node {node}"), &one(&node), fields).await,
+        NodeCommand::Set { node, roles, addresses, no_address, labels, no_label, write } => {
+            let patch = NodePatch {
+                roles: (!roles.is_empty()).then(|| roles.into_iter().collect::<BTreeSet<_>>()),
+                addresses: (no_address || !addresses.is_empty())
+                    .then(|| addresses.iter().map(ToString::to_string).collect()),
+                labels: (no_label || !labels.is_empty()).then(|| labels.into_iter().collect::<BTreeMap<_, _>>()),
+                cordoned: None,
+            };
+            session.patch("Changed", format!("change the node {node}"), one(&node), &patch, &write).await
+        }
+        NodeCommand::Cordon { node, write } => {
+            let patch = NodePatch { cordoned: Some(true), ..NodePatch::default() };
+            session.patch("Cordoned", format!("cordon the node {node}"), one(&node), &patch, &write).await
+        }
+        NodeCommand::Uncordon { node, write } => {
+            let patch = NodePatch { cordoned: Some(false), ..NodePatch::default() };
+            session.patch("Uncordoned", format!("uncordon the node {node}"), one(&node), &patch, &write).await
+        }
+    }
+}
+
+fn one(node: &NodeName) -> String {
+    path(&["nodes", node.as_str()])
+}
+
+fn roles(node: &Node) -> String {
+    node.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn labels(node: &Node) -> String {
+    node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+pub(crate) fn table(out: &Out, nodes: Vec<Node>) -> String {
+    let rows = nodes.into_iter().map(|node| {
+        let (roles, labels) = (or_dash(Some(roles(&node))), or_dash(Some(labels(&node))));
+        let addresses = or_dash(Some(node.addresses.join(", ")));
+        [node.name, roles, addresses, node.sites.to_string(), yes_no(node.cordoned), labels]
+    });
+    out.table(["NODE", "ROLES", "ADDRESSES", "SITES", "CORDONED", "LABELS"], rows)
+}
+
+fn fields(out: &Out, node: &Node) -> String {
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    out.fields(&[
+        ("node", Some(node.name.clone())),
+        ("roles", given(roles(node))),
+        ("addresses", given(node.addresses.join(", "))),
+        ("labels", given(labels(node))),
+        ("sites", Some(node.sites.to_string())),
+        ("cordoned", Some(yes_no(node.cordoned))),
+        ("joined", Some(out.time(&node.joined))),
+        ("id", Some(node.id.clone())),
+        ("revision", Some(node.revision.to_string())),
+    ])
+}

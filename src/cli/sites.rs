@@ -1,0 +1,288 @@
+//! `ruche site`: websites, and what answers for them. Never touches a site's files.
+use clap::{ArgGroup, Args, Subcommand};
+use http::Method;
+
+use crate::api::sites::{Handler, Site, SiteCreate, SitePatch, Www};
+use crate::base::names::{AccountName, Host, IssuerName, NodeName};
+use crate::cli::client::{Write, of_account, path, read};
+use crate::cli::failure::Failure;
+use crate::cli::output::{Out, or_dash, unicode};
+use crate::cli::session::Session;
+use crate::cli::tree::{WriteArgs, one_of};
+use crate::cli::values::{Limit, human, size, size_limit};
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  ruche site create example.org --static --www redirect
+  ruche site create bücher.example --php 8.2 --account tennis-club --quota 2G
+  ruche site create app.example.org --proxy http://127.0.0.1:3000
+  ruche site create old.example.org --redirect https://example.org";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SiteCommand {
+    /// Create a site
+    #[command(after_help = CREATE_EXAMPLES)]
+    Create(Box<CreateArgs>),
+    /// List the sites
+    Ls {
+        /// Only those of this account
+        #[arg(long)]
+        account: Option<AccountName>,
+    },
+    /// Show one site
+    Show { host: Host },
+    /// Change a site; what is not named stays
+    #[command(
+        after_help = "Example:\n  ruche site set example.org --alias example.net --alias example.com --www serve"
+    )]
+    Set(Box<SetArgs>),
+    /// Suspend a site: visitors are told so
+    Suspend {
+        host: Host,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Resume a suspended site
+    Resume {
+        host: Host,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Show visitors that the site is being worked on
+    Maintenance {
+        host: Host,
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Remove a site; its files stay in the trash for 7 days
+    Rm {
+        host: Host,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+/// What answers a request.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct HandlerArgs {
+    /// Serve the site's files
+    #[arg(long = "static")]
+    files: bool,
+    /// Pass requests on to these servers: http://host:port, https://host:port or unix:/path
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    proxy: Vec<String>,
+    /// Redirect to another address
+    #[arg(long, value_name = "URL")]
+    redirect: Option<String>,
+    /// Serve the site's files and run PHP of this version
+    #[arg(long, value_name = "VER")]
+    php: Option<String>,
+}
+
+impl HandlerArgs {
+    fn handler(self) -> Option<Handler> {
+        match self {
+            Self { redirect: Some(to), .. } => Some(Handler::Redirect { to, status: 308 }),
+            Self { php: Some(version), .. } => Some(Handler::Php { version }),
+            Self { files: true, .. } => Some(Handler::Static {}),
+            Self { proxy, .. } if !proxy.is_empty() => Some(Handler::Proxy { upstreams: proxy }),
+            Self { .. } => None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("handler").args(["files", "proxy", "redirect", "php"]).required(true))]
+pub(crate) struct CreateArgs {
+    /// Main name of the site, in Unicode or as A-labels
+    host: Host,
+    #[command(flatten)]
+    handler: HandlerArgs,
+    /// Another name that is answered alike; may be repeated
+    #[arg(long = "alias", value_name = "H")]
+    aliases: Vec<Host>,
+    /// What happens to `www.` before the main name
+    #[arg(long, default_value = "off", value_parser = one_of::<Www>(&["off", "serve", "redirect"]))]
+    www: Www,
+    /// Owner of the site
+    #[arg(long)]
+    account: Option<AccountName>,
+    /// Node that holds its files [default: the one with the fewest sites]
+    #[arg(long)]
+    node: Option<NodeName>,
+    /// Who issues its certificate [default: the cluster's choice]
+    #[arg(long)]
+    issuer: Option<IssuerName>,
+    /// Space its files may take, such as 500M or 2G [default: as much as its account has]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    quota: Option<u64>,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("handler").args(["files", "proxy", "redirect", "php"]))]
+pub(crate) struct SetArgs {
+    host: Host,
+    #[command(flatten)]
+    handler: HandlerArgs,
+    /// The other names, all of them; may be repeated
+    #[arg(long = "alias", value_name = "H")]
+    aliases: Vec<Host>,
+    /// Remove all other names
+    #[arg(long, conflicts_with = "aliases")]
+    no_alias: bool,
+    /// What happens to `www.` before the main name
+    #[arg(long, value_parser = one_of::<Www>(&["off", "serve", "redirect"]))]
+    www: Option<Www>,
+    /// New owner
+    #[arg(long)]
+    account: Option<AccountName>,
+    #[arg(long, conflicts_with = "account")]
+    no_account: bool,
+    /// Who issues its certificate
+    #[arg(long)]
+    issuer: Option<IssuerName>,
+    #[arg(long, conflicts_with = "issuer")]
+    no_issuer: bool,
+    /// Space its files may take, or `unlimited`: as much as its account has
+    #[arg(long, value_name = "SIZE", value_parser = size_limit)]
+    quota: Option<Limit>,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+impl SetArgs {
+    fn patch(self) -> (Host, SitePatch, WriteArgs) {
+        let aliases = (self.no_alias || !self.aliases.is_empty()).then(|| texts(&self.aliases));
+        let patch = SitePatch {
+            aliases,
+            www: self.www,
+            handler: self.handler.handler(),
+            account: if self.no_account { Some(None) } else { self.account.map(|name| Some(name.to_string())) },
+            issuer: if self.no_issuer { Some(None) } else { self.issuer.map(|name| Some(name.to_string())) },
+            quota: self.quota.map(Option::from),
+            ..SitePatch::default()
+        };
+        (self.host, patch, self.write)
+    }
+}
+
+pub(crate) async fn run(session: &Session, command: SiteCommand) -> Result<(), Failure> {
+    match command {
+        SiteCommand::Create(args) => create(session, *args).await,
+        SiteCommand::Ls { account } => {
+            session.list("sites", &of_account(path(&["sites"]), account.as_ref()), table).await
+        }
+        SiteCommand::Show { host } => session.show(&doing("show", &host), &one(&host), fields).await,
+        SiteCommand::Set(args) => {
+            let (host, patch, write) = args.patch();
+            session.patch("Changed", doing("change", &host), one(&host), &patch, &write).await
+        }
+        SiteCommand::Suspend { host, write } => {
+            let patch = SitePatch { suspended: Some(true), ..SitePatch::default() };
+            session.patch("Suspended", doing("suspend", &host), one(&host), &patch, &write).await
+        }
+        SiteCommand::Resume { host, write } => {
+            let patch = SitePatch { suspended: Some(false), ..SitePatch::default() };
+            session.patch("Resumed", doing("resume", &host), one(&host), &patch, &write).await
+        }
+        SiteCommand::Maintenance { host, state, write } => {
+            let patch = SitePatch { maintenance: Some(state == "on"), ..SitePatch::default() };
+            let doing = format!("switch maintenance {state} for the site {}", host.to_unicode());
+            session.patch("Switched", doing, one(&host), &patch, &write).await
+        }
+        SiteCommand::Rm { host, write } => {
+            let what = format!("the site {}", host.to_unicode());
+            session.remove(&what, " Its files stay in the trash for 7 days.", one(&host), &write).await
+        }
+    }
+}
+
+async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
+    let doing = doing("create", &args.host);
+    let body = SiteCreate {
+        host: args.host.to_string(),
+        aliases: texts(&args.aliases),
+        www: args.www,
+        handler: args.handler.handler().expect("clap asks for one of the handlers"),
+        account: args.account.map(|name| name.to_string()),
+        node: args.node.map(|name| name.to_string()),
+        standbys: Vec::new(),
+        issuer: args.issuer.map(|name| name.to_string()),
+        quota: args.quota,
+    };
+    let write = Write::new(doing.clone(), Method::POST, path(&["sites"]), &args.write).body(&body);
+    let done = session.write("Created", write).await?;
+    if !session.out.json {
+        // A repeated request may be answered without the object.
+        let site = read::<Site>(&doing, &done.body).ok();
+        if let Some((root, node)) = site.and_then(|site| Some((site.root?, site.node))) {
+            session.out.note(&format!("Its files go to {root} on the node {node}."));
+        }
+    }
+    Ok(())
+}
+
+fn doing(verb: &str, host: &Host) -> String {
+    format!("{verb} the site {}", host.to_unicode())
+}
+
+fn one(host: &Host) -> String {
+    path(&["sites", host.as_str()])
+}
+
+fn texts(hosts: &[Host]) -> Vec<String> {
+    hosts.iter().map(ToString::to_string).collect()
+}
+
+fn handler(handler: &Handler) -> String {
+    match handler {
+        Handler::Static {} => "static".to_owned(),
+        Handler::Php { version } => format!("php {version}"),
+        Handler::Proxy { upstreams } => format!("proxy to {}", upstreams.join(", ")),
+        Handler::Redirect { to, status } => format!("redirect to {to} ({status})"),
+    }
+}
+
+fn www(www: Www) -> &'static str {
+    match www {
+        Www::Off => "off",
+        Www::Serve => "served like the main name",
+        Www::Redirect => "redirected to the main name",
+    }
+}
+
+fn table(out: &Out, sites: Vec<Site>) -> String {
+    let rows = sites.into_iter().map(|site| {
+        let status = site.status.as_str().to_owned();
+        [site.host_unicode, handler(&site.handler), or_dash(site.account), site.node, status]
+    });
+    out.table(["HOST", "HANDLER", "ACCOUNT", "NODE", "STATUS"], rows)
+}
+
+fn fields(out: &Out, site: &Site) -> String {
+    let aliases: Vec<_> = site.aliases.iter().map(|alias| unicode(alias)).collect();
+    let listed = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
+    out.fields(&[
+        ("host", Some(site.host_unicode.clone())),
+        ("in the DNS", (site.host != site.host_unicode).then(|| site.host.clone())),
+        ("aliases", listed(&aliases)),
+        ("www", Some(www(site.www).to_owned())),
+        ("handler", Some(handler(&site.handler))),
+        ("status", Some(site.status.as_str().to_owned())),
+        ("account", site.account.clone()),
+        ("node", Some(site.node.clone())),
+        ("standbys", listed(&site.standbys)),
+        ("files", site.root.clone()),
+        ("quota", Some(site.quota.map_or_else(|| "as much as its account".to_owned(), human))),
+        ("issuer", site.issuer.clone()),
+        ("created", Some(out.time(&site.created))),
+        ("id", Some(site.id.clone())),
+        ("epoch", Some(site.epoch.to_string())),
+        ("revision", Some(site.revision.to_string())),
+    ])
+}

@@ -1,0 +1,96 @@
+//! What the commands print, for people and for programs.
+use crate::cli::tests::fake::{Fake, json};
+
+const SITE: &str = r#"{"id":"00000000000000ab","host":"xn--bcher-kva.example","host_unicode":"bücher.example","aliases":["xn--caf-dma.example"],"www":"redirect","handler":{"type":"php","version":"8.2"},"account":"club","node":"pi-1","epoch":1,"standbys":[],"issuer":null,"quota":2147483648,"suspended":false,"maintenance":false,"status":"active","root":"/var/lib/ruche/sites/00000000000000ab/public","created":"2026-11-22T06:12:00.000Z","revision":7}"#;
+
+async fn printed(line: &str, answer: &str) -> String {
+    let fake = Fake::start(vec![json(200, answer)]);
+    fake.run(line).await.unwrap();
+    fake.printed()
+}
+
+#[tokio::test]
+async fn a_site_as_fields_and_as_it_came() {
+    let wanted = "\
+host        bücher.example
+in the DNS  xn--bcher-kva.example
+aliases     café.example
+www         redirected to the main name
+handler     php 8.2
+status      active
+account     club
+node        pi-1
+files       /var/lib/ruche/sites/00000000000000ab/public
+quota       2.0 GiB
+created     2026-11-22 06:12
+id          00000000000000ab
+epoch       1
+revision    7
+";
+    assert_eq!(printed("site show bücher.example", SITE).await, wanted);
+    assert_eq!(printed("site show bücher.example -o json", SITE).await, format!("{SITE}\n"));
+}
+
+#[tokio::test]
+async fn a_list_as_table_and_as_one_array() {
+    let page = format!(r#"{{"items":[{SITE}],"next":null}}"#);
+    let wanted = "HOST            HANDLER  ACCOUNT  NODE  STATUS\nbücher.example  php 8.2  club     pi-1  active\n";
+    assert_eq!(printed("site ls", &page).await, wanted);
+    assert_eq!(printed("site ls -o json", &page).await, format!("[\n{SITE}\n]\n"));
+    let empty = r#"{"items":[],"next":null}"#;
+    assert_eq!(printed("site ls", empty).await, "There are no sites.\n");
+    assert_eq!(printed("site ls -o json", empty).await, "[]\n");
+}
+
+#[tokio::test]
+async fn records_as_in_a_zone_file() {
+    let page = r#"{"items":[{"name":"@","type":"MX","ttl":300,"values":["10 a.","20 b."],"revision":1},{"name":"www","type":"A","ttl":3600,"values":["192.0.2.1"],"revision":2}],"next":null}"#;
+    let wanted =
+        "NAME  TYPE  TTL   VALUE\n@     MX    300   10 a.\n@     MX    300   20 b.\nwww   A     3600  192.0.2.1\n";
+    assert_eq!(printed("record ls a.example", page).await, wanted);
+}
+
+#[tokio::test]
+async fn a_write_says_what_was_done_and_where_files_go() {
+    let written = SITE.replace(r#""revision":7"#, r#""revision":7,"served":false"#);
+    let wanted = "\
+Created the site bücher.example, revision 7.
+It is kept safely, and not every part of the node serves it yet: see `ruche status`.
+Its files go to /var/lib/ruche/sites/00000000000000ab/public on the node pi-1.
+";
+    assert_eq!(printed("site create bücher.example --static", &written).await, wanted);
+    assert_eq!(printed("site create bücher.example --static -o json", &written).await, format!("{written}\n"));
+    let removed = printed("site rm bücher.example --yes", r#"{"revision":8,"served":true}"#).await;
+    assert_eq!(removed, "Removed the site bücher.example, revision 8.\n");
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_once_and_its_loss_is_told() {
+    let token = r#"{"id":"ab","name":"t","access":"read","account":null,"created":"","expires":null,"revision":7"#;
+    let text = printed("token create t", &format!(r#"{token},"secret":"s3cret"}}"#)).await;
+    assert!(text.ends_with("keep it in a safe place:\ns3cret\n"), "{text}");
+    let text = printed("token create t", &format!("{token}}}")).await;
+    assert!(text.contains("ruche token rm t"), "{text}");
+}
+
+#[tokio::test]
+async fn the_cluster_names_its_nodes() {
+    let status = r#"{"node":"pi-1","node_id":"01","version":"0.1.0","cluster":"cd","level":1,"revision":9,"time":"","served":null,"ready":true,"health":"green","board":[],"planes":[],"listening":[],"raft":{"leader":"01","term":2,"log_index":5,"applied_index":5,"voters":["01"]},"key_exported":null,"counts":{"nodes":1,"plans":0,"accounts":0,"sites":0,"zones":0,"ftp_users":0,"certificates":0,"tokens":0,"operations":0},"next_steps":[]}"#;
+    let nodes = r#"{"items":[{"id":"01","name":"pi-1","roles":["web","dns"],"addresses":["192.0.2.1"],"labels":{},"cordoned":false,"sites":3,"joined":"","revision":1}],"next":null}"#;
+    let fake = Fake::start(vec![json(200, status), json(200, nodes)]);
+    fake.run("cluster status").await.unwrap();
+    let wanted = "\
+cluster   cd
+level     1
+revision  9
+leader    pi-1
+voters    pi-1
+term      2
+log       5
+applied   5
+
+NODE  ROLES     ADDRESSES  SITES  CORDONED  LABELS
+pi-1  web, dns  192.0.2.1  3      no        -
+";
+    assert_eq!(fake.printed(), wanted);
+}

@@ -1,0 +1,208 @@
+//! A node from its first line to its last: read, lock, open, found, listen, say READY, wait, give up, drain.
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin;
+use crate::admin::context::{Context, NodeInfo};
+use crate::base::limits::DRAIN_WAIT;
+use crate::cluster::member::{Member, StartError};
+use crate::config::Config;
+use crate::config::load::load;
+use crate::daemon::identity::{self, IdentityError};
+use crate::daemon::listen;
+use crate::daemon::reload;
+use crate::files::lock::{self, DirLock, LockError};
+use crate::ops::blocking::{self, Blocking};
+use crate::ops::board::Board;
+use crate::ops::log::LogHandle;
+use crate::ops::metrics::{Metrics, MetricsError};
+use crate::ops::notify;
+use crate::ops::sockets::{Inherited, SocketError};
+use crate::ops::tasks::{Ends, Tasks};
+use crate::store::database::OpenError;
+use crate::store::node::Store;
+
+/// Exit codes of sysexits.h that tell the service manager that starting again will not help.
+const DATA_DAMAGED: u8 = 65;
+pub const BAD_CONFIG: u8 = 78;
+
+/// Failed to run a node.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("make the data directory {path}: {source}")]
+    DataDir { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    #[error("wait for signals: {0}")]
+    Signals(std::io::Error),
+    #[error("start the runtime: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// `ruche run`
+pub fn run(file: Option<&Path>) -> ExitCode {
+    let config = match load(file) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    let log = match crate::ops::log::install(&config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("error: failed to {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = control_runtime().map_err(RunError::Runtime);
+    match runtime.and_then(|runtime| runtime.block_on(node(config, file, &log))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("failed to {error}");
+            notify::status(&format!("failed to {error}"));
+            let damaged = matches!(error, RunError::Open(OpenError::Damaged { .. } | OpenError::Foreign { .. }));
+            if damaged { ExitCode::from(DATA_DAMAGED) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// The runtime of everything that is not a customer's request. One thread: raft, the door and the admin API hand work to
+/// each other all the time, and a thread apart for each would cost more in wakeups than it wins.
+pub fn control_runtime() -> std::io::Result<Runtime> {
+    blocking::bound(Builder::new_current_thread().enable_all()).build()
+}
+
+async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let board = Board::default();
+    let tasks = Tasks::new(board.clone(), Handle::current());
+    let blocking = Blocking::new(Handle::current());
+    let metrics = Metrics::install()?;
+    let mut inherited = Inherited::from_env()?;
+
+    let lock = data_dir(&config.node.data_dir)?;
+    let store = Store::open(&config.node.data_dir)?;
+    let id = identity::node_id(&store.log).await?;
+    let member = Member::start(store, id, &tasks, &board).await?;
+    give_up_databases_last(&tasks, &member, &blocking, lock);
+    let keyring = Arc::new(identity::keyring(&config.node.data_dir, member.is_founded())?);
+    lead(&member, &board, &config, &keyring).await?;
+    identity::prove(&member, &keyring, &config.node.data_dir)?;
+    reload::compare_name(&config, &member, &board);
+
+    let (desk, listeners) = listen::desk(&config, &mut inherited)?;
+    let info = NodeInfo {
+        id,
+        name: config.node.name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        data_dir: config.node.data_dir.clone(),
+        listeners,
+    };
+    let context = Context {
+        door: member.door(),
+        snapshot: member.snapshot(),
+        history: member.history(),
+        member: member.clone(),
+        board: board.clone(),
+        blocking,
+        keyring,
+        metrics,
+        info,
+    };
+    let router = admin::router(context);
+    tasks.spawn("admin", Ends::AtDrain, move |stop| listen::admit(desk.clone(), router.clone(), stop));
+
+    board.set_ready(true);
+    notify::ready("ready");
+    notify::watchdog(&tasks, {
+        let member = member.clone();
+        move || {
+            let member = member.clone();
+            async move { member.is_alive().await }
+        }
+    });
+    tracing::info!(node = %config.node.name, %id, revision = member.snapshot().borrow().revision, "ready");
+    signals.wait(file, log, &config).await;
+
+    notify::stopping();
+    board.set_ready(false);
+    tasks.stop(DRAIN_WAIT).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn data_dir(path: &Path) -> Result<DirLock, RunError> {
+    let made = std::fs::DirBuilder::new().recursive(true).create(path);
+    made.map_err(|source| RunError::DataDir { path: path.to_owned(), source })?;
+    Ok(lock::acquire(path)?)
+}
+
+/// The first task, so the last to give up: whoever writes has been told before. Then the next process may open the databases.
+fn give_up_databases_last(tasks: &Tasks, member: &Member, blocking: &Blocking, lock: DirLock) {
+    let (member, blocking) = (member.clone(), blocking.clone());
+    tasks.spawn_once("databases", Ends::AtGiveUp, move |stop| async move {
+        stop.give_up().await;
+        member.stop(&blocking).await;
+        drop(lock);
+        Ok(())
+    });
+}
+
+/// Leads a cluster of one, founding it at the first start. Where that has to wait (a full disk), serving does not.
+async fn lead(
+    member: &Member,
+    board: &Board,
+    config: &Config,
+    keyring: &crate::seal::keyring::Keyring,
+) -> Result<(), RunError> {
+    if member.lead().await.map_err(IdentityError::from)? {
+        board.green("raft", "leading");
+        return Ok(identity::found(member, &config.node.name, keyring).await?);
+    }
+    board.yellow("raft", "no leader yet: nothing can be changed; everything committed is served");
+    Ok(())
+}
+
+/// The signals a node listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        let listen = |kind| signal(kind).map_err(RunError::Signals);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            reload: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the node is to stop; reads the configuration again as often as asked.
+    async fn wait(&mut self, file: Option<&Path>, log: &LogHandle, config: &Config) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.reload.recv() => reload::reload(file, log, config),
+            }
+        }
+    }
+}
