@@ -125,7 +125,10 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         info,
     };
     let router = admin::router(context);
-    tasks.spawn("admin", Ends::AtDrain, move |stop| listen::admit(desk.clone(), router.clone(), stop));
+    tasks.spawn("admin", Ends::AtDrain, move |stop| {
+        let router = router.clone();
+        listen::admit(desk.clone(), stop, |listeners, stop| admin::serve::serve(listeners, router, stop))
+    });
 
     board.set_ready(true);
     notify::ready("ready");
