@@ -12,6 +12,7 @@ mod error;
 mod etag;
 mod events;
 mod feed;
+mod fields;
 mod ftp_users;
 mod idempotency;
 mod look;
@@ -25,6 +26,9 @@ mod sites;
 mod status;
 mod tokens;
 mod zones;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
