@@ -48,8 +48,11 @@ use crate::admin::context::Desk;
 use crate::admin::error::Failure;
 use crate::api::problem::{Fault, MEDIA_TYPE, Problem};
 
+/// The API as `serve` takes it.
+pub type Api = Router;
+
 /// The whole API, ready to be served. Each request must carry its `peers::Peer` as an extension, which `serve` sees to.
-pub fn router(context: Context) -> Router {
+pub fn router(context: Context) -> Api {
     let desk = Arc::new(Desk::new(context));
     let (router, description) = routes().split_for_parts();
     let description = Bytes::from(serde_json::to_vec(&described(description)).unwrap_or_default());
