@@ -3,6 +3,7 @@ use axum::response::Response;
 
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
+use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
 use crate::api::accounts as api;
@@ -54,8 +55,8 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
 #[utoipa::path(post, path = "/v1/accounts", tag = "accounts", params(WriteQuery), request_body = api::AccountCreate,
     responses((status = 201, body = Written<api::Account>)))]
 pub(crate) async fn create(AskWith(ask, body): AskWith<api::AccountCreate>) -> Result<Response, Failure> {
-    let plan = body.plan.as_deref().map(PlanName::parse).transpose()?;
-    let create = AccountCreate { name: AccountName::parse(&body.name)?, plan, contact: body.contact };
+    let plan = fields::optional("plan", body.plan.as_deref())?;
+    let create = AccountCreate { name: fields::name("name", &body.name)?, plan, contact: body.contact };
     ask.create::<Account>(Change::AccountCreate(create)).await
 }
 
@@ -75,7 +76,7 @@ pub(crate) async fn set(
     AskWith(ask, body): AskWith<api::AccountPatch>,
 ) -> Result<Response, Failure> {
     let current = ask.snapshot.accounts.get(&name).map(|account| account.revision);
-    let plan = body.plan.map(|plan| plan.as_deref().map(PlanName::parse).transpose()).transpose()?;
+    let plan = fields::patched("plan", body.plan)?;
     let set = AccountSet { name, plan: plan.into(), contact: body.contact.into(), suspended: body.suspended.into() };
     ask.change::<Account>(Change::AccountSet(set), current).await
 }

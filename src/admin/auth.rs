@@ -88,6 +88,7 @@ pub(crate) async fn admit(State(desk): State<Arc<Desk>>, mut request: Request, n
         Err(failure) => failure.into_response(),
     };
     let revision = HeaderValue::from(desk.snapshot().revision);
+    metrics::counter!("ruche_admin_requests_total", "status" => response.status().as_str().to_owned()).increment(1);
     response.headers_mut().entry(headers::REVISION).or_insert(revision);
     response
 }

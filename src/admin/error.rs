@@ -3,10 +3,10 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use crate::admin::etag;
 use crate::api::headers;
 use crate::api::problem::{Fault, MEDIA_TYPE, Problem};
 use crate::base::ids::RequestId;
-use crate::base::names::NameError;
 use crate::cluster::door::WriteError;
 use crate::model::refusal::{Kind, Refusal};
 use crate::ops::blocking::BlockingError;
@@ -116,7 +116,13 @@ impl From<Refusal> for Failure {
             Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
             Refusal::TokenInvalid => StatusCode::UNAUTHORIZED,
         };
-        let failure = Self::new(status, refusal.code(), refusal.to_string(), refusal.remedy());
+        let detail = match &refusal {
+            Refusal::Stale { kind, name, expected: etag::NEVER, .. } => {
+                format!("there is no {kind} {name}, and `If-Match` asks for one")
+            }
+            refusal => refusal.to_string(),
+        };
+        let failure = Self::new(status, refusal.code(), detail, refusal.remedy());
         match refusal {
             Refusal::Invalid { field, reason } => failure.fault(field, reason),
             Refusal::TokenInvalid => {
@@ -177,13 +183,6 @@ impl From<BlockingError> for Failure {
     }
 }
 
-impl From<NameError> for Failure {
-    fn from(error: NameError) -> Self {
-        let detail = format!("failed to {error}");
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail, "Correct the name and try again.")
-    }
-}
-
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Inner { status, code, detail, remedy, request_id, faults, headers: extra } = *self.0;
@@ -208,11 +207,8 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Starts with a capital and ends with a full stop, as `detail` does.
-fn sentence(text: String) -> String {
-    let mut rest = text.chars();
-    let first = rest.next().map(char::to_uppercase);
-    let mut text: String = first.into_iter().flatten().chain(rest).collect();
+/// Ends with a full stop. It may begin with a name, which keeps its case.
+fn sentence(mut text: String) -> String {
     if !text.ends_with(['.', '?', '!']) {
         text.push('.');
     }
@@ -279,6 +275,6 @@ mod tests {
         assert_eq!(response.headers()[headers::REQUEST_ID], "07".repeat(16));
         let response = Failure::from(Refusal::TokenInvalid).into_response();
         assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
-        assert_eq!(sentence("a host".into()), "A host.");
+        assert_eq!(sentence("a host".into()), "a host.");
     }
 }

@@ -3,6 +3,9 @@ use http::{HeaderMap, HeaderName, header};
 
 use crate::admin::error::Failure;
 
+/// A revision that nothing ever has: what is not there is not found at it.
+pub(crate) const NEVER: u64 = u64::MAX;
+
 /// `If-Match` or `If-None-Match` as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Matches {
@@ -60,8 +63,7 @@ impl Conditions {
     pub(crate) fn expect(&self, current: Option<u64>) -> Option<u64> {
         match &self.if_match {
             None => self.only_new.then_some(0),
-            // What is not there has no revision to be found at, and this one is never given out.
-            Some(Matches::Any) => Some(current.unwrap_or(u64::MAX)),
+            Some(Matches::Any) => Some(current.unwrap_or(NEVER)),
             Some(Matches::Revisions(list)) => {
                 let held = current.filter(|current| list.contains(current));
                 held.or_else(|| list.first().copied())
@@ -134,7 +136,7 @@ mod tests {
         assert_eq!(expect(&[(IF_MATCH, "\"7\""), (IF_MATCH, "\"9\"")], Some(9)), Some(9));
         assert_eq!(expect(&[(IF_MATCH, "\"7\", \"9\"")], Some(8)), Some(7));
         assert_eq!(expect(&[(IF_MATCH, "*")], Some(8)), Some(8));
-        assert_eq!(expect(&[(IF_MATCH, "*")], None), Some(u64::MAX));
+        assert_eq!(expect(&[(IF_MATCH, "*")], None), Some(NEVER));
         assert_eq!(expect(&[(IF_NONE_MATCH, "*")], Some(8)), Some(0));
     }
 

@@ -1,4 +1,4 @@
-//! The stream of events: reads the history after a revision, then sleeps until the snapshot moves. Never polls; ends with its
+//! The stream of events: reads the history after a revision, then sleeps until the snapshot moves. Never polls the history; ends with its
 //! reader, with its token, or when the node gives up its listeners.
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,11 +12,12 @@ use bytes::Bytes;
 use http::header;
 use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::timeout;
 
 use crate::admin::error::Failure;
 use crate::admin::events::shown;
 use crate::admin::look::Look;
-use crate::base::limits::{EVENT_STREAMS_MAX, PAGE_DEFAULT};
+use crate::base::limits::{EVENT_STREAM_PULSE, EVENT_STREAMS_MAX, PAGE_DEFAULT};
 use crate::model::answer::Event;
 use crate::model::state::{Snapshot, State};
 use crate::ops::stop::Stop;
@@ -57,7 +58,10 @@ impl Source {
                 return None;
             }
             if snapshot.revision <= self.after {
-                self.moved().await?;
+                match timeout(EVENT_STREAM_PULSE, self.moved()).await {
+                    Ok(moved) => moved?,
+                    Err(_) => return Some((self, Bytes::from_static(b": alive\n\n"))),
+                }
                 continue;
             }
             // Whose events they are is looked at here: a filtered page could end before a match far behind.

@@ -7,13 +7,14 @@ use axum::response::Response;
 use crate::admin::Desk;
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
+use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
 use crate::api::ftp_users as api;
 use crate::api::page::{Page, PageQuery};
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
 use crate::base::limits::{PASSWORD_MAX, PASSWORD_MIN};
-use crate::base::names::{AccountName, Host, Login};
+use crate::base::names::{AccountName, Login};
 use crate::model::answer::Object;
 use crate::model::change::Change;
 use crate::model::ftp_users::{FtpUser, FtpUserCreate, FtpUserRemove, FtpUserSet};
@@ -72,8 +73,8 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
     responses((status = 201, body = Written<api::FtpUser>)))]
 pub(crate) async fn create(AskWith(ask, body): AskWith<api::FtpUserCreate>) -> Result<Response, Failure> {
     let create = FtpUserCreate {
-        login: Login::parse(&body.login)?,
-        site: Host::parse(&body.site)?,
+        login: fields::name("login", &body.login)?,
+        site: fields::name("site", &body.site)?,
         dir: body.dir,
         quota: body.quota,
         password: hashed(&ask.desk, body.password).await?,

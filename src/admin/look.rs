@@ -17,11 +17,13 @@ use crate::admin::ask;
 use crate::admin::auth::Caller;
 use crate::admin::error::Failure;
 use crate::admin::etag;
+use crate::admin::fields;
 use crate::admin::resource::{Resource, View};
 use crate::api::headers;
 use crate::api::page::{Page, PageQuery};
 use crate::base::limits::{PAGE_DEFAULT, PAGE_MAX};
 use crate::base::names::AccountName;
+use crate::model::refusal::Kind;
 use crate::model::state::Snapshot;
 
 #[derive(Debug)]
@@ -57,9 +59,9 @@ impl FromRequestParts<Arc<Desk>> for Look {
         if limit == 0 || limit > PAGE_MAX {
             return Err(Failure::invalid("limit", format!("expected 1 to {PAGE_MAX}")));
         }
-        let account = query.account.as_deref().map(AccountName::parse).transpose()?;
-        if !caller.sees(account.as_ref()) && account.is_some() {
-            return Err(Failure::not_found(crate::model::refusal::Kind::Account, query.account.unwrap_or_default()));
+        let account: Option<AccountName> = fields::optional("account", query.account.as_deref())?;
+        if account.is_some() && !caller.sees(account.as_ref()) {
+            return Err(Failure::not_found(Kind::Account, query.account.unwrap_or_default()));
         }
         let account = account.or_else(|| caller.account().cloned());
         let cursor = query.cursor.map(|cursor| decode(&cursor).ok_or_else(bad_cursor)).transpose()?;

@@ -12,6 +12,7 @@ mod error;
 mod etag;
 mod events;
 mod feed;
+mod fields;
 mod ftp_users;
 mod idempotency;
 mod look;
@@ -25,6 +26,9 @@ mod sites;
 mod status;
 mod tokens;
 mod zones;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -44,8 +48,11 @@ use crate::admin::context::Desk;
 use crate::admin::error::Failure;
 use crate::api::problem::{Fault, MEDIA_TYPE, Problem};
 
+/// The API as `serve` takes it.
+pub type Api = Router;
+
 /// The whole API, ready to be served. Each request must carry its `peers::Peer` as an extension, which `serve` sees to.
-pub fn router(context: Context) -> Router {
+pub fn router(context: Context) -> Api {
     let desk = Arc::new(Desk::new(context));
     let (router, description) = routes().split_for_parts();
     let description = Bytes::from(serde_json::to_vec(&described(description)).unwrap_or_default());

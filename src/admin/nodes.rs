@@ -6,6 +6,7 @@ use axum::response::Response;
 
 use crate::admin::ask::AskWith;
 use crate::admin::error::Failure;
+use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
 use crate::api::nodes as api;
@@ -50,8 +51,8 @@ impl Resource for Node {
 }
 
 /// The node of a name, or why there is none.
-pub(crate) fn named<'a>(state: &'a State, name: &str) -> Result<&'a Arc<Node>, Failure> {
-    let parsed = NodeName::parse(name)?;
+pub(crate) fn named<'a>(state: &'a State, field: &str, name: &str) -> Result<&'a Arc<Node>, Failure> {
+    let parsed: NodeName = fields::name(field, name)?;
     state.node_named(&parsed).ok_or_else(|| Failure::not_found(Kind::Node, name))
 }
 
@@ -91,7 +92,7 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
     responses((status = 200, body = api::Node)))]
 pub(crate) async fn show(At(name): At<String>, look: Look) -> Result<Response, Failure> {
     look.caller.sees_all()?;
-    Ok(look.one(&**named(&look.snapshot, &name)?))
+    Ok(look.one(&**named(&look.snapshot, "node", &name)?))
 }
 
 /// Changes what a node does, its public addresses and labels, or whether it takes new sites.
@@ -102,7 +103,7 @@ pub(crate) async fn set(
     AskWith(ask, body): AskWith<api::NodePatch>,
 ) -> Result<Response, Failure> {
     ask.caller.sees_all()?;
-    let node = named(&ask.snapshot, &name)?;
+    let node = named(&ask.snapshot, "node", &name)?;
     let addresses = body.addresses.map(|addresses| addresses.iter().map(|text| text.parse::<IpAddr>()).collect());
     let addresses: Option<Vec<_>> = addresses.transpose().map_err(|error| Failure::invalid("addresses", error))?;
     let set = NodeSet {

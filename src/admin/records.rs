@@ -4,6 +4,7 @@ use data_encoding::HEXLOWER;
 
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
+use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
 use crate::api::page::{Page, PageQuery};
@@ -52,7 +53,7 @@ impl Resource for RecordSet {
 
 /// The owner and type that a path names. A name in another script is taken as a host is.
 fn owner(zone: &ZoneName, name: &str, rtype: &str) -> Result<(Name, RecordType), Failure> {
-    let ascii = if name.is_ascii() { name.to_owned() } else { ZoneName::parse(name)?.to_string() };
+    let ascii = if name.is_ascii() { name.to_owned() } else { fields::name::<ZoneName>("name", name)?.to_string() };
     let owner = Name::parse(&ascii, Some(&zones::origin(zone))).map_err(|error| Failure::invalid("name", error))?;
     let rtype = rtype.parse::<RecordType>().map_err(|error| Failure::invalid("type", error))?;
     Ok((owner, rtype))

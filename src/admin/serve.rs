@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use axum::Router;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http::Request;
@@ -20,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 use tower::ServiceExt;
 
+use crate::admin::Api;
 use crate::admin::peers::Peer;
 use crate::base::limits::{ADMIN_ACCEPT_PAUSE, ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MAX, ADMIN_HEAD_WAIT};
 use crate::ops::stop::Stop;
@@ -47,7 +47,7 @@ impl Listener {
 
 /// Serves until the stop: first the listeners are given up and no connection takes a further request, then those under way are
 /// finished until the deadline of the drain.
-pub async fn serve(listeners: Vec<Listener>, router: Router, stop: Stop) {
+pub async fn serve(listeners: Vec<Listener>, router: Api, stop: Stop) {
     let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     {
@@ -103,7 +103,7 @@ async fn accept(listeners: &[Listener], places: &Arc<Semaphore>) -> io::Result<A
     Ok((next.await?, place))
 }
 
-async fn converse(stream: Stream, router: Router, stop: Stop) {
+async fn converse(stream: Stream, router: Api, stop: Stop) {
     match stream {
         Stream::Socket(stream) => match stream.peer_cred() {
             Ok(user) => speak(stream, Peer::Local { uid: user.uid(), gid: user.gid() }, router, stop).await,
@@ -114,7 +114,7 @@ async fn converse(stream: Stream, router: Router, stop: Stop) {
 }
 
 /// One HTTP/1.1 connection, until it ends; after the listeners were given up it takes no further request.
-async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, peer: Peer, router: Router, stop: Stop) {
+async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, peer: Peer, router: Api, stop: Stop) {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(ADMIN_HEAD_WAIT).max_buf_size(ADMIN_HEAD_MAX);
     let known = stop.clone();

@@ -5,13 +5,14 @@ use axum::response::Response;
 
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
+use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::nodes;
 use crate::admin::resource::{Resource, View, path};
 use crate::api::page::{Page, PageQuery};
 use crate::api::sites as api;
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
-use crate::base::names::{AccountName, Host, IssuerName, NameError};
+use crate::base::names::{AccountName, Host, IssuerName};
 use crate::model::answer::Object;
 use crate::model::change::Change;
 use crate::model::refusal::Kind;
@@ -106,14 +107,6 @@ fn handler(handler: api::Handler) -> Handler {
     }
 }
 
-fn hosts(hosts: &[String]) -> Result<Vec<Host>, NameError> {
-    hosts.iter().map(|host| Host::parse(host)).collect()
-}
-
-fn optional<T>(text: Option<&str>, parse: fn(&str) -> Result<T, NameError>) -> Result<Option<T>, NameError> {
-    text.map(parse).transpose()
-}
-
 /// The revision of the site that has this host.
 fn current(state: &State, host: &Host) -> Option<u64> {
     state.site(host).ok().map(|site| site.revision)
@@ -132,16 +125,16 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
 #[utoipa::path(post, path = "/v1/sites", tag = "sites", params(WriteQuery), request_body = api::SiteCreate,
     responses((status = 201, body = Written<api::Site>)))]
 pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Result<Response, Failure> {
-    let node = |name: &str| nodes::named(&ask.snapshot, name).map(|node| node.id);
+    let node = |field: &str, name: &str| nodes::named(&ask.snapshot, field, name).map(|node| node.id);
     let create = SiteCreate {
-        host: Host::parse(&body.host)?,
-        aliases: hosts(&body.aliases)?,
+        host: fields::name("host", &body.host)?,
+        aliases: fields::list("aliases", &body.aliases)?,
         www: www(body.www),
         handler: handler(body.handler),
-        account: optional(body.account.as_deref(), AccountName::parse)?,
-        node: body.node.as_deref().map(node).transpose()?,
-        standbys: body.standbys.iter().map(|name| node(name)).collect::<Result<_, _>>()?,
-        issuer: optional(body.issuer.as_deref(), IssuerName::parse)?,
+        account: fields::optional("account", body.account.as_deref())?,
+        node: body.node.as_deref().map(|name| node("node", name)).transpose()?,
+        standbys: body.standbys.iter().map(|name| node("standbys", name)).collect::<Result<_, _>>()?,
+        issuer: fields::optional("issuer", body.issuer.as_deref())?,
         quota: body.quota,
     };
     ask.create::<Arc<Site>>(Change::SiteCreate(create.into())).await
@@ -160,15 +153,13 @@ pub(crate) async fn show(At(host): At<Host>, look: Look) -> Result<Response, Fai
     request_body = api::SitePatch, responses((status = 200, body = Written<api::Site>)))]
 pub(crate) async fn set(At(host): At<Host>, AskWith(ask, body): AskWith<api::SitePatch>) -> Result<Response, Failure> {
     let current = current(&ask.snapshot, &host);
-    let account = body.account.map(|name| optional(name.as_deref(), AccountName::parse)).transpose()?;
-    let issuer = body.issuer.map(|name| optional(name.as_deref(), IssuerName::parse)).transpose()?;
     let set = SiteSet {
         host,
-        aliases: body.aliases.map(|aliases| hosts(&aliases)).transpose()?.into(),
+        aliases: body.aliases.map(|aliases| fields::list("aliases", &aliases)).transpose()?.into(),
         www: body.www.map(www).into(),
         handler: body.handler.map(handler).into(),
-        account: account.into(),
-        issuer: issuer.into(),
+        account: fields::patched("account", body.account)?.into(),
+        issuer: fields::patched("issuer", body.issuer)?.into(),
         quota: body.quota.into(),
         suspended: body.suspended.into(),
         maintenance: body.maintenance.into(),

@@ -5,6 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::auth;
 use crate::admin::error::Failure;
+use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
 use crate::api::page::{Page, PageQuery};
@@ -92,10 +93,10 @@ pub(crate) async fn create(AskWith(ask, body): AskWith<api::TokenCreate>) -> Res
         api::Access::Read => Access::Read,
         api::Access::Write => Access::Write,
     };
-    let account = body.account.as_deref().map(AccountName::parse).transpose()?;
+    let account = fields::optional("account", body.account.as_deref())?;
     let (secret, hash) = auth::new_secret();
     let create = TokenCreate {
-        name: TokenName::parse(&body.name)?,
+        name: fields::name("name", &body.name)?,
         hash,
         scope: Scope { access, account },
         expires: expires.map_err(|error| Failure::invalid("expires", error))?,

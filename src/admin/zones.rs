@@ -3,12 +3,13 @@ use axum::response::Response;
 
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
+use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
 use crate::api::page::{Page, PageQuery};
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
 use crate::api::zones as api;
-use crate::base::names::{AccountName, Host, ZoneName};
+use crate::base::names::{AccountName, ZoneName};
 use crate::model::answer::Object;
 use crate::model::change::Change;
 use crate::model::refusal::Kind;
@@ -60,10 +61,10 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
     responses((status = 201, body = Written<api::Zone>)))]
 pub(crate) async fn create(AskWith(ask, body): AskWith<api::ZoneCreate>) -> Result<Response, Failure> {
     let create = ZoneCreate {
-        name: ZoneName::parse(&body.name)?,
-        account: body.account.as_deref().map(AccountName::parse).transpose()?,
+        name: fields::name("name", &body.name)?,
+        account: fields::optional("account", body.account.as_deref())?,
         ttl: body.ttl,
-        nameservers: body.nameservers.iter().map(|host| Host::parse(host)).collect::<Result<_, _>>()?,
+        nameservers: fields::list("nameservers", &body.nameservers)?,
     };
     ask.create::<ZoneHead>(Change::ZoneCreate(create)).await
 }
@@ -84,7 +85,7 @@ pub(crate) async fn set(
     AskWith(ask, body): AskWith<api::ZonePatch>,
 ) -> Result<Response, Failure> {
     let current = current(&ask.snapshot, &name);
-    let account = body.account.map(|account| account.as_deref().map(AccountName::parse).transpose()).transpose()?;
+    let account = fields::patched("account", body.account)?;
     let set = ZoneSet { name, account: account.into(), ttl: body.ttl.into() };
     ask.change::<ZoneHead>(Change::ZoneSet(set), current).await
 }

@@ -81,6 +81,9 @@ pub const ADMIN_HEAD_WAIT: Duration = Duration::from_secs(30);
 pub const ADMIN_BODY_WAIT: Duration = Duration::from_secs(60);
 /// Event streams (SSE) at one time.
 pub const EVENT_STREAMS_MAX: usize = 32;
+/// Silence after which an event stream says that it is alive: a quarter of what its reader bears, and a reader that is gone
+/// is noticed.
+pub const EVENT_STREAM_PULSE: Duration = Duration::from_secs(15);
 /// Items on one page, unless asked for fewer, and at most.
 pub const PAGE_DEFAULT: usize = 100;
 pub const PAGE_MAX: usize = 1000;
