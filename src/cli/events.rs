@@ -56,10 +56,7 @@ async fn follow(session: &Session, path: &str, mut last: String) -> Result<(), F
     let mut pause = CLIENT_RETRY_PAUSE;
     loop {
         let seen = last.clone();
-        let failure = copy(session, &mut stream, &mut last).await;
-        if let Err(failure) = failure {
-            return Err(failure);
-        }
+        copy(session, &mut stream, &mut last).await?;
         if seen != last {
             pause = CLIENT_RETRY_PAUSE;
         }

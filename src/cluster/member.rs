@@ -38,9 +38,9 @@ const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("start raft: {0}")]
-    Config(#[from] openraft::ConfigError),
+    Config(Box<openraft::ConfigError>),
     #[error("start raft: {0}")]
-    Raft(#[from] openraft::error::Fatal<u64>),
+    Raft(Box<openraft::error::Fatal<u64>>),
 }
 
 /// What the cluster says of itself, as this node sees it.
@@ -79,8 +79,9 @@ impl Member {
     pub async fn start(store: Store, node: NodeId, tasks: &Tasks, board: &Board) -> Result<Self, StartError> {
         let Store { log, machine, history, health } = store;
         let snapshot = machine.snapshot();
-        let config = Arc::new(config().validate()?);
-        let raft = Raft::new(node.0, config, Network, log.clone(), machine.clone()).await?;
+        let config = config().validate().map_err(|error| StartError::Config(Box::new(error)))?;
+        let raft = Raft::new(node.0, Arc::new(config), Network, log.clone(), machine.clone()).await;
+        let raft = raft.map_err(|error| StartError::Raft(Box::new(error)))?;
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let door = Door::new(queue, health.clone());
         let member = Self { raft, node, door, snapshot, history, health, log, machine };

@@ -21,7 +21,7 @@ const CHECK: &[u8] = b"ruche";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     #[error("read the node's id: {0}")]
-    Log(#[from] StorageError),
+    Log(Box<StorageError>),
     #[error("read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("read {path}: {source}")]
@@ -43,11 +43,12 @@ pub(crate) enum IdentityError {
 
 /// The id this node's log is tied to; a fresh log gets a fresh one.
 pub(crate) async fn node_id(log: &Log) -> Result<NodeId, IdentityError> {
-    if let Some(id) = log.node_id().await? {
+    let fault = |error: StorageError| IdentityError::Log(Box::new(error));
+    if let Some(id) = log.node_id().await.map_err(fault)? {
         return Ok(id);
     }
     let id = new_node_id();
-    log.set_node_id(id).await?;
+    log.set_node_id(id).await.map_err(fault)?;
     Ok(id)
 }
 

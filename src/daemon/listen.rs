@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use crate::admin::serve::Listener;
+use crate::admin::Api;
+use crate::admin::serve::{Listener, serve};
 use crate::api;
 use crate::config::Config;
 use crate::ops::sockets::{self, Inherited, SocketError};
@@ -33,17 +34,13 @@ fn shown(name: &str, address: String) -> api::status::Listener {
 }
 
 /// Serves the desk until the stop. The next process finds the addresses free as soon as they were given up here.
-pub(crate) async fn admit<Serving: Future<Output = ()>>(
-    bound: Bound,
-    stop: Stop,
-    serve: impl FnOnce(Vec<Listener>, Stop) -> Serving,
-) -> TaskResult {
+pub(crate) async fn admit(bound: Bound, api: Api, stop: Stop) -> TaskResult {
     let listeners = listeners(&bound)?;
     let give_up = async {
         stop.give_up().await;
         bound.lock().unwrap_or_else(PoisonError::into_inner).take();
     };
-    tokio::join!(serve(listeners, stop.clone()), give_up);
+    tokio::join!(serve(listeners, api, stop.clone()), give_up);
     Ok(())
 }
 

@@ -124,11 +124,8 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         metrics,
         info,
     };
-    let router = admin::router(context);
-    tasks.spawn("admin", Ends::AtDrain, move |stop| {
-        let router = router.clone();
-        listen::admit(desk.clone(), stop, |listeners, stop| admin::serve::serve(listeners, router, stop))
-    });
+    let api = admin::router(context);
+    tasks.spawn("admin", Ends::AtDrain, move |stop| listen::admit(desk.clone(), api.clone(), stop));
 
     board.set_ready(true);
     notify::ready("ready");
