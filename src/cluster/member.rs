@@ -31,6 +31,9 @@ pub(crate) type Raft = openraft::Raft<TypeConfig>;
 const HEARTBEAT_MS: u64 = 1000;
 const ELECTION_MIN_MS: u64 = 1100;
 const ELECTION_MAX_MS: u64 = 1500;
+/// raft's clock goes on ticking where nobody listens to it; for a cluster of one it ticks this much slower. A second member
+/// means starting raft anew with the times above.
+const ALONE: u64 = 40;
 /// How long raft may take to end.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
@@ -77,9 +80,9 @@ impl std::fmt::Debug for Member {
 impl Member {
     /// Starts raft on an opened store, and the tasks that belong to it.
     pub async fn start(store: Store, node: NodeId, tasks: &Tasks, board: &Board) -> Result<Self, StartError> {
-        let Store { log, machine, history, health } = store;
+        let Store { log, machine, history, health, alone } = store;
         let snapshot = machine.snapshot();
-        let config = config().validate().map_err(|error| StartError::Config(Box::new(error)))?;
+        let config = config(alone).validate().map_err(|error| StartError::Config(Box::new(error)))?;
         let raft = Raft::new(node.0, Arc::new(config), Network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(Box::new(error)))?;
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
@@ -188,12 +191,13 @@ impl Member {
     }
 }
 
-fn config() -> Config {
+fn config(alone: bool) -> Config {
+    let slower = if alone { ALONE } else { 1 };
     Config {
         cluster_name: "ruche".into(),
-        heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MIN_MS,
-        election_timeout_max: ELECTION_MAX_MS,
+        heartbeat_interval: slower * HEARTBEAT_MS,
+        election_timeout_min: slower * ELECTION_MIN_MS,
+        election_timeout_max: slower * ELECTION_MAX_MS,
         max_payload_entries: LOG_READ_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(LOG_PURGE_ENTRIES),
         max_in_snapshot_log_to_keep: LOG_KEEP_ENTRIES,

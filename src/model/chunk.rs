@@ -145,7 +145,7 @@ fn set_key(mut set: &[u8]) -> &[u8] {
     take_sized(&mut set).unwrap_or_default()
 }
 
-fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<[u8; N]> {
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk::<N>()?;
     *rest = tail;
     Some(*head)

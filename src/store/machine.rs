@@ -53,18 +53,18 @@ pub(crate) enum ApplyError {
 }
 
 impl Machine {
-    pub fn open(dir: &Path, health: HealthCell) -> Result<(Self, Option<LogId>), OpenError> {
+    pub(crate) fn open(dir: &Path, health: HealthCell) -> Result<(Self, Meta), OpenError> {
         let path = dir.join("state.db");
         let connection = database::open(&path, LEVEL, schema::SCHEMA, "NORMAL")?;
         let damaged = |found| OpenError::Damaged { path: path.display().to_string(), found };
         let (state, meta) = schema::load(&connection).map_err(damaged)?;
-        let applied = meta.applied;
+        let found = meta.clone();
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot { state: state.clone(), generation: 1 }));
         let cell = health.clone();
         let owner = move |writer| Owner { writer, meta, state, health, publish, pages: 0 };
         let thread = Thread::start("state", connection, cell, owner, database::run_all);
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
-        Ok((Self { thread: Arc::new(thread), dir: dir.to_owned(), snapshot }, applied))
+        Ok((Self { thread: Arc::new(thread), dir: dir.to_owned(), snapshot }, found))
     }
 
     /// The state after each commit, in memory.

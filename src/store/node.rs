@@ -15,6 +15,8 @@ pub struct Store {
     pub machine: Machine,
     pub history: History,
     pub health: HealthCell,
+    /// Whether the state knows no other member than this one.
+    pub alone: bool,
 }
 
 impl Store {
@@ -25,7 +27,8 @@ impl Store {
             tracing::warn!(%error, "left-over copies could not be removed");
         }
         let (log, extent) = Log::open(dir, health.clone())?;
-        let (machine, applied) = Machine::open(dir, health.clone())?;
+        let (machine, meta) = Machine::open(dir, health.clone())?;
+        let applied = meta.applied;
         let last = extent.last.map(|last| last.index);
         if applied.map(|applied| applied.index) > last {
             let path = dir.join("log.db").display().to_string();
@@ -37,6 +40,7 @@ impl Store {
             return Err(OpenError::Damaged { path, found });
         }
         let history = History::new(&machine);
-        Ok(Self { log, machine, history, health })
+        let alone = meta.membership.nodes().count() <= 1;
+        Ok(Self { log, machine, history, health, alone })
     }
 }
