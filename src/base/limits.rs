@@ -103,8 +103,8 @@ pub const CLIENT_BODY_WAIT: Duration = Duration::from_secs(60);
 pub const CLIENT_BUFFER_MAX: usize = 64 << 10;
 /// Pages of one list the CLI follows: a million objects, or a server that turns in circles.
 pub const CLIENT_PAGES_MAX: usize = 1000;
-/// Silence after which a followed stream of events is taken for dead; the server says something four times as often.
-pub const CLIENT_IDLE_WAIT: Duration = Duration::from_secs(60);
+/// Silence after which a followed stream of events is opened again: a quiet node says nothing, a tunnel may have died unseen.
+pub const CLIENT_IDLE_WAIT: Duration = Duration::from_secs(15 * 60);
 /// One event of a stream: the largest carries one record set as text.
 pub const CLIENT_EVENT_MAX: usize = 1 << 20;
 /// How often a write is sent again when the connection failed, and the pause before: a restart takes a fraction of a second.
@@ -112,7 +112,7 @@ pub const CLIENT_RETRIES_MAX: u32 = 3;
 pub const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause before a broken stream of events is opened again.
 pub const CLIENT_RECONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long the CLI asks what became of a write whose outcome is unknown, and how often.
+/// How long the CLI asks what became of a write whose outcome is unknown, and the pause between.
 pub const CLIENT_OUTCOME_WAIT: Duration = Duration::from_secs(10);
 pub const CLIENT_OUTCOME_EVERY: Duration = Duration::from_millis(500);
 /// Password read from standard input, with its line end.

@@ -221,11 +221,12 @@ impl Api {
     }
 }
 
-/// The connection failed in a way that a moment's patience may heal. A missing socket or permission does not heal.
+/// The connection failed in a way that a moment's patience may heal; a missing socket or permission does not heal.
 fn worth_repeating(error: &FetchError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, WouldBlock};
     match error {
         FetchError::Unreachable { cause, .. } => {
-            !matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+            matches!(cause.kind(), ConnectionRefused | ConnectionReset | ConnectionAborted | BrokenPipe | WouldBlock)
         }
         FetchError::Broken { .. } => true,
         FetchError::Garbled { .. } | FetchError::Slow { .. } | FetchError::TooLarge { .. } => false,

@@ -13,6 +13,7 @@ use crate::api::status::Status;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::nodes;
+use crate::cli::output::clean;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
 
@@ -56,16 +57,13 @@ async fn status(session: &Session) -> Result<(), Failure> {
     let status: Status = read(DOING, &body)?;
     let nodes = session.api.list(DOING, &path(&["nodes"]), usize::MAX).await?;
     let nodes: Vec<Node> = nodes.iter().map(|node| read(DOING, node.get().as_bytes())).collect::<Result<_, _>>()?;
-    let name =
-        |id: &String| nodes.iter().find(|node| node.id == *id).map_or_else(|| id.clone(), |node| node.name.clone());
-    let voters: Vec<_> = status.raft.voters.iter().map(name).collect();
     let index = |index: Option<u64>| Some(index.map_or_else(|| "none".to_owned(), |index| index.to_string()));
     let fields = session.out.fields(&[
         ("cluster", Some(status.cluster.unwrap_or_else(|| "not founded yet".into()))),
         ("level", Some(status.level.to_string())),
         ("revision", Some(status.revision.to_string())),
-        ("leader", Some(status.raft.leader.as_ref().map_or_else(|| "none: changes wait".to_owned(), name))),
-        ("voters", Some(voters.join(", "))),
+        ("leader", Some(status.raft.leader.unwrap_or_else(|| "none: changes wait".into()))),
+        ("voters", Some(status.raft.voters.join(", "))),
         ("term", Some(status.raft.term.to_string())),
         ("log", index(status.raft.log_index)),
         ("applied", index(status.raft.applied_index)),
@@ -77,7 +75,7 @@ async fn export(session: &Session, file: Option<&Path>, args: &WriteArgs) -> Res
     const DOING: &str = "export the keys of the cluster";
     // Opened first: the cluster remembers the export, so there must be a place for it.
     let opened = file.map(|path| create(path).map(|file| (path, file))).transpose()?;
-    let write = Write::new(DOING, Method::POST, path(&["cluster", "key", "export"]), args);
+    let write = Write::new(DOING, Method::POST, path(&["cluster", "key"]), args);
     let answer = match session.api.write(write).await {
         Ok(done) => read::<KeyExport>(DOING, &done.body).map(|export| (export, done.body)),
         Err(failure) => Err(failure),
@@ -99,7 +97,8 @@ async fn export(session: &Session, file: Option<&Path>, args: &WriteArgs) -> Res
     session
         .out
         .note("Keep it off this machine: who has it and a copy of the state can read every secret of the cluster.");
-    session.out.print(&format!("Wrote the recovery copy of the keys to {}.\n", path.display()))
+    let (path, fingerprint) = (path.display(), clean(&export.fingerprint));
+    session.out.print(&format!("Wrote the recovery copy of the keys to {path}, fingerprint {fingerprint}.\n"))
 }
 
 fn create(path: &Path) -> Result<File, Failure> {

@@ -12,7 +12,8 @@ use crate::cli::client::{of_account, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Out, Tone, clean};
 use crate::cli::session::Session;
-use crate::cli::sse::Reader;
+use crate::cli::sse::{Reader, TooLarge};
+use crate::fetch::error::FetchError;
 use crate::fetch::response::Streaming;
 
 const DOING: &str = "show the events";
@@ -56,13 +57,22 @@ async fn follow(session: &Session, path: &str, mut last: String) -> Result<(), F
     let mut pause = CLIENT_RETRY_PAUSE;
     loop {
         let seen = last.clone();
-        copy(session, &mut stream, &mut last).await?;
+        let end = copy(session, &mut stream, &mut last).await?;
         if seen != last {
             pause = CLIENT_RETRY_PAUSE;
         }
-        session.out.note("The stream of events broke off; opening it again.");
+        if end == End::Broken {
+            session.out.note("The stream of events broke off; opening it again.");
+        }
         stream = reopen(session, path, &last, &mut pause).await?;
     }
+}
+
+#[derive(PartialEq)]
+enum End {
+    /// Nothing was said for so long that nobody may be there any more.
+    Quiet,
+    Broken,
 }
 
 async fn reopen(session: &Session, path: &str, last: &str, pause: &mut Duration) -> Result<Streaming, Failure> {
@@ -78,23 +88,23 @@ async fn reopen(session: &Session, path: &str, last: &str, pause: &mut Duration)
     }
 }
 
-/// Prints what comes until the stream ends, however it does.
-async fn copy(session: &Session, stream: &mut Streaming, last: &mut String) -> Result<(), Failure> {
+/// Prints what comes until the stream ends.
+async fn copy(session: &Session, stream: &mut Streaming, last: &mut String) -> Result<End, Failure> {
+    let odd = |error: TooLarge| Failure::Odd { doing: DOING.into(), status: 200, excerpt: error.to_string() };
     let mut reader = Reader::default();
-    while let Ok(Some(bytes)) = stream.next(CLIENT_IDLE_WAIT).await {
-        let messages = reader.push(&bytes).map_err(|error| Failure::Odd {
-            doing: DOING.into(),
-            status: 200,
-            excerpt: error.to_string(),
-        })?;
-        for message in messages {
+    loop {
+        let bytes = match stream.next(CLIENT_IDLE_WAIT).await {
+            Ok(Some(bytes)) => bytes,
+            Err(FetchError::Slow { .. }) => return Ok(End::Quiet),
+            Ok(None) | Err(_) => return Ok(End::Broken),
+        };
+        for message in reader.push(&bytes).map_err(odd)? {
             print(session, &message.data)?;
             if let Some(id) = message.id {
                 *last = id;
             }
         }
     }
-    Ok(())
 }
 
 fn print(session: &Session, event: &str) -> Result<(), Failure> {

@@ -87,6 +87,9 @@ impl Failure {
         match self {
             Self::Usage { remedy, .. } => remedy.clone(),
             Self::Declined { .. } => "Nothing was changed.".into(),
+            Self::Problem { problem, .. } if problem.code == "token-missing" => {
+                "Put a token into RUCHE_TOKEN; create one with `ruche token create` on the node.".into()
+            }
             Self::Problem { problem, .. } => problem.remedy.clone(),
             Self::Unknown { key, .. } => {
                 format!(

@@ -8,7 +8,7 @@ pub(crate) struct Message {
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("read the events: one is larger than {CLIENT_EVENT_MAX} bytes")]
+#[error("an event is larger than {CLIENT_EVENT_MAX} bytes")]
 pub(crate) struct TooLarge;
 
 #[derive(Debug, Default)]

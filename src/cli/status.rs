@@ -5,6 +5,8 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Out, Tone, clean};
 use crate::cli::session::Session;
 
+const EXPORT: &str = "ruche cluster key export";
+
 pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
     session.show("show the status", &path(&["status"]), page).await
 }
@@ -18,10 +20,10 @@ fn page(out: &Out, status: &Status) -> String {
     if status.key_exported.is_none() {
         page.push_str(&nag(out));
     }
-    let steps = status
-        .next_steps
-        .iter()
-        .map(|step| format!("{}\n    {}", clean(&step.text), out.paint(Tone::Strong, &clean(&step.command))));
+    // The keys have been asked for above, louder.
+    let steps = status.next_steps.iter().filter(|step| !step.command.starts_with(EXPORT));
+    let steps =
+        steps.map(|step| format!("{}\n    {}", clean(&step.text), out.paint(Tone::Strong, &clean(&step.command))));
     page.push_str(&section(out, "Next", steps));
     page
 }
@@ -38,7 +40,7 @@ fn headline(out: &Out, status: &Status) -> String {
 }
 
 fn facts(out: &Out, status: &Status) -> Vec<(&'static str, Option<String>)> {
-    let leads = status.raft.leader.as_ref().map(|leader| match *leader == status.node_id {
+    let leads = status.raft.leader.as_ref().map(|leader| match *leader == status.node {
         true => "this node".to_owned(),
         false => leader.clone(),
     });
@@ -93,7 +95,7 @@ fn part(out: &Out, entry: &BoardEntry) -> String {
 fn nag(out: &Out) -> String {
     let warning =
         "The keys of this cluster exist on its nodes only: without a recovery copy, a lost disk loses every secret.";
-    let command = out.paint(Tone::Strong, "ruche cluster key export recovery.key");
+    let command = out.paint(Tone::Strong, &format!("{EXPORT} recovery.key"));
     format!("\n{}\n    {command}\n", out.paint(Tone::Warning, warning))
 }
 
@@ -128,7 +130,7 @@ mod tests {
             board: vec![part],
             planes: Vec::new(),
             listening: vec![Listener { name: "web.http".into(), address: "0.0.0.0:80".into() }],
-            raft: Raft { leader: Some("ab".into()), term: 1, log_index: None, applied_index: None, voters: vec![] },
+            raft: Raft { leader: Some("pi-1".into()), term: 1, log_index: None, applied_index: None, voters: vec![] },
             key_exported: None,
             counts: Counts {
                 nodes: 1,
@@ -141,7 +143,10 @@ mod tests {
                 tokens: 0,
                 operations: 2,
             },
-            next_steps: vec![NextStep { text: "Create a site".into(), command: "ruche site create …".into() }],
+            next_steps: vec![
+                NextStep { text: "Keep a copy".into(), command: EXPORT.into() },
+                NextStep { text: "Create a site".into(), command: "ruche site create …".into() },
+            ],
         }
     }
 

@@ -60,3 +60,35 @@ impl Client {
         timeout(self.bounds.head, exchange).await.map_err(slow)?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_over_tcp() {
+        let listener = TcpListener::bind("[::1]:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let answer = b"HTTP/1.1 201 Created\r\nx-a: b\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nt: v\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8(head).unwrap()
+        };
+        let client = Client::new(Target::Tcp { host: "::1".into(), port });
+        let request = Request::get("/v1/sites?a=b").body(Bytes::new()).unwrap();
+        let (head, response) = tokio::join!(server, client.send(request));
+        let response = response.unwrap();
+        assert_eq!((response.status.as_u16(), &response.body[..]), (201, &b"abc"[..]));
+        assert_eq!(response.headers["x-a"], "b");
+        assert!(head.starts_with("GET /v1/sites?a=b HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains(&format!("host: [::1]:{port}\r\n")) && head.contains("connection: close\r\n"), "{head}");
+    }
+}

@@ -203,11 +203,12 @@ async fn keys_are_written_for_their_owner_only_and_never_over_a_file() {
     let line = format!("cluster key export {}", path.display());
     let fake = Fake::start(vec![
         problem(503, "no-quorum", ""),
-        json(200, r#"{"cluster":"ab","keyring":"secret","revision":7}"#),
+        json(200, r#"{"cluster":"ab","keyring":"secret","fingerprint":"f1","revision":7}"#),
     ]);
     assert_eq!(fake.run(&line).await.unwrap_err().exit(), 4);
     assert!(!path.exists(), "a failed export leaves no empty file");
     fake.run(&line).await.unwrap();
+    assert!(fake.printed().ends_with("fingerprint f1.\n") && !fake.printed().contains("secret\n"));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "secret\n");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fake.run(&line).await.unwrap_err().exit(), 1);

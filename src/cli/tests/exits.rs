@@ -76,6 +76,7 @@ fn people_get_one_line_and_a_remedy() {
         let wanted = format!("error: failed to create the site a.example: {clause}\n  Do it.\n");
         assert_eq!(problem(409, "x", detail).report(false), wanted);
     }
+    assert!(problem(401, "token-missing", "There is none.").remedy().contains("RUCHE_TOKEN"));
     let mut failure = problem(422, "invalid", "Two are wrong.");
     if let Failure::Problem { problem, .. } = &mut failure {
         let fault = |field: &str| Fault { field: field.into(), reason: "odd".into() };

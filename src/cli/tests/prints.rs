@@ -75,7 +75,7 @@ async fn a_secret_is_shown_once_and_its_loss_is_told() {
 
 #[tokio::test]
 async fn the_cluster_names_its_nodes() {
-    let status = r#"{"node":"pi-1","node_id":"01","version":"0.1.0","cluster":"cd","level":1,"revision":9,"time":"","served":null,"ready":true,"health":"green","board":[],"planes":[],"listening":[],"raft":{"leader":"01","term":2,"log_index":5,"applied_index":5,"voters":["01"]},"key_exported":null,"counts":{"nodes":1,"plans":0,"accounts":0,"sites":0,"zones":0,"ftp_users":0,"certificates":0,"tokens":0,"operations":0},"next_steps":[]}"#;
+    let status = r#"{"node":"pi-1","node_id":"01","version":"0.1.0","cluster":"cd","level":1,"revision":9,"time":"","served":null,"ready":true,"health":"green","board":[],"planes":[],"listening":[],"raft":{"leader":"pi-1","term":2,"log_index":5,"applied_index":5,"voters":["pi-1"]},"key_exported":null,"counts":{"nodes":1,"plans":0,"accounts":0,"sites":0,"zones":0,"ftp_users":0,"certificates":0,"tokens":0,"operations":0},"next_steps":[]}"#;
     let nodes = r#"{"items":[{"id":"01","name":"pi-1","roles":["web","dns"],"addresses":["192.0.2.1"],"labels":{},"cordoned":false,"sites":3,"joined":"","revision":1}],"next":null}"#;
     let fake = Fake::start(vec![json(200, status), json(200, nodes)]);
     fake.run("cluster status").await.unwrap();
