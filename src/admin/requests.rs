@@ -9,13 +9,24 @@ use crate::api::requests::RequestOutcome;
 use crate::api::written::ReadQuery;
 use crate::base::ids::RequestId;
 
-/// Shows what a write did. 404: it did not happen, was refused, or is still on its way; with `consistent=true` only the first two.
+/// Shows what a write did. 404: it did not happen or was refused. 409: it is on its way, and nobody knows yet.
 #[utoipa::path(get, path = "/v1/requests/{request_id}", tag = "requests", params(("request_id" = String, Path), ReadQuery),
     responses((status = 200, body = RequestOutcome)))]
 pub(crate) async fn show(At(id): At<String>, look: Look) -> Result<Response, Failure> {
     let key: Option<[u8; 16]> = HEXLOWER.decode(id.as_bytes()).ok().and_then(|key| key.try_into().ok());
     let key = key.ok_or_else(|| Failure::invalid("request_id", "expected 32 hexadecimal digits"))?;
-    let known = look.snapshot.remembered(&RequestId { key, digest: [0; 16] });
+    let request = RequestId { key, digest: [0; 16] };
+    // Asked before the state is looked at: what is decided in between is in it.
+    let undecided = look.desk.door.is_undecided(&request);
+    let known = look.desk.snapshot().remembered(&request);
+    if undecided && known.is_none() {
+        return Err(Failure::new(
+            StatusCode::CONFLICT,
+            "undecided",
+            format!("the request {id} is on its way"),
+            "Ask again; after a failed write the next start of the node decides.",
+        ));
+    }
     let event = match known {
         Some(known) => look.desk.history.event(known.revision).await?,
         None => None,
@@ -37,6 +48,6 @@ fn unknown(id: &str) -> Failure {
         StatusCode::NOT_FOUND,
         "not-found",
         format!("no change was made by the request {id}, or too long ago"),
-        "Ask again with `?consistent=true`; if it is still unknown, send the request again.",
+        "Send the request again if it is still wanted.",
     )
 }

@@ -103,8 +103,8 @@ pub const CLIENT_BODY_WAIT: Duration = Duration::from_secs(60);
 pub const CLIENT_BUFFER_MAX: usize = 64 << 10;
 /// Pages of one list the CLI follows: a million objects, or a server that turns in circles.
 pub const CLIENT_PAGES_MAX: usize = 1000;
-/// Silence after which a followed stream of events is opened again: a quiet node says nothing, a tunnel may have died unseen.
-pub const CLIENT_IDLE_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Silence after which a followed stream of events is opened again: the node says four times as often that it is alive.
+pub const CLIENT_IDLE_WAIT: Duration = Duration::from_secs(60);
 /// One event of a stream: the largest carries one record set as text.
 pub const CLIENT_EVENT_MAX: usize = 1 << 20;
 /// How often a write is sent again when the connection failed, and the pause before: a restart takes a fraction of a second.

@@ -1,5 +1,7 @@
 //! The one write door. Each holder has a key for its own changes only; all of them end up as envelopes of shared log entries.
+use std::collections::HashSet;
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -55,6 +57,21 @@ pub enum WriteError {
     Stopping,
 }
 
+/// The requests handed over and not decided yet; one stays here for good where raft ended with it under way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Undecided(Arc<Mutex<HashSet<[u8; 16]>>>);
+
+impl Undecided {
+    fn set(&self) -> MutexGuard<'_, HashSet<[u8; 16]>> {
+        // A set is whole after each insertion and removal.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn decided(&self, request: &RequestId) {
+        self.set().remove(&request.key);
+    }
+}
+
 /// A change on its way to the log.
 pub(crate) struct Proposal {
     pub(crate) envelope: Envelope,
@@ -66,19 +83,26 @@ pub(crate) struct Proposal {
 #[derive(Debug)]
 pub struct Door<C> {
     queue: mpsc::Sender<Proposal>,
+    undecided: Undecided,
     health: HealthCell,
     only: PhantomData<fn(C)>,
 }
 
 impl<C> Clone for Door<C> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), health: self.health.clone(), only: PhantomData }
+        let (queue, undecided, health) = (self.queue.clone(), self.undecided.clone(), self.health.clone());
+        Self { queue, undecided, health, only: PhantomData }
     }
 }
 
 impl Door<Change> {
-    pub(crate) fn new(queue: mpsc::Sender<Proposal>, health: HealthCell) -> Self {
-        Self { queue, health, only: PhantomData }
+    pub(crate) fn new(queue: mpsc::Sender<Proposal>, undecided: Undecided, health: HealthCell) -> Self {
+        Self { queue, undecided, health, only: PhantomData }
+    }
+
+    /// Whether a request was handed over and nobody knows yet what becomes of it.
+    pub fn is_undecided(&self, request: &RequestId) -> bool {
+        self.undecided.set().contains(&request.key)
     }
 }
 
@@ -97,9 +121,13 @@ impl<C: Into<Change>> Door<C> {
             return Err(WriteError::TooLarge);
         }
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Proposal { envelope, bytes, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => WriteError::Busy,
-            mpsc::error::TrySendError::Closed(_) => WriteError::Stopping,
+        self.undecided.set().insert(request_id.key);
+        self.queue.try_send(Proposal { envelope, bytes, answer }).map_err(|error| {
+            self.undecided.decided(&request_id);
+            match error {
+                mpsc::error::TrySendError::Full(_) => WriteError::Busy,
+                mpsc::error::TrySendError::Closed(_) => WriteError::Stopping,
+            }
         })?;
         match timeout(WRITE_WAIT, answered).await {
             Ok(Ok(answer)) => answer,

@@ -9,7 +9,7 @@ use crate::base::ids::NodeId;
 use crate::base::limits::{
     DOOR_WAITING_MAX, LOG_KEEP_ENTRIES, LOG_PURGE_BYTES, LOG_PURGE_ENTRIES, LOG_READ_ENTRIES_MAX,
 };
-use crate::cluster::door::{Door, WriteError};
+use crate::cluster::door::{Door, Proposal, Undecided, WriteError};
 use crate::cluster::network::Network;
 use crate::cluster::propose;
 use crate::model::change::Change;
@@ -86,13 +86,14 @@ impl Member {
         let raft = Raft::new(node.0, Arc::new(config), Network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(Box::new(error)))?;
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
-        let door = Door::new(queue, health.clone());
+        let undecided = Undecided::default();
+        let door = Door::new(queue, undecided.clone(), health.clone());
         let member = Self { raft, node, door, snapshot, history, health, log, machine };
-        member.spawn(tasks, board, proposals);
+        member.spawn(tasks, board, undecided, proposals);
         Ok(member)
     }
 
-    fn spawn(&self, tasks: &Tasks, board: &Board, proposals: mpsc::Receiver<crate::cluster::door::Proposal>) {
+    fn spawn(&self, tasks: &Tasks, board: &Board, undecided: Undecided, proposals: mpsc::Receiver<Proposal>) {
         let (raft, health, shown) = (self.raft.clone(), self.health.clone(), board.clone());
         tasks.spawn("store", Ends::AtGiveUp, move |stop| {
             let (health, board) = (health.clone(), shown.clone());
@@ -112,9 +113,9 @@ impl Member {
         // Only the running door holds the lock; it is there so that a door that panicked leaves its queue to the next one.
         let proposals = Arc::new(Mutex::new(proposals));
         tasks.spawn("door", Ends::AtGiveUp, move |stop| {
-            let (raft, proposals) = (raft.clone(), Arc::clone(&proposals));
+            let (raft, undecided, proposals) = (raft.clone(), undecided.clone(), Arc::clone(&proposals));
             async move {
-                propose::run(raft, &mut *proposals.lock().await, &stop).await;
+                propose::run(raft, undecided, &mut *proposals.lock().await, &stop).await;
                 Ok(())
             }
         });

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::base::clock::Time;
 use crate::base::ids::RequestId;
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENVELOPES_MAX, BATCHES_IN_FLIGHT};
-use crate::cluster::door::{Proposal, WriteError};
+use crate::cluster::door::{Proposal, Undecided, WriteError};
 use crate::model::answer::Answer;
 use crate::model::change::{BATCH_VERSION, Batch, Envelope};
 use crate::ops::stop::Stop;
@@ -23,12 +23,12 @@ type Asker = (RequestId, oneshot::Sender<Result<Answer, WriteError>>);
 type Committing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes proposals until the queue is closed or the node stops; what was taken is brought to its end.
-pub(crate) async fn run(raft: Raft, queue: &mut mpsc::Receiver<Proposal>, stop: &Stop) {
+pub(crate) async fn run(raft: Raft, undecided: Undecided, queue: &mut mpsc::Receiver<Proposal>, stop: &Stop) {
     let mut waiting = VecDeque::new();
     let mut in_flight: Vec<Committing> = Vec::new();
     loop {
         while in_flight.len() < BATCHES_IN_FLIGHT && !waiting.is_empty() {
-            in_flight.push(Box::pin(commit(raft.clone(), next_batch(&mut waiting))));
+            in_flight.push(Box::pin(commit(raft.clone(), undecided.clone(), next_batch(&mut waiting))));
         }
         let room = waiting.is_empty();
         let mut taken = Vec::new();
@@ -68,53 +68,47 @@ fn next_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
     waiting.drain(..count.min(waiting.len())).collect()
 }
 
-async fn commit(raft: Raft, proposals: Vec<Proposal>) {
+async fn commit(raft: Raft, undecided: Undecided, proposals: Vec<Proposal>) {
     let (envelopes, askers): (Vec<Envelope>, Vec<Asker>) = proposals.into_iter().map(Proposal::split).unzip();
     let batch = Batch { version: BATCH_VERSION, time: Time::now(), envelopes };
     let payload = Payload(batch.encode().into());
-    let written = match raft.client_write_ff(payload).await {
-        Ok(answered) => answered.await.map_err(|_| ()),
-        Err(fatal) => return refuse(askers, &fatal),
+    let decisions: Vec<Result<Answer, WriteError>> = match raft.client_write_ff(payload).await {
+        Ok(answered) => match answered.await {
+            Ok(written) => decisions(written, askers.len()),
+            // raft ended with the entry under way: it may be on disk.
+            Err(_) => askers.iter().map(|(request, _)| Err(WriteError::OutcomeUnknown(*request))).collect(),
+        },
+        Err(fatal) => askers.iter().map(|_| Err(not_taken(&fatal))).collect(),
     };
-    answer(askers, written);
+    for ((request, asker), decision) in askers.into_iter().zip(decisions) {
+        if !matches!(decision, Err(WriteError::OutcomeUnknown(_))) {
+            undecided.decided(&request);
+        }
+        // Who asked may have stopped waiting; what was decided stands.
+        let _ = asker.send(decision);
+    }
+}
+
+fn decisions(written: ClientWriteResult<TypeConfig>, count: usize) -> Vec<Result<Answer, WriteError>> {
+    match written {
+        Ok(response) => response.data.0.into_iter().map(|decided| decided.map_err(WriteError::Refused)).collect(),
+        Err(ClientWriteError::ForwardToLeader(_) | ClientWriteError::ChangeMembershipError(_)) => {
+            (0..count).map(|_| Err(WriteError::NoQuorum)).collect()
+        }
+    }
+}
+
+/// raft had ended before it took the entry.
+fn not_taken(fatal: &Fatal<u64>) -> WriteError {
+    match fatal {
+        Fatal::Stopped => WriteError::Stopping,
+        fatal => WriteError::StoreFailed(fatal.to_string()),
+    }
 }
 
 impl Proposal {
     fn split(self) -> (Envelope, Asker) {
         let asker = (self.envelope.request_id, self.answer);
         (self.envelope, asker)
-    }
-}
-
-fn answer(askers: Vec<Asker>, written: Result<ClientWriteResult<TypeConfig>, ()>) {
-    match written {
-        Ok(Ok(response)) => {
-            for ((_, asker), decided) in askers.into_iter().zip(response.data.0) {
-                // Who asked may have stopped waiting; what was decided stands.
-                let _ = asker.send(decided.map_err(WriteError::Refused));
-            }
-        }
-        Ok(Err(ClientWriteError::ForwardToLeader(_) | ClientWriteError::ChangeMembershipError(_))) => {
-            for (_, asker) in askers {
-                let _ = asker.send(Err(WriteError::NoQuorum));
-            }
-        }
-        // raft ended with the entry under way: it may be on disk.
-        Err(()) => {
-            for (request, asker) in askers {
-                let _ = asker.send(Err(WriteError::OutcomeUnknown(request)));
-            }
-        }
-    }
-}
-
-/// raft had ended before it took the entry.
-fn refuse(askers: Vec<Asker>, fatal: &Fatal<u64>) {
-    for (_, asker) in askers {
-        let error = match fatal {
-            Fatal::Stopped => WriteError::Stopping,
-            fatal => WriteError::StoreFailed(fatal.to_string()),
-        };
-        let _ = asker.send(Err(error));
     }
 }
