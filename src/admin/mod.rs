@@ -35,8 +35,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use bytes::Bytes;
-use http::{Method, StatusCode, Uri, header};
+use http::{Method, StatusCode, Uri};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, SecurityRequirement};
 use utoipa::{PartialSchema, ToSchema};
@@ -54,9 +53,9 @@ pub type Api = Router;
 /// The whole API, ready to be served. Each request must carry its `peers::Peer` as an extension, which `serve` sees to.
 pub fn router(context: Context) -> Api {
     let desk = Arc::new(Desk::new(context));
-    let (router, description) = routes().split_for_parts();
-    let description = Bytes::from(serde_json::to_vec(&described(description)).unwrap_or_default());
-    let openapi = get(|| async move { ([(header::CONTENT_TYPE, "application/json")], description) });
+    // Described anew each time somebody asks: a megabyte that a node at work has no use for.
+    let (router, _) = routes().split_for_parts();
+    let openapi = get(|| async { axum::Json(described(routes().split_for_parts().1)) });
     router
         .route("/v1/openapi.json", openapi)
         .method_not_allowed_fallback(no_such_method)
