@@ -71,7 +71,11 @@ pub struct OperationFinish {
 
 pub(crate) fn start(cx: &mut Apply<'_>, change: &OperationStart) -> Result<Outcome, Refusal> {
     let account = cx.owner(change.account.as_ref())?;
+    if let Some(account) = &account {
+        cx.state.account(account)?;
+    }
     check_text("action", &change.action)?;
+    check_text("subject", &change.subject)?;
     let operation = Operation {
         id: OperationId(cx.seed_id()),
         action: change.action.clone(),
