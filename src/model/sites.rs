@@ -322,7 +322,12 @@ fn check_upstream(cx: &Apply<'_>, upstream: &str) -> Result<(), Refusal> {
 fn web_uri(text: &str) -> Option<http::Uri> {
     let uri: http::Uri = (text.len() <= URL_MAX).then(|| text.parse().ok()).flatten()?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    (known && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
+    let (host, authority) = (uri.host()?, uri.authority()?.as_str());
+    let port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest).strip_prefix(host)?;
+    let digits =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let reachable = !host.is_empty() && (port.is_empty() || port.strip_prefix(':').is_some_and(digits));
+    (known && reachable).then_some(uri)
 }
 
 fn brief(text: &str) -> String {
