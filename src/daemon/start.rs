@@ -75,7 +75,7 @@ pub fn run(file: Option<&Path>) -> ExitCode {
         Err(error) => {
             tracing::error!("failed to {error}");
             notify::status(&format!("failed to {error}"));
-            let damaged = matches!(error, RunError::Open(OpenError::Damaged { .. } | OpenError::Foreign { .. }));
+            let damaged = matches!(error, RunError::Open(OpenError::Damaged { .. } | OpenError::Foreign { .. } | OpenError::Apart { .. }));
             if damaged { ExitCode::from(DATA_DAMAGED) } else { ExitCode::FAILURE }
         }
     }

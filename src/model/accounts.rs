@@ -94,7 +94,9 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &AccountRemove) -> Result<Outco
     let sites = cx.state.sites.values().filter(|site| owned(&site.account)).map(|site| format!("site {}", site.host));
     let zones = cx.state.zones.values().filter(|z| owned(&z.head.account)).map(|z| format!("zone {}", z.head.name));
     let tokens = cx.state.tokens.values().filter(|t| owned(&t.scope.account)).map(|t| format!("token {}", t.name));
-    let by: Vec<_> = sites.chain(zones).chain(tokens).collect();
+    let operations = cx.state.operations.values().filter(|operation| owned(&operation.account));
+    let operations = operations.map(|operation| format!("operation {}", operation.id));
+    let by: Vec<_> = sites.chain(zones).chain(tokens).chain(operations).collect();
     if !by.is_empty() {
         return Err(Refusal::InUse { kind: Kind::Account, name: name.to_string(), by });
     }

@@ -21,7 +21,7 @@ pub mod tokens;
 pub mod zones;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The level this binary knows: the format of what is stored and the rules in force. Until the first release there is one.
 pub const LEVEL: u32 = 1;

@@ -1,4 +1,6 @@
 //! Operations: long work with progress. One that is finished leaves the working state and stays in the history.
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Time;
@@ -71,7 +73,11 @@ pub struct OperationFinish {
 
 pub(crate) fn start(cx: &mut Apply<'_>, change: &OperationStart) -> Result<Outcome, Refusal> {
     let account = cx.owner(change.account.as_ref())?;
+    if let Some(account) = &account {
+        cx.state.account(account)?;
+    }
     check_text("action", &change.action)?;
+    check_text("subject", &change.subject)?;
     let operation = Operation {
         id: OperationId(cx.seed_id()),
         action: change.action.clone(),
@@ -92,7 +98,7 @@ pub(crate) fn start(cx: &mut Apply<'_>, change: &OperationStart) -> Result<Outco
 }
 
 pub(crate) fn progress(cx: &mut Apply<'_>, change: &OperationProgress) -> Result<Outcome, Refusal> {
-    let mut operation = running(cx, change.id)?;
+    let mut operation = next(cx, &*running(cx, change.id)?);
     check_text("stage", &change.stage)?;
     operation.stage.clone_from(&change.stage);
     operation.done = change.done;
@@ -101,7 +107,8 @@ pub(crate) fn progress(cx: &mut Apply<'_>, change: &OperationProgress) -> Result
 }
 
 pub(crate) fn finish(cx: &mut Apply<'_>, change: &OperationFinish) -> Result<Outcome, Refusal> {
-    let mut operation = running(cx, change.id)?;
+    let old = running(cx, change.id)?;
+    let mut operation = next(cx, &old);
     if change.status == Status::Running {
         return Err(Refusal::invalid("status", "an operation cannot be set running again"));
     }
@@ -111,16 +118,21 @@ pub(crate) fn finish(cx: &mut Apply<'_>, change: &OperationFinish) -> Result<Out
     }
     operation.ended = Some(cx.time);
     let outcome = Outcome::new("operation.finish", operation.id).account(operation.account.as_ref());
-    cx.delete(Row::Operation(operation.clone()));
+    // The row as it lies in the state: its hash leaves with it.
+    cx.delete(Row::Operation(Arc::unwrap_or_clone(old)));
     cx.put(Row::FinishedOperation(operation.clone()));
     Ok(outcome.object(Object::Operation(operation)))
 }
 
-fn running(cx: &Apply<'_>, id: OperationId) -> Result<Operation, Refusal> {
+fn running(cx: &Apply<'_>, id: OperationId) -> Result<Arc<Operation>, Refusal> {
     let operation = cx.state.operations.get(&id).ok_or_else(|| Refusal::not_found(Kind::Operation, id))?;
     cx.may(Kind::Operation, id, operation.account.as_ref())?;
     cx.expect(Kind::Operation, id, Some(operation.revision))?;
-    Ok(Operation { revision: cx.revision, ..Operation::clone(operation) })
+    Ok(Arc::clone(operation))
+}
+
+fn next(cx: &Apply<'_>, old: &Operation) -> Operation {
+    Operation { revision: cx.revision, ..old.clone() }
 }
 
 fn store(cx: &mut Apply<'_>, action: &'static str, operation: Operation) -> Outcome {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::{RRSET_BYTES_MAX, RRSET_VALUES_MAX};
-use crate::base::names::ZoneName;
+use crate::base::names::{AccountName, ZoneName};
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
 use crate::model::chunk::{self, Packed};
@@ -63,10 +63,7 @@ pub(crate) fn put(cx: &mut Apply<'_>, change: &RecordPut) -> Result<Outcome, Ref
     let mut head = zone.head.moved(cx.revision, cx.time);
     if old.is_none() {
         head.records += 1;
-        if let Some(account) = &head.account {
-            let limits = cx.growing(account)?;
-            cx.within(account, "record sets in a zone", limits.records, head.records)?;
-        }
+        check_count(cx, head.account.as_ref(), head.records)?;
     }
     let set = chunk::pack(&key, cx.revision, change.ttl, &values);
     edit(cx, &zone, &key, Some(&set));
@@ -123,6 +120,13 @@ fn edit(cx: &mut Apply<'_>, zone: &Zone, key: &[u8], set: Option<&[u8]>) {
             cx.put(Row::ZoneChunk(new.into()));
         }
     }
+}
+
+/// Whether an account may have so many record sets in one zone.
+pub(crate) fn check_count(cx: &Apply<'_>, account: Option<&AccountName>, records: u64) -> Result<(), Refusal> {
+    let Some(account) = account else { return Ok(()) };
+    let limits = cx.growing(account)?;
+    cx.within(account, "record sets in a zone", limits.records, records)
 }
 
 pub(crate) fn check_ttl(ttl: u32) -> Result<(), Refusal> {

@@ -145,6 +145,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
     if let Some(site) = there.filter(|site| site.host == change.host) {
         return Err(Refusal::exists(Kind::Site, &site.host));
     }
+    let home = home(cx, change.node)?;
     let site = Site {
         id: SiteId(cx.seed_id()),
         host: change.host.clone(),
@@ -152,9 +153,9 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         www: change.www,
         handler: change.handler.clone(),
         account,
-        home: home(cx, change.node)?,
+        home,
         epoch: 1,
-        standbys: standbys(cx, change)?,
+        standbys: standbys(cx, change, home)?,
         issuer: change.issuer.clone(),
         quota: change.quota,
         suspended: false,
@@ -222,9 +223,17 @@ fn home(cx: &Apply<'_>, wanted: Option<NodeId>) -> Result<NodeId, Refusal> {
     best.map(|node| node.id).ok_or_else(|| Refusal::invalid("node", "no node with the role web takes new sites"))
 }
 
-fn standbys(cx: &Apply<'_>, change: &SiteCreate) -> Result<Vec<NodeId>, Refusal> {
-    let unknown = change.standbys.iter().find(|id| !cx.state.nodes.contains_key(*id));
-    unknown.map_or_else(|| Ok(change.standbys.clone()), |id| Err(Refusal::not_found(Kind::Node, id)))
+/// Nodes that keep copies: each one known, once, and not the home.
+fn standbys(cx: &Apply<'_>, change: &SiteCreate, home: NodeId) -> Result<Vec<NodeId>, Refusal> {
+    for (at, id) in change.standbys.iter().enumerate() {
+        if !cx.state.nodes.contains_key(id) {
+            return Err(Refusal::not_found(Kind::Node, id));
+        }
+        if *id == home || change.standbys[..at].contains(id) {
+            return Err(Refusal::invalid("standbys", "a standby is another node than the home, and stands there once"));
+        }
+    }
+    Ok(change.standbys.clone())
 }
 
 fn check(cx: &Apply<'_>, site: &Site) -> Result<(), Refusal> {
@@ -313,7 +322,12 @@ fn check_upstream(cx: &Apply<'_>, upstream: &str) -> Result<(), Refusal> {
 fn web_uri(text: &str) -> Option<http::Uri> {
     let uri: http::Uri = (text.len() <= URL_MAX).then(|| text.parse().ok()).flatten()?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    (known && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
+    let (host, authority) = (uri.host()?, uri.authority()?.as_str());
+    let port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest).strip_prefix(host)?;
+    let digits =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let reachable = !host.is_empty() && (port.is_empty() || port.strip_prefix(':').is_some_and(digits));
+    (known && reachable).then_some(uri)
 }
 
 fn brief(text: &str) -> String {

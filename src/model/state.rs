@@ -43,12 +43,12 @@ pub struct State {
     pub operations: OrdMap<OperationId, Arc<Operation>>,
     /// Whose each host is.
     pub hosts: OrdMap<Host, SiteId>,
-    answers: HashMap<[u8; 16], Remembered>,
-    answered: OrdMap<u64, [u8; 16]>,
-    sites_of: OrdSet<(AccountName, SiteId)>,
-    sites_at: OrdSet<(NodeId, SiteId)>,
-    zones_of: OrdSet<(AccountName, ZoneName)>,
-    logins_of: OrdSet<(SiteId, Login)>,
+    pub(super) answers: HashMap<[u8; 16], Remembered>,
+    pub(super) answered: OrdMap<u64, [u8; 16]>,
+    pub(super) sites_of: OrdSet<(AccountName, SiteId)>,
+    pub(super) sites_at: OrdSet<(NodeId, SiteId)>,
+    pub(super) zones_of: OrdSet<(AccountName, ZoneName)>,
+    pub(super) logins_of: OrdSet<(SiteId, Login)>,
 }
 
 /// What stays in memory of a request that was answered.
@@ -95,7 +95,8 @@ impl State {
     }
 
     pub fn zones_count(&self, account: &AccountName) -> u64 {
-        let Ok(first) = ZoneName::parse("0") else { return 0 };
+        // `/` sorts before every other octet a zone may begin with (RFC 2317).
+        let Ok(first) = ZoneName::parse("/") else { return 0 };
         let own = self.zones_of.range((account.clone(), first)..).take_while(|(owner, _)| owner == account);
         own.count() as u64
     }

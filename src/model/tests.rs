@@ -1,1 +1,14 @@
-//! Property tests of the rules.
+//! Tests of the rules: a table of every refusal, and properties of random changes that collide often.
+mod accounts;
+mod cluster;
+pub(crate) mod generator;
+pub(crate) mod golden;
+pub(crate) mod invariants;
+mod operations;
+mod properties;
+mod records;
+mod requests;
+mod sites;
+mod tokens;
+pub(crate) mod world;
+mod zones;

@@ -40,7 +40,8 @@ impl ZoneHead {
     pub(crate) fn moved(&self, revision: u64, time: Time) -> Self {
         let next = self.serial.wrapping_add(1);
         let now = time.seconds() as u32;
-        let later = now.wrapping_sub(next) < 1 << 31;
+        // At most 2^31 - 1 ahead of the old one: of a serial half of all numbers away nobody knows which is later (RFC 1982).
+        let later = now.wrapping_sub(next) < (1 << 31) - 1;
         Self { serial: if later { now } else { next }, revision, ..self.clone() }
     }
 }
@@ -151,6 +152,7 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &ZoneSet) -> Result<Outcome, Refus
         cx.unscoped()?;
         if *account != head.account {
             check_owner(cx, &change.name, account.as_ref())?;
+            records::check_count(cx, account.as_ref(), head.records)?;
         }
     }
     if let Set::To(ttl) = change.ttl {

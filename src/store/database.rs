@@ -29,6 +29,10 @@ pub enum OpenError {
     Damaged { path: String, found: String },
     #[error("read {path}: {found}")]
     Foreign { path: String, found: String },
+    #[error(
+        "open {dir}: {found}: one of them is missing or older than the other; put both back from one backup, or move both aside and begin as a new node"
+    )]
+    Apart { dir: String, found: String },
 }
 
 /// A write that did not happen, or of which nobody knows.
@@ -69,7 +73,10 @@ fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Only of a new database: said again it writes a page, at every start and on a full disk too.
+    if connection.pragma_query_value(None, "page_count", |row| row.get::<_, u32>(0))? == 0 {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     // Checkpoints are ours: SQLite's own would hide their errors.

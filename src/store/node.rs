@@ -1,4 +1,5 @@
-//! Everything a node keeps on disk, opened together and compared: a log that ends before the state does has lost something.
+//! Everything a node keeps on disk, opened together and compared: a log that ends before the state does, or
+//! begins after it, has lost something.
 use std::path::Path;
 
 use crate::store::copy;
@@ -28,19 +29,22 @@ impl Store {
         }
         let (log, extent) = Log::open(dir, health.clone())?;
         let (machine, meta) = Machine::open(dir, health.clone())?;
-        let applied = meta.applied;
-        let last = extent.last.map(|last| last.index);
-        if applied.map(|applied| applied.index) > last {
-            let path = dir.join("log.db").display().to_string();
-            let found = format!(
-                "it ends at entry {} and state.db holds what entry {} did",
-                last.unwrap_or_default(),
-                applied.map(|applied| applied.index).unwrap_or_default()
-            );
-            return Err(OpenError::Damaged { path, found });
+        let (last, purged) = (extent.last.map(|last| last.index), extent.purged.map(|purged| purged.index));
+        let applied = meta.applied.map(|applied| applied.index);
+        if applied > last {
+            let found = format!("log.db {}, state.db {}", end(last), end(applied));
+            return Err(OpenError::Apart { dir: dir.display().to_string(), found });
+        }
+        if purged > applied {
+            let found = format!("log.db begins after entry {}, state.db {}", purged.unwrap_or_default(), end(applied));
+            return Err(OpenError::Apart { dir: dir.display().to_string(), found });
         }
         let history = History::new(&machine);
         let alone = meta.membership.nodes().count() <= 1;
         Ok(Self { log, machine, history, health, alone })
     }
+}
+
+fn end(at: Option<u64>) -> String {
+    at.map_or_else(|| "is empty".to_owned(), |at| format!("ends with entry {at}"))
 }

@@ -1,0 +1,325 @@
+//! Random changes over small pools of names, so that they collide often. One number makes one envelope: a failing case shrinks.
+use crate::base::clock::Time;
+use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, Seed, TokenId};
+use crate::base::names::{IssuerName, PlanName, TokenName};
+use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
+use crate::model::certificates::{CertificateRemove, CertificateStore};
+use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
+use crate::model::cluster::{KeyExported, RaiseLevel};
+use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
+use crate::model::nodes::{NodeSet, Role};
+use crate::model::operations::{OperationFinish, OperationProgress, OperationStart, Status};
+use crate::model::plans::{Limits, PlanPut, PlanRemove};
+use crate::model::records::{RecordPut, RecordRemove};
+use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www};
+use crate::model::tests::world::{NODE, START, account, found, host, login, record, zone};
+use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
+use crate::model::zones::{ZoneCreate, ZoneRemove, ZoneSet};
+use crate::rr::{Name, RecordType};
+use crate::seal::Sealed;
+use crate::seal::keyring::KeyId;
+
+const HOSTS: &[&str] = &["a.test", "www.a.test", "b.test", "www.b.test", "c.a.test", "bücher.test"];
+const ZONES: &[&str] = &["a.test", "test", "sub.a.test", "b.test", "/x.test", "bücher.test"];
+const ACCOUNTS: &[&str] = &["ada", "bob", "cleo"];
+const PLANS: &[&str] = &["small", "big"];
+const OWNERS: &[&str] = &["@", "www", "x", "*.x", "deep.er.x", "\\000.x", "_tcp", "elsewhere.example."];
+
+/// Numbers from one number (splitmix64).
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// True once in so many times.
+    fn once_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    fn of<'a>(&mut self, pool: &[&'a str]) -> &'a str {
+        pool[self.below(pool.len() as u64) as usize]
+    }
+
+    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.once_in(2).then(|| make(self))
+    }
+
+    fn set<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Set<T> {
+        if self.once_in(3) { Set::To(make(self)) } else { Set::Keep }
+    }
+
+    fn host(&mut self) -> crate::base::names::Host {
+        host(self.of(HOSTS))
+    }
+
+    fn account(&mut self) -> crate::base::names::AccountName {
+        account(self.of(ACCOUNTS))
+    }
+
+    fn plan(&mut self) -> PlanName {
+        PlanName::parse(self.of(PLANS)).unwrap()
+    }
+
+    fn www(&mut self) -> Www {
+        [Www::Off, Www::Serve, Www::Redirect][self.below(3) as usize]
+    }
+
+    /// The ids that seeds of the pool give.
+    fn id(&mut self) -> u64 {
+        self.below(6).wrapping_add(1) << 56
+    }
+
+    fn node(&mut self) -> NodeId {
+        if self.once_in(8) { NodeId(99) } else { NODE }
+    }
+}
+
+/// The whole log that numbers make, founding first: batches of one to four envelopes.
+pub(crate) fn log(genes: &[u64]) -> Vec<Batch> {
+    let mut batches = vec![Batch { version: BATCH_VERSION, time: START, envelopes: vec![envelope(0, found(NODE))] }];
+    let mut clock = START;
+    for (at, gene) in genes.iter().enumerate() {
+        let mut chance = Chance(*gene);
+        let open = batches.len() > 1 && !chance.once_in(3) && batches.last().unwrap().envelopes.len() < 4;
+        if !open {
+            // A clock may also be set back.
+            clock = Time(clock.0 + 1500 - chance.below(2000));
+            batches.push(Batch { version: BATCH_VERSION, time: clock, envelopes: Vec::new() });
+        }
+        let made = random_envelope(&mut chance, at as u64 + 1);
+        batches.last_mut().unwrap().envelopes.push(made);
+    }
+    batches
+}
+
+fn envelope(number: u64, change: Change) -> Envelope {
+    let key = u128::from(number).to_be_bytes();
+    Envelope { request_id: RequestId { key, digest: key }, actor: Actor::System, seed: Seed(key), expect: None, change }
+}
+
+fn random_envelope(chance: &mut Chance, number: u64) -> Envelope {
+    let mut made = envelope(number, change(chance));
+    if chance.once_in(12) {
+        made.request_id = RequestId { key: [chance.below(3) as u8 + 1; 16], digest: [chance.below(2) as u8; 16] };
+    }
+    let mut seed = [0; 16];
+    seed[..8].copy_from_slice(&chance.id().to_be_bytes());
+    made.seed = Seed(seed);
+    made.actor = match chance.below(8) {
+        0 => Actor::Token { id: TokenId(chance.id()) },
+        1 => Actor::Local { uid: 1000 },
+        _ => Actor::System,
+    };
+    made.expect = chance.once_in(8).then(|| chance.below(40));
+    made
+}
+
+fn change(chance: &mut Chance) -> Change {
+    match chance.below(34) {
+        0 => Change::PlanPut(PlanPut { name: chance.plan(), limits: limits(chance) }),
+        1 => Change::PlanRemove(PlanRemove { name: chance.plan() }),
+        2..=4 => {
+            let (name, plan) = (chance.account(), chance.maybe(Chance::plan));
+            Change::AccountCreate(AccountCreate { name, plan, contact: chance.maybe(|_| "ada@a.test".into()) })
+        }
+        5 => Change::AccountSet(AccountSet {
+            name: chance.account(),
+            plan: chance.set(|chance| chance.maybe(Chance::plan)),
+            contact: chance.set(|_| None),
+            suspended: chance.set(|chance| chance.once_in(3)),
+        }),
+        6 => Change::AccountRemove(AccountRemove { name: chance.account() }),
+        7..=9 => Change::SiteCreate(Box::new(site_create(chance))),
+        10 | 11 => Change::SiteSet(Box::new(site_set(chance))),
+        12 => Change::SiteRemove(SiteRemove { host: chance.host() }),
+        13..=22 => zone_change(chance),
+        23..=25 => ftp_change(chance),
+        26 | 27 => token_or_certificate(chance),
+        28 | 29 => node_or_cluster(chance),
+        _ => operation_change(chance),
+    }
+}
+
+fn limits(chance: &mut Chance) -> Limits {
+    let mut most = |end| chance.maybe(|chance| chance.below(end));
+    Limits { sites: most(3), zones: most(3), records: most(6), ftp_users: most(3), disk: most(3000) }
+}
+
+fn handler(chance: &mut Chance) -> Handler {
+    match chance.below(6) {
+        0 => Handler::Php { version: "8.2".into() },
+        1 => Handler::Proxy { upstreams: vec!["http://127.0.0.1:3000".into()] },
+        2 => Handler::Proxy { upstreams: vec!["unix:/run/app.sock".into()] },
+        3 => Handler::Redirect { to: "https://b.test/".into(), status: 300 + chance.below(10) as u16 },
+        _ => Handler::Static,
+    }
+}
+
+fn hosts(chance: &mut Chance) -> Vec<crate::base::names::Host> {
+    (0..chance.below(3)).map(|_| chance.host()).collect()
+}
+
+fn site_create(chance: &mut Chance) -> SiteCreate {
+    SiteCreate {
+        host: chance.host(),
+        aliases: hosts(chance),
+        www: chance.www(),
+        handler: handler(chance),
+        account: chance.maybe(Chance::account),
+        node: chance.maybe(Chance::node),
+        standbys: if chance.once_in(6) { vec![chance.node()] } else { Vec::new() },
+        issuer: chance.maybe(|_| IssuerName::parse("letsencrypt").unwrap()),
+        quota: chance.maybe(|chance| chance.below(2000)),
+    }
+}
+
+fn site_set(chance: &mut Chance) -> SiteSet {
+    SiteSet {
+        host: chance.host(),
+        aliases: chance.set(hosts),
+        www: chance.set(Chance::www),
+        handler: chance.set(handler),
+        account: chance.set(|chance| chance.maybe(Chance::account)),
+        issuer: chance.set(|_| None),
+        quota: chance.set(|chance| chance.maybe(|chance| chance.below(2000))),
+        suspended: chance.set(|chance| chance.once_in(2)),
+        maintenance: chance.set(|chance| chance.once_in(2)),
+    }
+}
+
+fn zone_change(chance: &mut Chance) -> Change {
+    let apex = chance.of(ZONES);
+    match chance.below(12) {
+        0..=2 => Change::ZoneCreate(ZoneCreate {
+            name: zone(apex),
+            account: chance.maybe(Chance::account),
+            ttl: chance.maybe(|chance| chance.next() as u32),
+            nameservers: hosts(chance),
+        }),
+        3 => Change::ZoneSet(ZoneSet {
+            name: zone(apex),
+            account: chance.set(|chance| chance.maybe(Chance::account)),
+            ttl: chance.set(|chance| chance.next() as u32),
+        }),
+        4 => Change::ZoneRemove(ZoneRemove { name: zone(apex) }),
+        5..=9 => Change::RecordPut(record_put(chance, zone(apex).as_str())),
+        _ => {
+            let RecordPut { zone, owner, rtype, .. } = record_put(chance, zone(apex).as_str());
+            Change::RecordRemove(RecordRemove { zone, owner, rtype })
+        }
+    }
+}
+
+fn record_put(chance: &mut Chance, apex: &str) -> RecordPut {
+    let owner = chance.of(OWNERS);
+    let address = format!("192.0.2.{}", chance.below(4));
+    let (rtype, value) = match chance.below(8) {
+        0 | 1 => (RecordType::A, address),
+        2 => (RecordType::AAAA, "2001:db8::1".into()),
+        3 => (RecordType::CNAME, "x".into()),
+        4 => (RecordType::MX, "10 mail.a.test.".into()),
+        5 => (RecordType::NS, "ns.a.test.".into()),
+        // Large enough that a few of them fill a chunk.
+        _ => (RecordType::TXT, format!("\"{}\"", "t".repeat(chance.below(250) as usize))),
+    };
+    let mut made = record(apex, owner, rtype, &[&value]);
+    if chance.once_in(20) {
+        made.rtype = RecordType::SOA;
+    }
+    if chance.once_in(20) {
+        made.values.clear();
+    }
+    made
+}
+
+fn ftp_change(chance: &mut Chance) -> Change {
+    let login = login(chance.of(&["ftp1", "ftp2", "ada@a.test"]));
+    match chance.below(4) {
+        0 => Change::FtpUserRemove(FtpUserRemove { login }),
+        1 => Change::FtpUserSet(FtpUserSet {
+            login,
+            dir: chance.set(|_| "uploads".into()),
+            quota: chance.set(|_| Some(5)),
+            password: chance.set(|_| "$argon2id$b".into()),
+            disabled: chance.set(|chance| chance.once_in(2)),
+        }),
+        _ => {
+            let (dir, password) = (String::new(), "$argon2id$a".into());
+            Change::FtpUserCreate(FtpUserCreate { login, site: chance.host(), dir, quota: None, password })
+        }
+    }
+}
+
+fn token_or_certificate(chance: &mut Chance) -> Change {
+    let name = TokenName::parse(chance.of(&["t1", "t2"])).unwrap();
+    match chance.below(5) {
+        0 => Change::TokenRemove(TokenRemove { name }),
+        1 => Change::CertificateRemove(CertificateRemove { id: CertificateId(chance.below(3)) }),
+        2 => Change::CertificateStore(CertificateStore {
+            id: CertificateId(chance.below(3)),
+            names: vec!["a.test".into()],
+            issuer: IssuerName::parse("letsencrypt").unwrap(),
+            not_before: START,
+            not_after: Time(START.0 + chance.below(5)),
+            chain: vec![vec![0x30; 10].into()],
+            key: Sealed { key_id: KeyId(1), nonce: [3; 24], bytes: vec![1; 40] },
+        }),
+        _ => {
+            let access = if chance.once_in(3) { Access::Read } else { Access::Write };
+            let scope = Scope { access, account: chance.maybe(Chance::account) };
+            let expires = chance.maybe(|chance| Time(START.0 + chance.below(60_000)));
+            Change::TokenCreate(TokenCreate { name, hash: [5; 32], scope, expires })
+        }
+    }
+}
+
+fn node_or_cluster(chance: &mut Chance) -> Change {
+    match chance.below(5) {
+        0 => Change::RaiseLevel(RaiseLevel { level: chance.below(3) as u32 }),
+        1 => Change::KeyExported(KeyExported {}),
+        2 => found(chance.node()),
+        _ => Change::NodeSet(NodeSet {
+            node: chance.node(),
+            roles: chance.set(|chance| Role::ALL.into_iter().filter(|_| !chance.once_in(4)).collect()),
+            addresses: chance.set(|_| vec!["192.0.2.1".parse().unwrap()]),
+            labels: chance.set(|_| [("room".to_owned(), "cellar".to_owned())].into()),
+            cordoned: chance.set(|chance| chance.once_in(4)),
+        }),
+    }
+}
+
+fn operation_change(chance: &mut Chance) -> Change {
+    let id = OperationId(chance.id());
+    match chance.below(4) {
+        0 => {
+            let (stage, done) = ("copying".into(), chance.below(10));
+            Change::OperationProgress(OperationProgress { id, stage, done, total: Some(10) })
+        }
+        1 => {
+            let failed = Status::Failed { reason: "no space".into() };
+            let all = [Status::Running, Status::Cancelling, Status::Succeeded, failed, Status::Cancelled];
+            Change::OperationFinish(OperationFinish { id, status: all[chance.below(5) as usize].clone() })
+        }
+        _ => Change::OperationStart(OperationStart {
+            action: "site.move".into(),
+            subject: chance.host().to_string(),
+            account: chance.maybe(Chance::account),
+            total: None,
+        }),
+    }
+}
+
+/// The origin of a zone's names, for tests that look records up.
+pub(crate) fn origin(apex: &str) -> Name {
+    Name::parse(&format!("{apex}."), None).unwrap()
+}

@@ -1,0 +1,121 @@
+//! Golden bytes: what a level wrote once is read for ever, and written the same. Cases may be added, none may be lost.
+//! `RUCHE_GOLDEN=write cargo test --lib golden` adds the missing ones.
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::model::apply::apply_batch;
+use crate::model::change::Batch;
+use crate::model::effect::Effect;
+use crate::model::row::{Row, Table};
+use crate::model::state::State;
+use crate::model::tests::generator::log;
+
+/// Every kind of change there is, as the log names it.
+const CHANGES: [&str; 27] = [
+    "Found",
+    "RaiseLevel",
+    "KeyExported",
+    "PlanPut",
+    "PlanRemove",
+    "AccountCreate",
+    "AccountSet",
+    "AccountRemove",
+    "SiteCreate",
+    "SiteSet",
+    "SiteRemove",
+    "ZoneCreate",
+    "ZoneSet",
+    "ZoneRemove",
+    "RecordPut",
+    "RecordRemove",
+    "FtpUserCreate",
+    "FtpUserSet",
+    "FtpUserRemove",
+    "CertificateStore",
+    "CertificateRemove",
+    "TokenCreate",
+    "TokenRemove",
+    "NodeSet",
+    "OperationStart",
+    "OperationProgress",
+    "OperationFinish",
+];
+
+pub(crate) fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/level-1")
+}
+
+pub(crate) fn writing() -> bool {
+    std::env::var_os("RUCHE_GOLDEN").is_some_and(|value| value == "write")
+}
+
+fn kind(batch: &Batch) -> String {
+    let shown = format!("{:?}", batch.envelopes[0].change);
+    shown.split(['(', ' ']).next().unwrap().to_owned()
+}
+
+fn add(name: &str, bytes: &[u8]) {
+    let path = folder().join(format!("{name}.rmp"));
+    if !path.exists() {
+        std::fs::create_dir_all(folder()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// One batch of each kind of change, and the last row of each table, out of a random log.
+fn write() {
+    let mut state = State::default();
+    let genes: Vec<u64> = (0..4000).map(|at| at * 7 + 1).collect();
+    for batch in log(&genes) {
+        for envelope in &batch.envelopes {
+            let single = Batch { envelopes: vec![envelope.clone()], ..batch };
+            add(&format!("change-{}", kind(&single)), &single.encode());
+        }
+        for (effects, _) in apply_batch(&mut state, &batch).into_iter().flatten() {
+            let puts =
+                effects.into_iter().filter_map(|effect| if let Effect::Put(put) = effect { Some(put) } else { None });
+            puts.for_each(|put| add(&format!("row-{}", put.row.table().name()), &put.value));
+        }
+    }
+}
+
+#[test]
+fn what_was_written_is_read_and_written_the_same() {
+    if writing() {
+        write();
+    }
+    let mut seen = BTreeSet::new();
+    for file in std::fs::read_dir(folder()).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(stem) = name.strip_suffix(".rmp") else { continue };
+        let bytes = std::fs::read(&path).unwrap();
+        if let Some(change) = stem.strip_prefix("change-") {
+            let batch = Batch::decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(batch.encode(), bytes, "{name} is written otherwise now");
+            assert_eq!(change.split('.').next(), Some(&*kind(&batch)));
+        } else if let Some(table) = stem.strip_prefix("row-") {
+            let table = Table::ALL.into_iter().find(|known| Some(known.name()) == table.split('.').next());
+            let row = Row::decode(table.unwrap(), &bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(row.encode(), bytes, "{name} is written otherwise now");
+        } else {
+            panic!("{name}: of what?");
+        }
+        seen.insert(stem.to_owned());
+    }
+    for change in CHANGES {
+        assert!(seen.contains(&format!("change-{change}")), "no golden {change}");
+    }
+    for table in Table::ALL {
+        assert!(seen.contains(&format!("row-{}", table.name())), "no golden row of {}", table.name());
+    }
+}
+
+/// A kind of change that is added needs its golden bytes: this list is how the test above knows.
+#[test]
+fn the_list_of_changes_is_whole() {
+    let source = include_str!("../change.rs");
+    let body = source.split("pub enum Change {").nth(1).unwrap().split("\n}").next().unwrap();
+    let named: Vec<_> = body.lines().filter_map(|line| line.trim().split_once('(')).map(|(name, _)| name).collect();
+    assert_eq!(named, CHANGES);
+}

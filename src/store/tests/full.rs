@@ -1,0 +1,156 @@
+//! A full disk: writes wait and go on by themselves, what is committed is served, stopping and starting work. Needs a small
+//! file system of its own: root only, skipped aloud elsewhere.
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use openraft::RaftLogReader;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
+use tempfile::TempDir;
+
+use crate::model::tests::invariants::assert_same;
+use crate::store::health::{Health, HealthCell};
+use crate::store::history::Page;
+use crate::store::node::Store;
+use crate::store::tests::bench::{batches, dir, entry, in_memory, now, refused, run};
+
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let dir = dir();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(dir.path()).status();
+        if mount.is_ok_and(|status| status.success()) {
+            return Some(Self(dir));
+        }
+        eprintln!("SKIPPED: a full disk needs `mount`, which is not permitted here");
+        None
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all space there is.
+    fn fill(&self) {
+        use std::io::Write as _;
+        let mut file = std::fs::File::create(self.path().join("filler")).unwrap();
+        for size in [64 << 10, 1 << 10, 1] {
+            while file.write_all(&vec![7; size]).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+async fn until(health: &HealthCell, wanted: impl Fn(&Health) -> bool) {
+    let mut watch = health.watch();
+    let reached = tokio::time::timeout(Duration::from_secs(20), watch.wait_for(|health| wanted(health))).await;
+    assert!(reached.is_ok(), "health stays {:?}", health.now());
+}
+
+fn full(health: &Health) -> bool {
+    matches!(health, Health::DiskFull { .. })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_heals_by_itself() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let log = batches(21, 500);
+    let mut store = Store::open(disk.path()).unwrap();
+    run(&mut store, 0, &log[..30]).await;
+    disk.fill();
+    let (health, history, snapshot) = (store.health.clone(), store.history.clone(), store.machine.snapshot());
+    let all = log.clone();
+    let writer = tokio::spawn(async move {
+        run(&mut store, 30, &all[30..]).await;
+        store
+    });
+    until(&health, full).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(full(&health.now()) && !writer.is_finished(), "it waits and tries again");
+    assert!(snapshot.borrow().revision > 0, "what is committed is served");
+    disk.free();
+    let store = tokio::time::timeout(Duration::from_secs(60), writer).await.unwrap().unwrap();
+    assert_eq!(health.now(), Health::Good);
+    assert_same(&now(&store), &in_memory(&log));
+    let events = history.events(Page { limit: 1, ..Page::default() }).await.unwrap();
+    assert_eq!(events[0].revision, now(&store).revision);
+    drop((store, history));
+    let mut store = Store::open(disk.path()).unwrap();
+    assert_same(&now(&store), &in_memory(&log));
+    assert_eq!(store.log.try_get_log_entries(..).await.unwrap().len(), log.len());
+}
+
+/// The same for the state alone: its log is elsewhere and has space.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_waits_for_space_goes_on() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let log = batches(22, 500);
+    let health = HealthCell::new();
+    let (mut machine, _) = crate::store::machine::Machine::open(disk.path(), health.clone()).unwrap();
+    disk.fill();
+    let snapshot = machine.snapshot();
+    let entries: Vec<_> = log.iter().enumerate().map(|(at, batch)| entry(at as u64, batch)).collect();
+    let writer = tokio::spawn(async move {
+        for entry in entries {
+            machine.apply([entry]).await.unwrap();
+        }
+    });
+    until(&health, |health| *health == Health::DiskFull { database: "state" }).await;
+    disk.free();
+    tokio::time::timeout(Duration::from_secs(60), writer).await.unwrap().unwrap();
+    assert_same(&snapshot.borrow(), &in_memory(&log));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_and_starting_on_a_full_disk() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let log = batches(23, 500);
+    let mut store = Store::open(disk.path()).unwrap();
+    run(&mut store, 0, &log[..30]).await;
+    disk.fill();
+    let (handle, machine, health) = (store.log.clone(), store.machine.clone(), store.health.clone());
+    let mut appended = store.log.clone();
+    let next = entry(30, &log[30]);
+    // Entries of one page each until one has no page left.
+    let pending = tokio::spawn(async move { appended.blocking_append([next]).await });
+    until(&health, full).await;
+    let begun = Instant::now();
+    let closing = move || {
+        handle.close();
+        machine.close();
+    };
+    tokio::task::spawn_blocking(closing).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(pending.await.unwrap().is_err(), "what did not reach the disk is not acknowledged");
+    drop(store);
+    for _ in 0..2 {
+        let mut store = Store::open(disk.path()).unwrap();
+        assert_same(&now(&store), &in_memory(&log[..30]));
+        assert!(!store.history.events(Page { limit: 1, ..Page::default() }).await.unwrap().is_empty());
+        assert_eq!(store.log.get_log_state().await.unwrap().last_log_id.unwrap().index, 29);
+    }
+    disk.free();
+    let mut store = Store::open(disk.path()).unwrap();
+    tokio::time::timeout(Duration::from_secs(60), run(&mut store, 30, &log[30..])).await.unwrap();
+    assert_same(&now(&store), &in_memory(&log));
+}
+
+#[tokio::test]
+async fn a_first_start_on_a_full_disk_is_refused() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    disk.fill();
+    let said = refused(disk.path());
+    assert!(said.contains("full"), "{said}");
+    disk.free();
+    drop(Store::open(disk.path()).unwrap());
+}

@@ -1,0 +1,105 @@
+//! The history: pages, filters, pruning, and repeated requests after a restart.
+use crate::base::limits::{HISTORY_KEPT, PAGE_MAX};
+use crate::model::effect::{Effect, Stored};
+use crate::model::row::{Row, Table};
+use crate::model::tests::world::account;
+use crate::store::history::Page;
+use crate::store::node::Store;
+use crate::store::schema;
+use crate::store::tests::bench::{batches, dir, in_memory, now, run};
+
+#[tokio::test]
+async fn pages_go_both_ways_and_filter() {
+    let dir = dir();
+    let mut store = Store::open(dir.path()).unwrap();
+    run(&mut store, 0, &batches(7, 600)).await;
+    let last = now(&store).revision;
+    let page = |after, before, limit| Page { after, before, limit, account: None };
+    let all = store.history.events(page(None, None, PAGE_MAX + 5)).await.unwrap();
+    let revisions: Vec<_> = all.iter().map(|event| event.revision).collect();
+    assert_eq!(revisions, (1..=last).rev().collect::<Vec<_>>(), "newest first, none missing");
+    let mut forward = Vec::new();
+    while let Some(event) = store.history.events(page(Some(forward.len() as u64), None, 7)).await.unwrap().first() {
+        assert_eq!(event.revision, forward.len() as u64 + 1);
+        forward.extend(store.history.events(page(Some(forward.len() as u64), None, 7)).await.unwrap());
+    }
+    assert_eq!(forward.iter().rev().collect::<Vec<_>>(), all.iter().collect::<Vec<_>>());
+    let back = store.history.events(page(None, Some(5), 3)).await.unwrap();
+    assert_eq!(back.iter().map(|event| event.revision).collect::<Vec<_>>(), [4, 3, 2]);
+    assert_eq!(store.history.events(page(Some(last), None, 5)).await.unwrap(), []);
+    assert_eq!(store.history.events(page(Some(u64::MAX), None, 5)).await.unwrap(), []);
+    assert_eq!(store.history.events(page(None, Some(0), 5)).await.unwrap(), []);
+    assert_eq!(store.history.events(page(None, None, 0)).await.unwrap(), []);
+    for name in ["ada", "bob"] {
+        let of = Page { account: Some(account(name)), limit: PAGE_MAX, ..Page::default() };
+        let wanted: Vec<_> = all.iter().filter(|event| event.account == Some(account(name))).cloned().collect();
+        assert!(!wanted.is_empty());
+        assert_eq!(store.history.events(of).await.unwrap(), wanted);
+    }
+    assert_eq!(store.history.event(3).await.unwrap().as_ref(), all.iter().find(|event| event.revision == 3));
+    for nothing in [0, last + 1, u64::MAX] {
+        assert_eq!(store.history.event(nothing).await.unwrap(), None);
+    }
+    let ended = store.history.finished_operations(page(None, None, PAGE_MAX)).await.unwrap();
+    assert!(ended.len() > 2);
+    let found = store.history.finished_operation(ended[1].id).await.unwrap().unwrap();
+    assert_eq!(found.id, ended[1].id);
+    assert_eq!(store.history.finished_operation(crate::base::ids::OperationId(5)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn pruning_keeps_the_sum_right() {
+    let dir = dir();
+    let mut store = Store::open(dir.path()).unwrap();
+    run(&mut store, 0, &batches(8, 60)).await;
+    let last = now(&store).revision;
+    let mut event = store.history.event(last).await.unwrap().unwrap();
+    event.revision = last + HISTORY_KEPT;
+    let effects = vec![
+        Effect::Put(Stored::new(Row::Event(event.clone()))),
+        Effect::Prune { table: Table::Events, before: last },
+        Effect::Prune { table: Table::FinishedOperations, before: last + 1 },
+    ];
+    let commit = move |owner: &mut crate::store::machine::Owner| {
+        let mut meta = owner.meta.clone();
+        owner.writer.commit(|connection| {
+            let sum = schema::write(connection, &effects, u128::from_le_bytes(meta.history))?;
+            meta.history = sum.to_le_bytes();
+            schema::write_meta(connection, &meta)
+        })
+    };
+    store.machine.thread().call(commit).await.unwrap().unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    let left = store.history.events(Page { limit: 10, ..Page::default() }).await.unwrap();
+    assert_eq!(left.iter().map(|event| event.revision).collect::<Vec<_>>(), [last + HISTORY_KEPT, last]);
+    assert_eq!(store.history.finished_operations(Page { limit: 10, ..Page::default() }).await.unwrap(), []);
+}
+
+/// A request is recognised after a restart, and its answer can be shown again.
+#[tokio::test]
+async fn requests_are_remembered_over_a_restart() {
+    let dir = dir();
+    let log = batches(9, 300);
+    let mut store = Store::open(dir.path()).unwrap();
+    run(&mut store, 0, &log).await;
+    let hash = now(&store).hash;
+    drop(store);
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut repeated = 0;
+    for (at, batch) in log.iter().enumerate() {
+        let again = run(&mut store, (log.len() + at) as u64, std::slice::from_ref(batch)).await;
+        for (answer, envelope) in again[0].0.iter().zip(&batch.envelopes) {
+            let Ok(answer) = answer else { continue };
+            if answer.repeated {
+                repeated += 1;
+                let event = store.history.event(answer.revision).await.unwrap().unwrap();
+                assert_eq!(event.request_id, envelope.request_id);
+            }
+        }
+    }
+    assert!(repeated > 50);
+    let twice: Vec<_> = log.iter().chain(&log).cloned().collect();
+    assert_eq!(now(&store).hash, in_memory(&twice).hash);
+    assert_ne!(now(&store).hash, hash, "what was refused before may be allowed now");
+}

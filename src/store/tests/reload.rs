@@ -1,0 +1,76 @@
+//! The reload property: one log gives one state and one history, in one go, in pieces, reloaded from SQLite, through a copy.
+use openraft::storage::RaftStateMachine;
+use proptest::prelude::*;
+
+use crate::model::answer::Event;
+use crate::model::change::Batch;
+use crate::model::operations::Operation;
+use crate::model::tests::generator::log;
+use crate::model::tests::invariants::{assert_same, check_invariants};
+use crate::store::history::Page;
+use crate::store::node::Store;
+use crate::store::tests::bench::{dir, in_memory, now, run};
+
+async fn history(store: &Store) -> (Vec<Event>, Vec<Operation>) {
+    let page = Page { limit: 1000, ..Page::default() };
+    let events = store.history.events(page.clone()).await.unwrap();
+    (events, store.history.finished_operations(page).await.unwrap())
+}
+
+async fn check(batches: &[Batch], cuts: [usize; 2]) {
+    let memory = in_memory(batches);
+    let [whole_dir, reloaded_dir, source_dir, copied_dir] = [dir(), dir(), dir(), dir()];
+    let mut whole = Store::open(whole_dir.path()).unwrap();
+    run(&mut whole, 0, batches).await;
+    assert_same(&now(&whole), &memory);
+    check_invariants(&now(&whole));
+    let past = history(&whole).await;
+    assert_eq!(past.0.len() as u64, memory.revision.min(1000), "each change has its event");
+
+    let mut first = 0;
+    for cut in [cuts[0], cuts[1], batches.len()] {
+        let mut reloaded = Store::open(reloaded_dir.path()).unwrap();
+        run(&mut reloaded, first as u64, &batches[first..cut]).await;
+        assert_same(&now(&reloaded), &in_memory(&batches[..cut]));
+        first = cut;
+    }
+    let reloaded = Store::open(reloaded_dir.path()).unwrap();
+    assert_same(&now(&reloaded), &memory);
+    assert_eq!(history(&reloaded).await, past);
+
+    // A member that has applied something else until now takes up a copy, goes on, and is reloaded.
+    let mut source = Store::open(source_dir.path()).unwrap();
+    run(&mut source, 0, &batches[..cuts[1]]).await;
+    let mut copied = Store::open(copied_dir.path()).unwrap();
+    run(&mut copied, 0, &batches[..cuts[0]]).await;
+    if let Some(snapshot) = source.machine.get_current_snapshot().await.unwrap() {
+        copied.machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    }
+    assert_same(&now(&copied), &in_memory(&batches[..cuts[1]]));
+    for (at, batch) in batches.iter().enumerate().skip(cuts[1]) {
+        copied.machine.apply([crate::store::tests::bench::entry(at as u64, batch)]).await.unwrap();
+    }
+    assert_same(&now(&copied), &memory);
+    assert_eq!(history(&copied).await, past);
+    copied.machine.close();
+    copied.log.close();
+    let (again, _) = crate::store::machine::Machine::open(copied_dir.path(), copied.health.clone()).unwrap();
+    assert_same(&again.snapshot().borrow(), &memory);
+    let left = std::fs::read_dir(copied_dir.path())
+        .unwrap()
+        .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("copy-"));
+    assert_eq!(left.count(), 0, "copies are removed");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_log_gives_one_state(genes in proptest::collection::vec(any::<u64>(), 1..160), cuts in any::<[u16; 2]>()) {
+        let batches = log(&genes);
+        let mut cuts = cuts.map(|cut| usize::from(cut) % (batches.len() + 1));
+        cuts.sort_unstable();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(check(&batches, cuts));
+    }
+}
