@@ -50,6 +50,8 @@ pub const DISK_FULL_RETRY: Duration = Duration::from_secs(1);
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(2);
 /// How often `local.db` is flushed when something in it changed.
 pub const LOCAL_FLUSH_EVERY: Duration = Duration::from_secs(300);
+/// How long the stop waits for the last of it: statistics are not worth a late stop.
+pub const LOCAL_LAST_FLUSH: Duration = Duration::from_secs(1);
 
 /// Packed records in one chunk of a zone: a row that fits inside a page of the database, so a change rewrites one page.
 pub const ZONE_CHUNK_BYTES: usize = 896;

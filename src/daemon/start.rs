@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::fs::Mode;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -24,6 +25,7 @@ use crate::ops::notify;
 use crate::ops::sockets::{Inherited, SocketError};
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::database::OpenError;
+use crate::store::local::Local;
 use crate::store::node::Store;
 
 /// Exit codes of sysexits.h that tell the service manager that starting again will not help.
@@ -55,6 +57,8 @@ enum RunError {
 
 /// `ruche run`
 pub fn run(file: Option<&Path>) -> ExitCode {
+    // Whatever is created from here on is nobody else's to read.
+    rustix::process::umask(Mode::from_raw_mode(0o027));
     let config = match load(file) {
         Ok(config) => config,
         Err(faults) => {
@@ -75,7 +79,10 @@ pub fn run(file: Option<&Path>) -> ExitCode {
         Err(error) => {
             tracing::error!("failed to {error}");
             notify::status(&format!("failed to {error}"));
-            let damaged = matches!(error, RunError::Open(OpenError::Damaged { .. } | OpenError::Foreign { .. } | OpenError::Apart { .. }));
+            let damaged = matches!(
+                error,
+                RunError::Open(OpenError::Damaged { .. } | OpenError::Foreign { .. } | OpenError::Apart { .. })
+            );
             if damaged { ExitCode::from(DATA_DAMAGED) } else { ExitCode::FAILURE }
         }
     }
@@ -97,6 +104,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
 
     let lock = data_dir(&config.node.data_dir)?;
     let store = Store::open(&config.node.data_dir)?;
+    keep_local_facts(&tasks, Local::open(&config.node.data_dir));
     let id = identity::node_id(&store.log).await?;
     let member = Member::start(store, id, &tasks, &board).await?;
     give_up_databases_last(&tasks, &member, &blocking, lock);
@@ -150,6 +158,20 @@ fn data_dir(path: &Path) -> Result<DirLock, RunError> {
     let made = std::fs::DirBuilder::new().recursive(true).create(path);
     made.map_err(|source| RunError::DataDir { path: path.to_owned(), source })?;
     Ok(lock::acquire(path)?)
+}
+
+/// Statistics of this node: counted from here, written now and then.
+fn keep_local_facts(tasks: &Tasks, local: Local) {
+    local.started();
+    metrics::counter!("ruche_starts_total").absolute(local.starts());
+    metrics::counter!("ruche_unclean_stops_total").absolute(local.unclean_stops());
+    tasks.spawn("local", Ends::AtGiveUp, move |stop| {
+        let local = local.clone();
+        async move {
+            local.keep(&stop).await;
+            Ok(())
+        }
+    });
 }
 
 /// The first task, so the last to give up: whoever writes has been told before. Then the next process may open the databases.

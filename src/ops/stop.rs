@@ -12,19 +12,19 @@ enum Phase {
 
 /// Tells one task to stop.
 #[derive(Debug)]
-pub(super) struct Stopper(watch::Sender<Phase>);
+pub(crate) struct Stopper(watch::Sender<Phase>);
 
 impl Stopper {
-    pub(super) fn new() -> (Self, Stop) {
+    pub(crate) fn new() -> (Self, Stop) {
         let (sender, receiver) = watch::channel(Phase::Running);
         (Self(sender), Stop(receiver))
     }
 
-    pub(super) fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.0.send_replace(Phase::GiveUp);
     }
 
-    pub(super) fn drain(&self, deadline: Instant) {
+    pub(crate) fn drain(&self, deadline: Instant) {
         self.0.send_replace(Phase::Drain(deadline));
     }
 }

@@ -3,6 +3,7 @@ pub mod copy;
 pub mod database;
 pub mod health;
 pub mod history;
+pub mod local;
 pub mod log;
 pub mod machine;
 pub mod node;

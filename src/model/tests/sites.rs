@@ -249,7 +249,8 @@ fn the_home_is_the_node_with_the_fewest_sites() {
 fn switches_have_names_of_their_own_in_the_history() {
     let mut world = World::new().with_account("ada", None);
     world.ok(site("a.test", Some("ada")));
-    let switches: [(&str, &dyn Fn(&mut SiteSet)); 6] = [
+    type Switch<'a> = (&'a str, &'a dyn Fn(&mut SiteSet));
+    let switches: [Switch<'_>; 6] = [
         ("site.suspend", &|site| site.suspended = Set::To(true)),
         ("site.resume", &|site| site.suspended = Set::To(false)),
         ("site.maintenance-on", &|site| site.maintenance = Set::To(true)),

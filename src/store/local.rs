@@ -1,0 +1,184 @@
+//! `local.db`: facts of this node alone, such as how often it started. Counted in memory, written every few minutes and only
+//! when something changed. Losing it loses statistics: a damaged file is set aside and never keeps a node from starting.
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, params};
+use tokio::sync::Notify;
+
+use crate::base::limits::{LOCAL_FLUSH_EVERY, LOCAL_LAST_FLUSH};
+use crate::model::LEVEL;
+use crate::ops::stop::Stop;
+use crate::store::database::{self, OpenError, Thread, Writer};
+use crate::store::health::HealthCell;
+
+const SCHEMA: &str = "CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+
+/// The counters of this node, by name.
+#[derive(Debug, Clone)]
+pub struct Local {
+    counters: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    changed: Arc<Notify>,
+    thread: Option<Arc<Thread<Writer>>>,
+}
+
+/// Times this node was started, and times it had not been stopped before that.
+const STARTS: &str = "starts";
+const UNCLEAN_STOPS: &str = "unclean_stops";
+const RUNNING: &str = "running";
+const NAMES: [&str; 3] = [STARTS, UNCLEAN_STOPS, RUNNING];
+
+impl Local {
+    /// Opens or creates `local.db`; where that fails the node counts in memory only.
+    pub fn open(dir: &Path) -> Self {
+        let opened = open(dir).or_else(|error| {
+            tracing::warn!(%error, "local.db is set aside; statistics begin anew");
+            let path = dir.join("local.db");
+            // Whether it could be moved shows when it is opened again.
+            let _ = std::fs::rename(&path, dir.join("local.db.damaged"));
+            open(dir)
+        });
+        match opened {
+            Ok((thread, counters)) => Self::new(counters, Some(Arc::new(thread))),
+            Err(error) => {
+                tracing::warn!(%error, "statistics are not kept");
+                Self::new(BTreeMap::new(), None)
+            }
+        }
+    }
+
+    fn new(counters: BTreeMap<&'static str, u64>, thread: Option<Arc<Thread<Writer>>>) -> Self {
+        Self { counters: Arc::new(Mutex::new(counters)), changed: Arc::default(), thread }
+    }
+
+    fn counters(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        // A map is whole after each insertion.
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<&'static str, u64>)) {
+        change(&mut self.counters());
+        self.changed.notify_one();
+    }
+
+    /// Counts a start, and the stop that did not happen before it.
+    pub fn started(&self) {
+        self.change(|counters| {
+            let unclean = counters.insert(RUNNING, 1).unwrap_or(0);
+            *counters.entry(STARTS).or_default() += 1;
+            *counters.entry(UNCLEAN_STOPS).or_default() += unclean;
+        });
+    }
+
+    pub fn starts(&self) -> u64 {
+        self.counters().get(STARTS).copied().unwrap_or(0)
+    }
+
+    pub fn unclean_stops(&self) -> u64 {
+        self.counters().get(UNCLEAN_STOPS).copied().unwrap_or(0)
+    }
+
+    /// Writes at once what the start counted, then every few minutes what changed, and at the stop that it was one. A full
+    /// disk holds up nothing but this.
+    pub async fn keep(&self, stop: &Stop) {
+        let writing = async {
+            loop {
+                self.flush().await;
+                self.changed.notified().await;
+                tokio::time::sleep(LOCAL_FLUSH_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            () = stop.give_up() => {}
+        }
+        self.change(|counters| *counters.entry(RUNNING).or_default() = 0);
+        if tokio::time::timeout(LOCAL_LAST_FLUSH, self.flush()).await.is_err() {
+            tracing::warn!("the last statistics were not written");
+        }
+    }
+
+    async fn flush(&self) {
+        let Some(thread) = &self.thread else { return };
+        let counters = self.counters().clone();
+        let written = thread.call(move |writer| writer.commit(|connection| write(connection, &counters))).await;
+        if !matches!(written, Ok(Ok(()))) {
+            tracing::warn!("statistics could not be written");
+        }
+    }
+
+    /// Closes the database. Blocks until its thread has ended.
+    pub fn close(&self) {
+        if let Some(thread) = &self.thread {
+            thread.close();
+        }
+    }
+}
+
+type Opened = (Thread<Writer>, BTreeMap<&'static str, u64>);
+
+fn open(dir: &Path) -> Result<Opened, OpenError> {
+    let path = dir.join("local.db");
+    let connection = database::open(&path, LEVEL, SCHEMA, "NORMAL")?;
+    let damaged = |found: String| OpenError::Damaged { path: path.display().to_string(), found };
+    let counters = read(&connection).map_err(|error| damaged(error.to_string()))?;
+    // Its own health: statistics that cannot be written are no reason to refuse a change.
+    let thread = Thread::start("local", connection, HealthCell::new(), |writer| writer, database::run_all);
+    Ok((thread.map_err(|error| damaged(format!("no thread for it: {error}")))?, counters))
+}
+
+fn read(connection: &Connection) -> rusqlite::Result<BTreeMap<&'static str, u64>> {
+    let mut counters = BTreeMap::new();
+    for name in NAMES {
+        let mut statement = connection.prepare("SELECT value FROM counters WHERE name = ?1")?;
+        let found: Option<i64> = statement.query_map([name], |row| row.get(0))?.next().transpose()?;
+        counters.insert(name, found.map_or(0, i64::unsigned_abs));
+    }
+    Ok(counters)
+}
+
+fn write(connection: &Connection, counters: &BTreeMap<&'static str, u64>) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO counters(name, value) VALUES(?1, ?2)")?;
+    for (name, value) in counters {
+        statement.execute(params![name, *value as i64])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::stop::Stopper;
+
+    #[tokio::test]
+    async fn a_stop_that_did_not_happen_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        for (clean, starts, unclean) in [(true, 1, 0), (false, 2, 0), (true, 3, 1), (true, 4, 1)] {
+            let local = Local::open(dir.path());
+            local.started();
+            assert_eq!((local.starts(), local.unclean_stops()), (starts, unclean));
+            let (stopper, stop) = Stopper::new();
+            if clean {
+                stopper.give_up();
+                local.keep(&stop).await;
+            } else {
+                local.flush().await;
+            }
+            local.close();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("local.db"), b"this is no database, and long enough to be looked at by SQLite")
+            .unwrap();
+        let local = Local::open(dir.path());
+        local.started();
+        local.flush().await;
+        assert!(dir.path().join("local.db.damaged").exists());
+        local.close();
+        assert_eq!(Local::open(dir.path()).starts(), 1);
+    }
+}
