@@ -56,6 +56,7 @@ pub enum WriteError {
 }
 
 /// A change on its way to the log.
+#[derive(Debug)]
 pub(crate) struct Proposal {
     pub(crate) envelope: Envelope,
     pub(crate) bytes: usize,

@@ -9,7 +9,7 @@ use crate::base::ids::NodeId;
 use crate::base::limits::{
     DOOR_WAITING_MAX, LOG_KEEP_ENTRIES, LOG_PURGE_BYTES, LOG_PURGE_ENTRIES, LOG_READ_ENTRIES_MAX,
 };
-use crate::cluster::door::{Door, WriteError};
+use crate::cluster::door::{Door, Proposal, WriteError};
 use crate::cluster::network::Network;
 use crate::cluster::propose;
 use crate::model::change::Change;
@@ -23,7 +23,7 @@ use crate::store::history::History;
 use crate::store::log::Log;
 use crate::store::machine::Machine;
 use crate::store::node::Store;
-use crate::store::types::TypeConfig;
+use crate::store::types::{StorageError, TypeConfig};
 
 pub(crate) type Raft = openraft::Raft<TypeConfig>;
 
@@ -31,6 +31,8 @@ pub(crate) type Raft = openraft::Raft<TypeConfig>;
 const HEARTBEAT_MS: u64 = 1000;
 const ELECTION_MIN_MS: u64 = 1100;
 const ELECTION_MAX_MS: u64 = 1500;
+/// How long there may be no leader before the board says so: an election that fails once is no news.
+const ELECTION_WAIT: Duration = Duration::from_millis(2 * ELECTION_MAX_MS);
 /// How long raft may take to end.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,8 @@ pub enum StartError {
     Config(#[from] openraft::ConfigError),
     #[error("start raft: {0}")]
     Raft(#[from] openraft::error::Fatal<u64>),
+    #[error("catch up with the log: {0}")]
+    CatchUp(#[from] StorageError),
 }
 
 /// What the cluster says of itself, as this node sees it.
@@ -54,6 +58,10 @@ pub struct Status {
     pub applied_index: Option<u64>,
     pub voters: Vec<NodeId>,
 }
+
+/// The changes that come through the door, for the task that brings them to the log.
+#[derive(Debug)]
+pub struct Proposals(mpsc::Receiver<Proposal>);
 
 /// A handle on this node's membership.
 #[derive(Clone)]
@@ -75,25 +83,36 @@ impl std::fmt::Debug for Member {
 }
 
 impl Member {
-    /// Starts raft on an opened store, and the tasks that belong to it.
-    pub async fn start(store: Store, node: NodeId, tasks: &Tasks, board: &Board) -> Result<Self, StartError> {
+    /// Starts raft on an opened store. Nothing can be changed until `run` opens the door.
+    pub async fn start(store: Store, node: NodeId) -> Result<(Self, Proposals), StartError> {
         let Store { log, machine, history, health } = store;
         let snapshot = machine.snapshot();
         let config = Arc::new(config().validate()?);
+        machine.catch_up(&mut log.clone()).await?;
+        machine.set_starting(true);
         let raft = Raft::new(node.0, config, Network, log.clone(), machine.clone()).await?;
+        machine.set_starting(false);
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let door = Door::new(queue, health.clone());
         let member = Self { raft, node, door, snapshot, history, health, log, machine };
-        member.spawn(tasks, board, proposals);
-        Ok(member)
+        Ok((member, Proposals(proposals)))
     }
 
-    fn spawn(&self, tasks: &Tasks, board: &Board, proposals: mpsc::Receiver<crate::cluster::door::Proposal>) {
+    /// Starts the tasks that belong to a member. They give up before whatever was started earlier, such as the databases.
+    pub fn run(&self, tasks: &Tasks, board: &Board, proposals: Proposals) {
         let (raft, health, shown) = (self.raft.clone(), self.health.clone(), board.clone());
         tasks.spawn("store", Ends::AtGiveUp, move |stop| {
             let (health, board) = (health.clone(), shown.clone());
             async move {
                 watch_health(&health, &board, &stop).await;
+                Ok(())
+            }
+        });
+        let (led, shown) = (self.clone(), board.clone());
+        tasks.spawn("raft", Ends::AtGiveUp, move |stop| {
+            let (member, board) = (led.clone(), shown.clone());
+            async move {
+                member.watch_leader(&board, &stop).await;
                 Ok(())
             }
         });
@@ -106,11 +125,14 @@ impl Member {
             }
         });
         // Only the running door holds the lock; it is there so that a door that panicked leaves its queue to the next one.
-        let proposals = Arc::new(Mutex::new(proposals));
+        let proposals = Arc::new(Mutex::new(proposals.0));
+        let member = self.clone();
         tasks.spawn("door", Ends::AtGiveUp, move |stop| {
-            let (raft, proposals) = (raft.clone(), Arc::clone(&proposals));
+            let (member, proposals) = (member.clone(), Arc::clone(&proposals));
             async move {
-                propose::run(raft, &mut *proposals.lock().await, &stop).await;
+                let mut proposals = proposals.lock().await;
+                let run = propose::run(member.raft.clone(), &mut proposals, &stop);
+                tokio::join!(run, member.cease_waiting(&stop));
                 Ok(())
             }
         });
@@ -169,6 +191,43 @@ impl Member {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(WriteError::NoQuorum),
         }
+    }
+
+    /// Says on the board who leads, as it changes: at the start, or when a full disk has space again.
+    async fn watch_leader(&self, board: &Board, stop: &Stop) {
+        let mut seen = self.raft.server_metrics();
+        let mut patient = true;
+        loop {
+            let leader = seen.borrow_and_update().current_leader.map(NodeId);
+            match leader {
+                Some(leader) if leader == self.node => {
+                    self.rest_if_alone();
+                    board.green("raft", "leading");
+                }
+                Some(leader) => board.green("raft", format!("led by {leader}")),
+                None if patient => {}
+                None => board.yellow("raft", "no leader: nothing can be changed; everything committed is served"),
+            }
+            patient = tokio::select! {
+                changed = seen.changed() => if changed.is_err() { return } else { true },
+                () = tokio::time::sleep(ELECTION_WAIT), if leader.is_none() && patient => false,
+                () = stop.give_up() => return,
+            }
+        }
+    }
+
+    /// Nobody waits for the heartbeats of a lone leader.
+    pub(crate) fn rest_if_alone(&self) {
+        if self.status().voters == [self.node] {
+            self.raft.runtime_config().tick(false);
+        }
+    }
+
+    /// At the stop nobody waits for space on a full disk any more: what is under way there ends with its outcome unknown.
+    async fn cease_waiting(&self, stop: &Stop) {
+        stop.give_up().await;
+        self.machine.cease_waiting();
+        self.log.cease_waiting();
     }
 
     /// Ends raft and closes the databases; the last snapshot goes on being served.

@@ -65,7 +65,8 @@ async fn steps(node: &mut Node) -> Result<(), DemoError> {
     let zone = json!({"name": "bücher.example", "account": "asso"});
     step(node, "zone bücher.example", Asked::new(Method::POST, "/v1/zones", zone, created)).await?;
     let records = "/v1/zones/xn--bcher-kva.example/records";
-    let mail = Asked::new(Method::PUT, &format!("{records}/@/MX"), json!({"ttl": 300, "values": ["10 mail"]}), StatusCode::OK);
+    let mail =
+        Asked::new(Method::PUT, &format!("{records}/@/MX"), json!({"ttl": 300, "values": ["10 mail"]}), StatusCode::OK);
     step(node, "record @ MX", mail).await?;
 
     let twice = json!({"host": "www.bücher.example", "handler": {"type": "static"}});
