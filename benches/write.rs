@@ -43,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn measure(dir: &Path, slow: bool) -> Result<(), Box<dyn std::error::Error>> {
     let board = Board::default();
     let tasks = Tasks::new(board.clone(), tokio::runtime::Handle::current());
-    let member = Member::start(Store::open(dir)?, NodeId(1), &tasks, &board).await?;
+    let (member, proposals) = Member::start(Store::open(dir)?, NodeId(1)).await?;
+    member.run(&tasks, &board, proposals);
     member.lead().await?;
     let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: Vec::new() };
     member.found(ClusterId(1), NodeName::parse("bench")?, key_check).await?;

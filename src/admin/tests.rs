@@ -71,7 +71,8 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let (board, name) = (Board::default(), NodeName::parse("pi-1").unwrap());
         let tasks = Tasks::new(board.clone(), Handle::current());
-        let member = Member::start(Store::open(dir.path()).unwrap(), NodeId(7), &tasks, &board).await.unwrap();
+        let (member, proposals) = Member::start(Store::open(dir.path()).unwrap(), NodeId(7)).await.unwrap();
+        member.run(&tasks, &board, proposals);
         member.lead().await.unwrap();
         let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![] };
         member.found(ClusterId(1), name.clone(), key_check).await.unwrap();

@@ -73,6 +73,7 @@ impl Undecided {
 }
 
 /// A change on its way to the log.
+#[derive(Debug)]
 pub(crate) struct Proposal {
     pub(crate) envelope: Envelope,
     pub(crate) bytes: usize,

@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::base::ids::{ClusterId, NodeId};
 use crate::base::names::NodeName;
 use crate::cluster::door::{Write, WriteError, random};
@@ -43,8 +45,12 @@ impl Member {
         }
         let led = self.raft().wait(Some(LEAD_WAIT)).metrics(|seen| seen.current_leader.is_some(), "leader").await;
         if alone && led.is_ok() {
-            // Nobody waits for its heartbeats.
-            self.raft().runtime_config().tick(false);
+            self.rest_if_alone();
+            // What the log holds beyond the state is applied before anybody reads; where the disk is full it stays for later.
+            let caught_up = timeout(LEAD_WAIT, self.raft().ensure_linearizable()).await;
+            if !matches!(caught_up, Ok(Ok(_))) {
+                tracing::warn!("the end of the log is not applied yet");
+            }
         }
         Ok(led.is_ok())
     }

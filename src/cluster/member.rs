@@ -23,7 +23,7 @@ use crate::store::history::History;
 use crate::store::log::Log;
 use crate::store::machine::Machine;
 use crate::store::node::Store;
-use crate::store::types::TypeConfig;
+use crate::store::types::{StorageError, TypeConfig};
 
 pub(crate) type Raft = openraft::Raft<TypeConfig>;
 
@@ -34,6 +34,8 @@ const ELECTION_MAX_MS: u64 = 1500;
 /// raft's clock goes on ticking where nobody listens to it; for a cluster of one it ticks this much slower. A second member
 /// means starting raft anew with the times above.
 const ALONE: u64 = 40;
+/// How long there may be no leader before the board says so: an election that fails once is no news.
+const ELECTION_WAIT: Duration = Duration::from_millis(2 * ELECTION_MAX_MS);
 /// How long raft may take to end.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
@@ -44,6 +46,8 @@ pub enum StartError {
     Config(Box<openraft::ConfigError>),
     #[error("start raft: {0}")]
     Raft(Box<openraft::error::Fatal<u64>>),
+    #[error("catch up with the log: {0}")]
+    CatchUp(Box<StorageError>),
 }
 
 /// What the cluster says of itself, as this node sees it.
@@ -56,6 +60,13 @@ pub struct Status {
     pub log_index: Option<u64>,
     pub applied_index: Option<u64>,
     pub voters: Vec<NodeId>,
+}
+
+/// The changes that come through the door, for the task that brings them to the log.
+#[derive(Debug)]
+pub struct Proposals {
+    queue: mpsc::Receiver<Proposal>,
+    undecided: Undecided,
 }
 
 /// A handle on this node's membership.
@@ -78,27 +89,38 @@ impl std::fmt::Debug for Member {
 }
 
 impl Member {
-    /// Starts raft on an opened store, and the tasks that belong to it.
-    pub async fn start(store: Store, node: NodeId, tasks: &Tasks, board: &Board) -> Result<Self, StartError> {
+    /// Starts raft on an opened store. Nothing can be changed until `run` opens the door.
+    pub async fn start(store: Store, node: NodeId) -> Result<(Self, Proposals), StartError> {
         let Store { log, machine, history, health, alone } = store;
         let snapshot = machine.snapshot();
         let config = config(alone).validate().map_err(|error| StartError::Config(Box::new(error)))?;
+        machine.catch_up(&mut log.clone()).await.map_err(|error| StartError::CatchUp(Box::new(error)))?;
+        machine.set_starting(true);
         let raft = Raft::new(node.0, Arc::new(config), Network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(Box::new(error)))?;
+        machine.set_starting(false);
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let undecided = Undecided::default();
         let door = Door::new(queue, undecided.clone(), health.clone());
         let member = Self { raft, node, door, snapshot, history, health, log, machine };
-        member.spawn(tasks, board, undecided, proposals);
-        Ok(member)
+        Ok((member, Proposals { queue: proposals, undecided }))
     }
 
-    fn spawn(&self, tasks: &Tasks, board: &Board, undecided: Undecided, proposals: mpsc::Receiver<Proposal>) {
+    /// Starts the tasks that belong to a member. They give up before whatever was started earlier, such as the databases.
+    pub fn run(&self, tasks: &Tasks, board: &Board, proposals: Proposals) {
         let (raft, health, shown) = (self.raft.clone(), self.health.clone(), board.clone());
         tasks.spawn("store", Ends::AtGiveUp, move |stop| {
             let (health, board) = (health.clone(), shown.clone());
             async move {
                 watch_health(&health, &board, &stop).await;
+                Ok(())
+            }
+        });
+        let (led, shown) = (self.clone(), board.clone());
+        tasks.spawn("raft", Ends::AtGiveUp, move |stop| {
+            let (member, board) = (led.clone(), shown.clone());
+            async move {
+                member.watch_leader(&board, &stop).await;
                 Ok(())
             }
         });
@@ -111,11 +133,15 @@ impl Member {
             }
         });
         // Only the running door holds the lock; it is there so that a door that panicked leaves its queue to the next one.
-        let proposals = Arc::new(Mutex::new(proposals));
+        let Proposals { queue, undecided } = proposals;
+        let proposals = Arc::new(Mutex::new(queue));
+        let member = self.clone();
         tasks.spawn("door", Ends::AtGiveUp, move |stop| {
-            let (raft, undecided, proposals) = (raft.clone(), undecided.clone(), Arc::clone(&proposals));
+            let (member, undecided, proposals) = (member.clone(), undecided.clone(), Arc::clone(&proposals));
             async move {
-                propose::run(raft, undecided, &mut *proposals.lock().await, &stop).await;
+                let mut proposals = proposals.lock().await;
+                let run = propose::run(member.raft.clone(), undecided, &mut proposals, &stop);
+                tokio::join!(run, member.cease_waiting(&stop));
                 Ok(())
             }
         });
@@ -174,6 +200,47 @@ impl Member {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(WriteError::NoQuorum),
         }
+    }
+
+    /// Says on the board who leads, as it changes: at the start, or when a full disk has space again.
+    async fn watch_leader(&self, board: &Board, stop: &Stop) {
+        let mut seen = self.raft.server_metrics();
+        let mut patient = true;
+        loop {
+            if !patient && self.status().voters == [self.node] {
+                // A lone voter has nobody to wait for: it was the disk that kept it from leading.
+                let _ = self.raft.trigger().elect().await;
+            }
+            let leader = seen.borrow_and_update().current_leader.map(NodeId);
+            match leader {
+                Some(leader) if leader == self.node => {
+                    self.rest_if_alone();
+                    board.green("raft", "leading");
+                }
+                Some(leader) => board.green("raft", format!("led by {leader}")),
+                None if patient => {}
+                None => board.yellow("raft", "no leader: nothing can be changed; everything committed is served"),
+            }
+            patient = tokio::select! {
+                changed = seen.changed() => if changed.is_err() { return } else { true },
+                () = tokio::time::sleep(ELECTION_WAIT), if leader.is_none() => false,
+                () = stop.give_up() => return,
+            }
+        }
+    }
+
+    /// Nobody waits for the heartbeats of a lone leader.
+    pub(crate) fn rest_if_alone(&self) {
+        if self.status().voters == [self.node] {
+            self.raft.runtime_config().tick(false);
+        }
+    }
+
+    /// At the stop nobody waits for space on a full disk any more: what is under way there ends with its outcome unknown.
+    async fn cease_waiting(&self, stop: &Stop) {
+        stop.give_up().await;
+        self.machine.cease_waiting();
+        self.log.cease_waiting();
     }
 
     /// Ends raft and closes the databases; the last snapshot goes on being served.

@@ -106,10 +106,11 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     let store = Store::open(&config.node.data_dir)?;
     keep_local_facts(&tasks, Local::open(&config.node.data_dir));
     let id = identity::node_id(&store.log).await?;
-    let member = Member::start(store, id, &tasks, &board).await?;
+    let (member, proposals) = Member::start(store, id).await?;
     give_up_databases_last(&tasks, &member, &blocking, lock);
+    member.run(&tasks, &board, proposals);
     let keyring = Arc::new(identity::keyring(&config.node.data_dir, member.is_founded())?);
-    lead(&member, &board, &config, &keyring).await?;
+    lead(&member, &config, &keyring).await?;
     identity::prove(&member, &keyring, &config.node.data_dir)?;
     reload::compare_name(&config, &member, &board);
 
@@ -186,17 +187,10 @@ fn give_up_databases_last(tasks: &Tasks, member: &Member, blocking: &Blocking, l
 }
 
 /// Leads a cluster of one, founding it at the first start. Where that has to wait (a full disk), serving does not.
-async fn lead(
-    member: &Member,
-    board: &Board,
-    config: &Config,
-    keyring: &crate::seal::keyring::Keyring,
-) -> Result<(), RunError> {
+async fn lead(member: &Member, config: &Config, keyring: &crate::seal::keyring::Keyring) -> Result<(), RunError> {
     if member.lead().await.map_err(IdentityError::from)? {
-        board.green("raft", "leading");
-        return Ok(identity::found(member, &config.node.name, keyring).await?);
+        identity::found(member, &config.node.name, keyring).await?;
     }
-    board.yellow("raft", "no leader yet: nothing can be changed; everything committed is served");
     Ok(())
 }
 

@@ -1,12 +1,14 @@
 //! One SQLite database: one connection, owned by one thread, locked exclusively so that the index of its write-ahead log lies
 //! in heap memory (a mapped file would raise SIGBUS on a full disk) and no second process can open it. A full disk is waited
 //! out; any other error of a write ends writing until a restart, because a failed fsync must not be tried again.
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -25,7 +27,10 @@ pub enum OpenError {
     Sqlite { path: String, source: rusqlite::Error },
     #[error("open {path}: another process uses it")]
     Busy { path: String },
-    #[error("read {path}: it is damaged: {found}")]
+    #[error(
+        "read {path}: it is damaged: {found}; put both databases back from one backup, \
+         or move them aside and begin as a new node"
+    )]
     Damaged { path: String, found: String },
     #[error("read {path}: {found}")]
     Foreign { path: String, found: String },
@@ -132,6 +137,9 @@ pub(crate) struct Writer {
     name: &'static str,
     health: HealthCell,
     stopping: Arc<AtomicBool>,
+    reads: Receiver<Read>,
+    /// Whether a write waits for space on a full disk; else it fails.
+    pub(crate) patient: Cell<bool>,
 }
 
 impl Writer {
@@ -174,10 +182,27 @@ impl Writer {
                     return Err(failed(error.to_string()));
                 }
             }
-            if self.stopping.load(Ordering::Relaxed) {
-                return Err(failed("the disk is full and the node stops".into()));
+            if self.stopping.load(Ordering::Relaxed) || !self.patient.get() {
+                return Err(failed("the disk is full and nobody waits for space".into()));
             }
-            std::thread::park_timeout(DISK_FULL_RETRY);
+            self.read_until(Instant::now() + DISK_FULL_RETRY);
+        }
+    }
+
+    /// While a write waits for space, what was committed is still read.
+    fn read_until(&self, retry: Instant) {
+        while let Some(left) = retry.checked_duration_since(Instant::now()) {
+            let Ok(read) = self.reads.recv_timeout(left) else { return };
+            read(&self.connection);
+            if self.stopping.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    fn read_waiting(&self) {
+        while let Ok(read) = self.reads.try_recv() {
+            read(&self.connection);
         }
     }
 }
@@ -187,10 +212,17 @@ fn is_full(error: &rusqlite::Error) -> bool {
 }
 
 pub(crate) type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+/// What a thread owns beside its database; the writer is in there.
+pub(crate) trait Owns {
+    fn writer(&self) -> &Writer;
+}
 
 /// The thread that owns a database. Jobs run in the order in which they were given.
 pub(crate) struct Thread<T> {
     jobs: Mutex<Option<SyncSender<Job<T>>>>,
+    reads: SyncSender<Read>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -216,15 +248,23 @@ impl<T: 'static> Thread<T> {
         run: impl FnOnce(&mut T, &Receiver<Job<T>>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel::<Job<T>>(STORE_QUEUE);
+        let (reads, waiting) = sync_channel::<Read>(STORE_QUEUE);
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
         let body = move || {
-            let writer = Writer { connection: Rc::new(connection), name, health, stopping: stop };
+            let writer = Writer {
+                connection: Rc::new(connection),
+                name,
+                health,
+                stopping: stop,
+                reads: waiting,
+                patient: Cell::new(true),
+            };
             let mut owner = owner(writer);
             run(&mut owner, &queue);
         };
         let thread = std::thread::Builder::new().name(format!("store-{name}")).spawn(body)?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), stopping, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), reads, stopping, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands over a job without waiting for it.
@@ -248,14 +288,37 @@ impl<T: 'static> Thread<T> {
     }
 }
 
+impl<T: Owns + 'static> Thread<T> {
+    /// Reads what was committed, on the thread; also while a write there waits for space on the disk.
+    pub(crate) async fn read<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> R + Send + 'static,
+    ) -> Result<R, Unreached> {
+        let (answer, answered) = oneshot::channel();
+        let read: Read = Box::new(move |connection| drop(answer.send(work(connection))));
+        self.reads.try_send(read).map_err(|error| match error {
+            TrySendError::Full(_) => Unreached("too many wait for it"),
+            TrySendError::Disconnected(_) => Unreached("its thread has ended"),
+        })?;
+        self.send(Box::new(|owner| owner.writer().read_waiting()))?;
+        answered.await.map_err(|_| Unreached("its thread has ended"))
+    }
+}
+
 impl<T> Thread<T> {
-    /// Closes the database after the jobs its thread has; a write that waits for space gives up. Blocks until it is done.
-    pub(crate) fn close(&self) {
+    /// A write that waits for space gives up, now and from now on.
+    pub(crate) fn cease_waiting(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        // Wakes it; where the queue is full it is about to look by itself.
+        let _ = self.reads.try_send(Box::new(|_| ()));
+    }
+
+    /// Closes the database after the jobs its thread has. Blocks until it is done.
+    pub(crate) fn close(&self) {
+        self.cease_waiting();
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            thread.thread().unpark();
             // A panic there was reported when it happened; the databases are left to SQLite's recovery.
             let _ = thread.join();
         }

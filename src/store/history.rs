@@ -1,7 +1,7 @@
 //! Paged queries over what grows with time: events and finished operations. The only reading of SQL after the start.
 use std::sync::Arc;
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::base::ids::OperationId;
 use crate::base::limits::{HISTORY_SCAN_MAX, PAGE_MAX};
@@ -60,9 +60,9 @@ impl History {
 
     pub async fn finished_operation(&self, id: OperationId) -> Result<Option<Operation>, QueryError> {
         let newest = Page { limit: HISTORY_SCAN_MAX, ..Page::default() };
-        let found = self.0.call(move |owner| {
+        let found = self.0.read(move |connection| {
             read(
-                owner,
+                connection,
                 Table::FinishedOperations,
                 &newest,
                 |row| matches!(row, Row::FinishedOperation(o) if o.id == id),
@@ -86,13 +86,18 @@ impl History {
                 }
         };
         let page = Page { limit: page.limit.min(PAGE_MAX), ..page };
-        let read = self.0.call(move |owner| read(owner, table, &page, matching)).await;
+        let read = self.0.read(move |connection| read(connection, table, &page, matching)).await;
         read.map_err(|error| QueryError(error.to_string()))?.map_err(QueryError)
     }
 }
 
 /// Reads rows in the page's order until enough match, looking at a bounded number of them.
-fn read(owner: &Owner, table: Table, page: &Page, matching: impl Fn(&Row) -> bool) -> Result<Vec<Row>, String> {
+fn read(
+    connection: &Connection,
+    table: Table,
+    page: &Page,
+    matching: impl Fn(&Row) -> bool,
+) -> Result<Vec<Row>, String> {
     let bound = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
     let (condition, at, order) = match (page.after, page.before) {
         (Some(after), _) => ("at > ?1", bound(after), "ASC"),
@@ -100,7 +105,7 @@ fn read(owner: &Owner, table: Table, page: &Page, matching: impl Fn(&Row) -> boo
         (None, None) => ("at <= ?1", i64::MAX, "DESC"),
     };
     let sql = format!("SELECT at, value, checksum FROM {} WHERE {condition} ORDER BY at {order}", table.name());
-    let mut statement = owner.writer.connection.prepare_cached(&sql).map_err(|error| error.to_string())?;
+    let mut statement = connection.prepare_cached(&sql).map_err(|error| error.to_string())?;
     let mut rows = statement.query([at]).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
     let mut seen = 0;

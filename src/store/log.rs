@@ -92,6 +92,11 @@ impl Log {
         self.thread.call(|_| ()).await.is_ok()
     }
 
+    /// A write that waits for space gives up.
+    pub fn cease_waiting(&self) {
+        self.thread.cease_waiting();
+    }
+
     /// Closes the database. Blocks until its thread has ended.
     pub fn close(&self) {
         self.thread.close();

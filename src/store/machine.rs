@@ -2,10 +2,12 @@
 //! the hashes; only then is the clone swapped in and published. If that fails the clone is dropped and nothing happened.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use openraft::storage::RaftStateMachine;
+use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::{
-    EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot as RaftSnapshot, SnapshotMeta, StorageIOError,
+    EntryPayload, OptionalSend, RaftLogReader, RaftSnapshotBuilder, Snapshot as RaftSnapshot, SnapshotMeta,
+    StorageIOError,
 };
 use tokio::sync::watch;
 
@@ -17,8 +19,9 @@ use crate::model::effect::Effect;
 use crate::model::refusal::Refusal;
 use crate::model::state::{Snapshot, State};
 use crate::store::copy::{self, Copied};
-use crate::store::database::{self, OpenError, Thread, Unreached, Writer};
+use crate::store::database::{self, OpenError, Owns, Thread, Unreached, Writer};
 use crate::store::health::HealthCell;
+use crate::store::log::Log;
 use crate::store::schema::{self, Meta};
 use crate::store::types::{Applied, Entry, LogId, Membership, Payload, Peer, StorageError, TypeConfig};
 
@@ -31,6 +34,7 @@ pub struct Machine {
     thread: Arc<Thread<Owner>>,
     dir: PathBuf,
     snapshot: watch::Receiver<Arc<Snapshot>>,
+    starting: Arc<AtomicBool>,
 }
 
 /// What lives on the thread of `state.db`.
@@ -64,7 +68,8 @@ impl Machine {
         let owner = move |writer| Owner { writer, meta, state, health, publish, pages: 0 };
         let thread = Thread::start("state", connection, cell, owner, database::run_all);
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
-        Ok((Self { thread: Arc::new(thread), dir: dir.to_owned(), snapshot }, found))
+        let machine = Self { thread: Arc::new(thread), dir: dir.to_owned(), snapshot, starting: Arc::default() };
+        Ok((machine, found))
     }
 
     /// The state after each commit, in memory.
@@ -72,9 +77,36 @@ impl Machine {
         self.snapshot.clone()
     }
 
+    /// Applies what is known to be committed before raft starts, which would do it itself but never end on a full disk: there
+    /// the state stays as it is, is served, and catches up when there is space.
+    pub async fn catch_up(&self, log: &mut Log) -> Result<(), StorageError> {
+        let (applied, committed) = (self.meta().await?.applied, log.read_committed().await?);
+        let after = |at: Option<LogId>| at.map_or(0, |at| at.index + 1);
+        let (mut next, end) = (after(applied), after(committed));
+        while next < end {
+            let entries = log.limited_get_log_entries(next, end).await?;
+            next += entries.len().max(1) as u64;
+            let applied = self.thread.call(move |owner| owner.apply_at_once(entries)).await.map_err(lost)?;
+            if applied.is_err() {
+                return log.save_committed(self.meta().await?.applied).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// While raft starts it asks for the snapshot to learn its index: no peer needs a copy then, and a full disk has no room.
+    pub fn set_starting(&self, starting: bool) {
+        self.starting.store(starting, Ordering::Relaxed);
+    }
+
     /// Returns when the thread of the database has come to this call.
     pub async fn answers(&self) -> bool {
         self.thread.call(|_| ()).await.is_ok()
+    }
+
+    /// A write that waits for space gives up.
+    pub fn cease_waiting(&self) {
+        self.thread.cease_waiting();
     }
 
     /// Closes the database. Blocks until its thread has ended.
@@ -91,7 +123,21 @@ impl Machine {
     }
 }
 
+impl Owns for Owner {
+    fn writer(&self) -> &Writer {
+        &self.writer
+    }
+}
+
 impl Owner {
+    /// Applies without waiting for space on a full disk.
+    fn apply_at_once(&mut self, entries: Vec<Entry>) -> Result<Vec<Applied>, ApplyError> {
+        self.writer.patient.set(false);
+        let applied = self.apply(entries);
+        self.writer.patient.set(true);
+        applied
+    }
+
     fn apply(&mut self, entries: Vec<Entry>) -> Result<Vec<Applied>, ApplyError> {
         let mut state = self.state.clone();
         let mut meta = self.meta.clone();
@@ -215,8 +261,12 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot<TypeConfig>>, StorageError> {
-        if self.meta().await?.applied.is_none() {
+        let meta = self.meta().await?;
+        if meta.applied.is_none() {
             return Ok(None);
+        }
+        if self.starting.load(Ordering::Relaxed) {
+            return Ok(Some(RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(Copied::nothing()) }));
         }
         let dir = self.dir.clone();
         let made = self.thread.call(move |owner| copy::make(owner, &dir)).await.map_err(lost)?;

@@ -1,0 +1,24 @@
+//! What the tests of the running daemon share: a node as a child process, a client of its API, a load that knows what it was
+//! promised, and the tools that make faults. Ends only processes it started.
+pub mod chance;
+pub mod ear;
+pub mod faults;
+pub mod http;
+pub mod load;
+pub mod measure;
+pub mod node;
+
+use std::time::{Duration, Instant};
+
+/// Asks until there is an answer; panics with `what` when the time is over. The machine may be slow and shared: deadlines are
+/// generous, and reached only by a fault.
+pub fn until<T>(seconds: u64, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
