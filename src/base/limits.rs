@@ -23,6 +23,8 @@ pub const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// How long a write with `--wait` waits for every plane to serve its revision.
 pub const SERVED_WAIT: Duration = Duration::from_secs(10);
 
+/// Queries of the history at one time; the others wait: what raft writes must never find the queue of the thread full.
+pub const HISTORY_QUERIES_MAX: usize = 32;
 /// Rows of history one query looks at.
 pub const HISTORY_SCAN_MAX: usize = 20_000;
 /// Answers whose request id, revision and digest stay in memory so that a repeated request is recognised.

@@ -20,6 +20,9 @@ use crate::store::health::HealthCell;
 /// "RUCH": marks our databases.
 const APPLICATION_ID: i32 = 0x5255_4348;
 
+/// Characters of what was found in a damaged database: a sentence of SQLite and what it quotes.
+const FOUND_MAX: usize = 300;
+
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -40,6 +43,14 @@ pub enum OpenError {
     Apart { dir: String, found: String },
 }
 
+impl OpenError {
+    /// What was found may quote damaged bytes: only what can be shown on one line is kept of them.
+    pub(crate) fn damaged(path: &Path, found: &str) -> Self {
+        let legible = |c: char| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c };
+        Self::Damaged { path: path.display().to_string(), found: found.chars().take(FOUND_MAX).map(legible).collect() }
+    }
+}
+
 /// A write that did not happen, or of which nobody knows.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("write {database}: {reason}")]
@@ -53,9 +64,7 @@ pub(crate) fn open(path: &Path, level: u32, schema: &str, synchronous: &str) -> 
     let shown = path.display().to_string();
     let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Busy { path: shown.clone() },
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            OpenError::Damaged { path: shown.clone(), found: source.to_string() }
-        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::damaged(path, &source.to_string()),
         _ => OpenError::Sqlite { path: shown.clone(), source },
     };
     let connection = connect(path, synchronous).map_err(sqlite)?;
@@ -108,7 +117,10 @@ fn check(
     path: &str,
     sqlite: impl Fn(rusqlite::Error) -> OpenError,
 ) -> Result<(), OpenError> {
-    let damaged = |found: String| OpenError::Damaged { path: path.to_owned(), found };
+    let damaged = |found: String| OpenError::damaged(Path::new(path), &found);
+    if connection.is_readonly("main").map_err(&sqlite)? {
+        return Err(damaged("it can only be read; look at its permissions and at its disk".into()));
+    }
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(&sqlite)?;
     if version > level {
         let found = format!("it is of level {version}, this ruche knows {level}; start the newer version");

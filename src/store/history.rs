@@ -2,9 +2,10 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::Semaphore;
 
 use crate::base::ids::OperationId;
-use crate::base::limits::{HISTORY_SCAN_MAX, PAGE_MAX};
+use crate::base::limits::{HISTORY_QUERIES_MAX, HISTORY_SCAN_MAX, PAGE_MAX};
 use crate::base::names::AccountName;
 use crate::model::answer::Event;
 use crate::model::operations::Operation;
@@ -30,11 +31,15 @@ pub struct Page {
 pub struct QueryError(String);
 
 #[derive(Debug, Clone)]
-pub struct History(Arc<Thread<Owner>>);
+pub struct History {
+    thread: Arc<Thread<Owner>>,
+    /// Queries wait for their turn here: raft must always find a place at the thread.
+    turns: Arc<Semaphore>,
+}
 
 impl History {
     pub fn new(machine: &Machine) -> Self {
-        Self(Arc::clone(machine.thread()))
+        Self { thread: Arc::clone(machine.thread()), turns: Arc::new(Semaphore::new(HISTORY_QUERIES_MAX)) }
     }
 
     pub async fn event(&self, revision: u64) -> Result<Option<Event>, QueryError> {
@@ -60,15 +65,13 @@ impl History {
 
     pub async fn finished_operation(&self, id: OperationId) -> Result<Option<Operation>, QueryError> {
         let newest = Page { limit: HISTORY_SCAN_MAX, ..Page::default() };
-        let found = self.0.read(move |connection| {
-            read(
-                connection,
+        let rows = self
+            .query(
                 Table::FinishedOperations,
-                &newest,
-                |row| matches!(row, Row::FinishedOperation(o) if o.id == id),
+                newest,
+                move |row| matches!(row, Row::FinishedOperation(operation) if operation.id == id),
             )
-        });
-        let rows = found.await.map_err(|error| QueryError(error.to_string()))?.map_err(QueryError)?;
+            .await?;
         Ok(rows.into_iter().find_map(|row| match row {
             Row::FinishedOperation(operation) => Some(operation),
             _ => None,
@@ -86,8 +89,19 @@ impl History {
                 }
         };
         let page = Page { limit: page.limit.min(PAGE_MAX), ..page };
-        let read = self.0.read(move |connection| read(connection, table, &page, matching)).await;
-        read.map_err(|error| QueryError(error.to_string()))?.map_err(QueryError)
+        self.query(table, page, matching).await
+    }
+
+    async fn query(
+        &self,
+        table: Table,
+        page: Page,
+        matching: impl Fn(&Row) -> bool + Send + 'static,
+    ) -> Result<Vec<Row>, QueryError> {
+        let fault = |error: &dyn std::fmt::Display| QueryError(error.to_string());
+        let _turn = self.turns.acquire().await.map_err(|error| fault(&error))?;
+        let read = self.thread.read(move |connection| read(connection, table, &page, matching)).await;
+        read.map_err(|error| fault(&error))?.map_err(QueryError)
     }
 }
 

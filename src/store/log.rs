@@ -68,7 +68,7 @@ impl Log {
     pub fn open(dir: &Path, health: HealthCell) -> Result<(Self, Extent), OpenError> {
         let path = dir.join("log.db");
         let connection = database::open(&path, LEVEL, SCHEMA, "FULL")?;
-        let damaged = |found| OpenError::Damaged { path: path.display().to_string(), found };
+        let damaged = |found: String| OpenError::damaged(&path, &found);
         let extent = verify(&connection).map_err(damaged)?;
         let own = |writer| Owner { writer, pages: 0 };
         let thread = Thread::start("log", connection, health, own, database::run_all);

@@ -1,5 +1,5 @@
 //! The history: pages, filters, pruning, and repeated requests after a restart.
-use crate::base::limits::{HISTORY_KEPT, PAGE_MAX};
+use crate::base::limits::{HISTORY_KEPT, PAGE_MAX, STORE_QUEUE};
 use crate::model::effect::{Effect, Stored};
 use crate::model::row::{Row, Table};
 use crate::model::tests::world::account;
@@ -102,4 +102,29 @@ async fn requests_are_remembered_over_a_restart() {
     let twice: Vec<_> = log.iter().chain(&log).cloned().collect();
     assert_eq!(now(&store).hash, in_memory(&twice).hash);
     assert_ne!(now(&store).hash, hash, "what was refused before may be allowed now");
+}
+
+/// While the thread is busy hundreds of queries may wait; raft, which gives up at the first place it does not get, still gets its own.
+#[tokio::test]
+async fn queries_leave_raft_its_place() {
+    let dir = dir();
+    let mut store = Store::open(dir.path()).unwrap();
+    let log = batches(10, 12);
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+    store.machine.thread().send(Box::new(move |_| held.recv().unwrap())).unwrap();
+    let ask = |_| {
+        tokio::spawn({
+            let history = store.history.clone();
+            async move { history.events(Page { limit: 1, ..Page::default() }).await }
+        })
+    };
+    let queries: Vec<_> = (0..2 * STORE_QUEUE).map(ask).collect();
+    tokio::task::yield_now().await;
+    let write = tokio::spawn(async move { run(&mut store, 0, &log).await.len() });
+    tokio::task::yield_now().await;
+    release.send(()).unwrap();
+    assert!(write.await.unwrap() > 1);
+    for query in queries {
+        query.await.unwrap().unwrap();
+    }
 }
