@@ -19,6 +19,7 @@ mod look;
 mod nodes;
 mod operations;
 mod plans;
+mod reader;
 mod records;
 mod requests;
 mod resource;
