@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::fs::Mode;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -69,13 +70,18 @@ pub fn run(file: Option<&Path>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // The databases hold password hashes: they are nobody else's to read, also where no service manager said so.
+    rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let runtime = control_runtime().map_err(RunError::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(node(config, file, &log))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("failed to {error}");
             notify::status(&format!("failed to {error}"));
-            let damaged = matches!(error, RunError::Open(OpenError::Damaged { .. } | OpenError::Foreign { .. } | OpenError::Apart { .. }));
+            let damaged = matches!(
+                error,
+                RunError::Open(OpenError::Damaged { .. } | OpenError::Foreign { .. } | OpenError::Apart { .. })
+            );
             if damaged { ExitCode::from(DATA_DAMAGED) } else { ExitCode::FAILURE }
         }
     }
