@@ -95,22 +95,25 @@ pub(crate) fn query<T: DeserializeOwned>(parts: &Parts) -> Result<T, Failure> {
     })
 }
 
+const OBJECT: &str = "Correct the body: a JSON object as `/v1/openapi.json` has it.";
+
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let bad = |field: Option<String>, error: serde_json::Error| {
-        let failure = Failure::bad_request(
-            "bad-json",
-            error.to_string(),
-            "Correct the body: a JSON object as `/v1/openapi.json` has it.",
-        );
+        let failure = Failure::bad_request("bad-json", error.to_string(), OBJECT);
         match field {
             Some(field) => failure.fault(field, error.to_string()),
             None => failure,
         }
     };
+    // Field by field in an array is no form of this API, though the decoder would take it.
+    if let Some(first) = body.iter().find(|byte| !byte.is_ascii_whitespace()).filter(|first| **first != b'{') {
+        let detail = format!("expected a JSON object, found `{}`", char::from(*first).escape_default());
+        return Err(Failure::bad_request("bad-json", detail, OBJECT));
+    }
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        bad((path != ".").then_some(path), error.into_inner())
+        bad((path != "." && path != "?").then_some(path), error.into_inner())
     })?;
     json.end().map_err(|error| bad(None, error))?;
     Ok(value)

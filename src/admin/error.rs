@@ -120,6 +120,9 @@ impl From<Refusal> for Failure {
             Refusal::Stale { kind, name, expected: etag::NEVER, .. } => {
                 format!("there is no {kind} {name}, and `If-Match` asks for one")
             }
+            Refusal::Stale { kind, name, expected: 0, .. } => {
+                format!("there is the {kind} {name} already, and `If-None-Match` asks for none")
+            }
             refusal => refusal.to_string(),
         };
         let failure = Self::new(status, refusal.code(), detail, refusal.remedy());

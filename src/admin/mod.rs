@@ -19,6 +19,7 @@ mod look;
 mod nodes;
 mod operations;
 mod plans;
+mod reader;
 mod records;
 mod requests;
 mod resource;
@@ -37,7 +38,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use http::{Method, StatusCode, Uri};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, SecurityRequirement};
+use utoipa::openapi::{
+    Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, SecurityRequirement,
+};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -110,6 +113,15 @@ fn described(paths: OpenApi) -> OpenApi {
     for item in paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                // OpenAPI wants one of each response.
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description =
+                        if status == "503" { "The node is ill." } else { "The request was done." }.into();
+                }
+            }
             operation.responses.responses.insert("default".into(), problem.clone().into());
         }
     }

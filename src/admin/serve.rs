@@ -21,7 +21,10 @@ use tower::ServiceExt;
 
 use crate::admin::Api;
 use crate::admin::peers::Peer;
-use crate::base::limits::{ADMIN_ACCEPT_PAUSE, ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MAX, ADMIN_HEAD_WAIT};
+use crate::admin::reader::Reader;
+use crate::base::limits::{
+    ADMIN_ACCEPT_PAUSE, ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MAX, ADMIN_HEAD_WAIT, ADMIN_READER_WAIT,
+};
 use crate::ops::stop::Stop;
 
 /// Where admins come in.
@@ -48,13 +51,18 @@ impl Listener {
 /// Serves until the stop: first the listeners are given up and no connection takes a further request, then those under way are
 /// finished until the deadline of the drain.
 pub async fn serve(listeners: Vec<Listener>, router: Api, stop: Stop) {
-    let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    // Apart, so that whoever fills loopback TCP, for which no permission is needed, does not keep root from the socket.
+    let (sockets, loopback): (Vec<_>, Vec<_>) =
+        listeners.into_iter().partition(|listener| matches!(listener, Listener::Socket(_)));
+    let socket_places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    let loopback_places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     {
         let mut given_up = pin!(stop.give_up());
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&listeners, &places) => accepted,
+                accepted = accept(&sockets, &socket_places) => accepted,
+                accepted = accept(&loopback, &loopback_places) => accepted,
                 Some(ended) = connections.join_next() => {
                     report(ended);
                     continue;
@@ -76,7 +84,7 @@ pub async fn serve(listeners: Vec<Listener>, router: Api, stop: Stop) {
             });
         }
     }
-    drop(listeners);
+    drop((sockets, loopback));
     let deadline = stop.drain().await;
     let drained = timeout_at(deadline, async {
         while let Some(ended) = connections.join_next().await {
@@ -119,7 +127,9 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, peer: 
     builder.http1().timer(TokioTimer::new()).header_read_timeout(ADMIN_HEAD_WAIT).max_buf_size(ADMIN_HEAD_MAX);
     let known = stop.clone();
     let service = router.map_request(move |request: Request<_>| introduced(request, peer, known.clone()));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service)));
+    let mut connection = pin!(
+        builder.serve_connection(TokioIo::new(Reader::new(io, ADMIN_READER_WAIT)), TowerToHyperService::new(service))
+    );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.give_up() => {

@@ -77,12 +77,14 @@ pub const PASSWORD_MAX: usize = 1024;
 pub const ADMIN_BODY_MAX: usize = 8 << 20;
 /// Head (request line and headers) of one admin request.
 pub const ADMIN_HEAD_MAX: usize = 16 << 10;
-/// Connections to the admin API at one time, socket and TCP together.
+/// Connections to the admin API at one time, to the socket and over TCP each.
 pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Time an admin client has to send the head of a request, and how long an idle connection is kept.
 pub const ADMIN_HEAD_WAIT: Duration = Duration::from_secs(30);
 /// Time an admin client has to send a body.
 pub const ADMIN_BODY_WAIT: Duration = Duration::from_secs(60);
+/// How long an admin client may leave an answer lying before its connection is given to somebody else.
+pub const ADMIN_READER_WAIT: Duration = Duration::from_secs(30);
 /// Event streams (SSE) at one time.
 pub const EVENT_STREAMS_MAX: usize = 32;
 /// Silence after which an event stream says that it is alive: a quarter of what its reader bears, and a reader that is gone

@@ -73,6 +73,8 @@ pub fn run(file: Option<&Path>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // The databases hold password hashes: they are nobody else's to read, also where no service manager said so.
+    rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let runtime = control_runtime().map_err(RunError::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(node(config, file, &log))) {
         Ok(()) => ExitCode::SUCCESS,

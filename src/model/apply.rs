@@ -204,11 +204,19 @@ impl Apply<'_> {
     /// An account's names may not lie in another account's zone: nobody takes `mail.` of somebody else's domain.
     pub(crate) fn own_ground(&self, name: &str, account: Option<&AccountName>) -> Result<(), Refusal> {
         let (Some(account), Some(zone)) = (account, self.state.zone_above(name)) else { return Ok(()) };
-        match &zone.head.account {
-            Some(owner) if owner != account => {
-                Err(Refusal::ForeignZone { name: name.to_owned(), zone: zone.head.name.to_string() })
-            }
-            _ => Ok(()),
+        // A zone of no account is the provider's own: who is limited to an account is not let in by itself.
+        let foreign = match &zone.head.account {
+            Some(owner) => owner != account,
+            None => self.is_scoped(),
+        };
+        match foreign {
+            true => Err(Refusal::ForeignZone { name: name.to_owned(), zone: zone.head.name.to_string() }),
+            false => Ok(()),
         }
+    }
+
+    /// Whether the caller is limited to an account.
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scope.is_some_and(|scope| scope.account.is_some())
     }
 }

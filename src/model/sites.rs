@@ -167,6 +167,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         return Err(Refusal::exists(Kind::Site, site.id));
     }
     check(cx, &site)?;
+    check_handler(cx, &site.handler)?;
     check_growth(cx, &site, None)?;
     Ok(store(cx, "site.create", site))
 }
@@ -175,8 +176,12 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     let old = Arc::clone(cx.state.site(&change.host)?);
     cx.may(Kind::Site, &change.host, old.account.as_ref())?;
     cx.expect(Kind::Site, &old.host, Some(old.revision))?;
-    if !change.account.is_keep() {
+    // Whose a site is and whether it is suspended is the administrator's word, not the account's.
+    if !change.account.is_keep() || !change.suspended.is_keep() {
         cx.unscoped()?;
+    }
+    if let Set::To(handler) = &change.handler {
+        check_handler(cx, handler)?;
     }
     let mut site = Site::clone(&old);
     change.aliases.apply_to(&mut site.aliases);
@@ -199,6 +204,10 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &SiteRemove) -> Result<Outcome,
     let site = Arc::clone(cx.state.site(&change.host)?);
     cx.may(Kind::Site, &change.host, site.account.as_ref())?;
     cx.expect(Kind::Site, &site.host, Some(site.revision))?;
+    if site.suspended {
+        // Made anew it would not be suspended.
+        cx.unscoped()?;
+    }
     let by: Vec<_> = cx.state.ftp_users_of(site.id).map(|login| format!("ftp-user {login}")).collect();
     if !by.is_empty() {
         return Err(Refusal::InUse { kind: Kind::Site, name: site.host.to_string(), by });
@@ -254,7 +263,7 @@ fn check(cx: &Apply<'_>, site: &Site) -> Result<(), Refusal> {
     if hosts.len() != count {
         return Err(Refusal::invalid("aliases", "a host stands twice among the names of the site"));
     }
-    check_handler(cx, &site.handler)
+    Ok(())
 }
 
 fn check_growth(cx: &Apply<'_>, site: &Site, old: Option<&Site>) -> Result<(), Refusal> {

@@ -187,8 +187,33 @@ fn check_owner(cx: &Apply<'_>, name: &ZoneName, account: Option<&AccountName>) -
         cx.own_ground(parent, account)?;
     }
     let Some(account) = account else { return Ok(()) };
+    if cx.is_scoped() {
+        check_ground(cx, name, account)?;
+    }
     let limits = cx.growing(account)?;
     cx.within(account, "zones", limits.zones, cx.state.zones_count(account) + 1)
+}
+
+/// Who is limited to an account takes no zone above what others have here: it would answer for their hosts and keep them from
+/// adding any. A name of one label lies above everybody's.
+fn check_ground(cx: &Apply<'_>, name: &ZoneName, account: &AccountName) -> Result<(), Refusal> {
+    if !name.as_str().contains('.') {
+        return Err(Refusal::Forbidden { reason: format!("{name} lies above the names of everybody") });
+    }
+    let within = |other: &str| {
+        let rest = other.strip_suffix(name.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let hosts = cx.state.hosts.iter().filter(|(host, _)| within(host.as_str()));
+    let mut sites = hosts.filter_map(|(_, id)| cx.state.sites.get(id));
+    if sites.any(|site| site.account.as_ref() != Some(account)) {
+        return Err(Refusal::Forbidden { reason: format!("hosts of others lie in {name}") });
+    }
+    let mut zones = cx.state.zones.values().filter(|zone| within(zone.head.name.as_str()));
+    if zones.any(|zone| zone.head.account.as_ref() != Some(account)) {
+        return Err(Refusal::Forbidden { reason: format!("zones of others lie in {name}") });
+    }
+    Ok(())
 }
 
 fn apex_ns(revision: u64, head: &ZoneHead, hosts: &[Host]) -> Result<Vec<u8>, Refusal> {

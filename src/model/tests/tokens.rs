@@ -10,7 +10,7 @@ use crate::model::nodes::NodeSet;
 use crate::model::plans::{Limits, PlanPut};
 use crate::model::records::RecordRemove;
 use crate::model::refusal::Refusal;
-use crate::model::sites::{SiteRemove, SiteSet};
+use crate::model::sites::{Handler, SiteRemove, SiteSet};
 use crate::model::tests::world::{NODE, START, World, account, found, host, login, new_zone, put, record, site, zone};
 use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
 use crate::model::zones::{ZoneRemove, ZoneSet};
@@ -124,4 +124,42 @@ fn what_is_not_its_own_does_not_exist_for_a_token() {
             assert_eq!(world.refused(change.clone()).code(), "not-found", "{shown}");
         }
     }
+}
+
+#[test]
+fn an_accounts_token_takes_no_ground_of_others() {
+    let mut world = World::new().with_account("ada", None).with_account("bob", None);
+    world.ok(site("www.bob.test", Some("bob")));
+    world.ok(site("provider.test", None));
+    world.ok(new_zone("zone.bob2.test", Some("bob")));
+    world.ok(new_zone("house.test", None));
+    world.become_token(Access::Write, Some("ada"), None);
+    for name in ["test", "bob.test", "www.bob.test", "provider.test", "bob2.test"] {
+        world.refused_as("forbidden", new_zone(name, None));
+    }
+    for name in ["house.test", "www.house.test"] {
+        world.refused_as("foreign-zone", site(name, None));
+    }
+    world.refused_as("foreign-zone", new_zone("mail.house.test", None));
+    world.ok(new_zone("ada.test", None));
+    world.ok(site("www.ada.test", None));
+    world.ok(new_zone("www.ada.test", None));
+}
+
+#[test]
+fn an_accounts_token_does_not_resume_what_was_suspended() {
+    let mut world = World::new().with_account("ada", None);
+    let unix = Handler::Proxy { upstreams: vec!["unix:/run/app".into()] };
+    let set = |with: &dyn Fn(&mut SiteSet)| {
+        let mut change = SiteSet::of(host("a.test"));
+        with(&mut change);
+        Change::SiteSet(Box::new(change))
+    };
+    world.ok(site("a.test", Some("ada")));
+    world.ok(set(&|site| (site.suspended, site.handler) = (Set::To(true), Set::To(unix.clone()))));
+    world.become_token(Access::Write, Some("ada"), None);
+    world.refused_as("forbidden", set(&|site| site.suspended = Set::To(false)));
+    world.refused_as("forbidden", Change::SiteRemove(SiteRemove { host: host("a.test") }));
+    world.refused_as("forbidden", set(&|site| site.handler = Set::To(unix.clone())));
+    world.ok(set(&|site| site.maintenance = Set::To(true)));
 }
