@@ -110,9 +110,12 @@ fn described(paths: OpenApi) -> OpenApi {
     components.schemas.insert(Fault::name().into_owned(), Fault::schema());
     components.security_schemes.insert("token".into(), SecurityScheme::Http(bearer.build()).into());
     let mut paths = paths.paths;
-    for item in paths.paths.values_mut() {
+    for (path, item) in &mut paths.paths {
+        let methods = ["get", "put", "post", "delete", "patch"];
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        for operation in operations.into_iter().flatten() {
+        for (method, operation) in methods.into_iter().zip(operations) {
+            let Some(operation) = operation else { continue };
+            operation.operation_id = Some(format!("{method}{}", path.replace(['/', '{', '}', '-'], "_")));
             for (status, response) in &mut operation.responses.responses {
                 // OpenAPI wants one of each response.
                 if let RefOr::T(response) = response

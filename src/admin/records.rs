@@ -1,4 +1,6 @@
 //! `/v1/zones/{zone}/records`: record sets. Text becomes wire form here, and every fault in it is told with its value.
+use std::borrow::Cow;
+
 use axum::response::Response;
 use data_encoding::HEXLOWER;
 
@@ -127,7 +129,7 @@ fn values(rtype: RecordType, texts: &[String], origin: &Name) -> Result<Vec<Vec<
     let mut faults = Vec::new();
     let mut values = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
-        match rr::parse_data(rtype, text, origin) {
+        match rr::parse_data(rtype, &whole(rtype, text), origin) {
             Ok(value) => values.push(value),
             Err(error) => faults.push(Fault { field: format!("values[{index}]"), reason: error.to_string() }),
         }
@@ -135,9 +137,28 @@ fn values(rtype: RecordType, texts: &[String], origin: &Name) -> Result<Vec<Vec<
     if faults.is_empty() { Ok(values) } else { Err(Failure::invalid_all(faults)) }
 }
 
+/// A TXT value without quotes is one string, whatever is in it: `v=spf1 -all` as two would be read without the space.
+fn whole(rtype: RecordType, text: &str) -> Cow<'_, str> {
+    let strings = matches!(rtype, RecordType::TXT | RecordType::SPF) && !text.contains('"') && !text.starts_with("\\#");
+    if strings { Cow::Owned(format!("\"{text}\"")) } else { Cow::Borrowed(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_without_quotes_is_one_string() {
+        let shown = |text: &str| {
+            let origin = Name::parse("example.org.", None).unwrap();
+            let value = values(RecordType::TXT, &[text.to_owned()], &origin).unwrap();
+            rr::present_data(RecordType::TXT, &value[0])
+        };
+        assert_eq!(shown("v=spf1 -all"), "\"v=spf1 -all\"");
+        assert_eq!(shown("v=DKIM1; p=abc"), "\"v=DKIM1; p=abc\"");
+        assert_eq!(shown("\"a\" \"b\""), "\"a\" \"b\"");
+        assert_eq!(shown("\\# 2 0161"), "\"a\"");
+    }
 
     #[test]
     fn names_are_relative_and_may_be_typed_in_unicode() {

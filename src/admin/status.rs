@@ -2,6 +2,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use metrics::gauge;
 use std::sync::Arc;
 
 use crate::admin::Desk;
@@ -74,7 +75,25 @@ pub(crate) async fn metrics(
 ) -> Result<Response, Failure> {
     // Without a caller it came over the admin socket: over TCP the middleware asked for a token.
     caller.map_or(Ok(()), |caller| caller.sees_all())?;
+    set_gauges(&desk);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], desk.metrics.render()).into_response())
+}
+
+/// Sets what is only worth knowing when somebody looks.
+fn set_gauges(desk: &Desk) {
+    let (status, board) = (desk.member.status(), desk.board.view());
+    gauge!("ruche_revision").set(desk.snapshot().revision as f64);
+    gauge!("ruche_raft_term").set(status.term as f64);
+    gauge!("ruche_raft_applied_index").set(status.applied_index.unwrap_or(0) as f64);
+    gauge!("ruche_raft_leading").set(f64::from(u8::from(status.leader == Some(status.node))));
+    for entry in board.entries {
+        let health = match entry.health {
+            board::Health::Green => 0.0,
+            board::Health::Yellow => 1.0,
+            board::Health::Red => 2.0,
+        };
+        gauge!("ruche_health", "entry" => entry.name).set(health);
+    }
 }
 
 fn pulse(reasons: Vec<String>) -> Response {

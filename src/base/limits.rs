@@ -16,8 +16,8 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 pub const BATCHES_IN_FLIGHT: usize = 2;
 /// Changes waiting at the write door: beyond it a writer is told `busy` instead of growing memory.
 pub const DOOR_WAITING_MAX: usize = 1024;
-/// One encoded change: the largest legitimate one is a zone of many records in one request.
-pub const CHANGE_BYTES_MAX: usize = 8 << 20;
+/// One encoded change: a record set that fills a DNS message takes a tenth of it.
+pub const CHANGE_BYTES_MAX: usize = 1 << 20;
 /// How long a writer waits for the answer of its change before `outcome-unknown`.
 pub const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// How long a write with `--wait` waits for every plane to serve its revision.
@@ -25,8 +25,8 @@ pub const SERVED_WAIT: Duration = Duration::from_secs(10);
 
 /// Queries of the history at one time; the others wait: what raft writes must never find the queue of the thread full.
 pub const HISTORY_QUERIES_MAX: usize = 32;
-/// Rows of history one query looks at.
-pub const HISTORY_SCAN_MAX: usize = 20_000;
+/// Rows of history one look at the table reads, below a millisecond: then changes have their turn.
+pub const HISTORY_SLICE: usize = 200;
 /// Answers whose request id, revision and digest stay in memory so that a repeated request is recognised.
 pub const ANSWERS_KEPT: usize = 65_536;
 /// Changes whose events, and operations finished then, stay in `state.db`; more than `ANSWERS_KEPT`, whose bodies they hold.
@@ -73,12 +73,12 @@ pub const NODE_ADDRESSES_MAX: usize = 16;
 pub const PASSWORD_MIN: usize = 8;
 pub const PASSWORD_MAX: usize = 1024;
 
-/// Body of one admin request.
-pub const ADMIN_BODY_MAX: usize = 8 << 20;
+/// Body of one admin request: it becomes one change. Times the connections it bounds the memory of all bodies.
+pub const ADMIN_BODY_MAX: usize = 1 << 20;
 /// Head (request line and headers) of one admin request.
 pub const ADMIN_HEAD_MAX: usize = 16 << 10;
 /// Connections to the admin API at one time, to the socket and over TCP each.
-pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+pub const ADMIN_CONNECTIONS_MAX: usize = 128;
 /// Time an admin client has to send the head of a request, and how long an idle connection is kept.
 pub const ADMIN_HEAD_WAIT: Duration = Duration::from_secs(30);
 /// Time an admin client has to send a body.

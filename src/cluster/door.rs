@@ -122,9 +122,11 @@ impl<C: Into<Change>> Door<C> {
             return Err(WriteError::TooLarge);
         }
         let (answer, answered) = oneshot::channel();
-        self.undecided.set().insert(request_id.key);
+        let first = self.undecided.set().insert(request_id.key);
         self.queue.try_send(Proposal { envelope, bytes, answer }).map_err(|error| {
-            self.undecided.decided(&request_id);
+            if first {
+                self.undecided.decided(&request_id);
+            }
             match error {
                 mpsc::error::TrySendError::Full(_) => WriteError::Busy,
                 mpsc::error::TrySendError::Closed(_) => WriteError::Stopping,

@@ -301,6 +301,8 @@ async fn watch_health(health: &HealthCell, board: &Board, stop: &Stop) {
 /// Purges by bytes what raft purges by number: large entries must not fill a small disk.
 async fn bound_log(raft: &Raft, log: &Log, stop: &Stop) {
     let mut metrics = raft.metrics();
+    // What raft took for a snapshot at its start was not made durable by this process: nothing is purged for it.
+    let announced = metrics.borrow().snapshot;
     loop {
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { return },
@@ -314,7 +316,7 @@ async fn bound_log(raft: &Raft, log: &Log, stop: &Stop) {
             (seen.last_applied, seen.snapshot)
         };
         let asked = match (applied, durable) {
-            (Some(applied), Some(durable)) if durable.index == applied.index => {
+            (Some(applied), Some(durable)) if durable.index == applied.index && Some(durable) != announced => {
                 raft.trigger().purge_log(durable.index).await
             }
             (Some(_), _) => raft.trigger().snapshot().await,

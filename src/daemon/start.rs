@@ -57,8 +57,6 @@ enum RunError {
 
 /// `ruche run`
 pub fn run(file: Option<&Path>) -> ExitCode {
-    // Whatever is created from here on is nobody else's to read.
-    rustix::process::umask(Mode::from_raw_mode(0o027));
     let config = match load(file) {
         Ok(config) => config,
         Err(faults) => {

@@ -113,7 +113,9 @@ impl Refusal {
             Self::NotFound { kind, .. } => format!("List what there is with `ruche {} ls`.", command(*kind)),
             Self::Exists { kind, .. } => format!("Choose another name, or change the existing {kind}."),
             Self::HostTaken { site, .. } => format!("Remove the host from {site} first, or choose another one."),
-            Self::ForeignZone { .. } => "Use the account that owns the zone, or let an administrator do it.".into(),
+            Self::ForeignZone { .. } => {
+                "Use the account that owns the zone; what belongs to no account may lie anywhere.".into()
+            }
             Self::InUse { .. } => "Remove or change these first.".into(),
             Self::Limit { .. } => "Remove something, or give the account another plan.".into(),
             Self::Stale { .. } => "Read the object again, look at what changed, and repeat the change.".into(),

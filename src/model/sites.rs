@@ -1,4 +1,5 @@
 //! Sites: hosts, what answers for them, and where their files live.
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -325,7 +326,25 @@ fn check_upstream(cx: &Apply<'_>, upstream: &str) -> Result<(), Refusal> {
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return fault("an upstream has no user name");
     }
+    if uri.host().is_some_and(is_this_machine) {
+        // What listens there trusts the machine; an account is no part of it. Names are looked at when they are resolved.
+        cx.unscoped()?;
+    }
     Ok(())
+}
+
+/// Whether a host of a URL means the machine itself or its link.
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let own = |v4: Ipv4Addr| v4.is_loopback() || v4.is_link_local() || v4.is_unspecified();
+    match address.map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(v4)) => own(v4),
+        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified(),
+        Err(_) => {
+            let name = host.trim_end_matches('.').to_ascii_lowercase();
+            name == "localhost" || name.ends_with(".localhost")
+        }
+    }
 }
 
 fn web_uri(text: &str) -> Option<http::Uri> {

@@ -86,8 +86,9 @@ impl State {
         own.filter_map(|(_, id)| self.sites.get(id))
     }
 
-    pub fn sites_at(&self, node: NodeId) -> usize {
-        self.sites_at.range((node, SiteId(0))..=(node, SiteId(u64::MAX))).count()
+    /// How many sites are at home on a node.
+    pub fn sites_at(&self, node: NodeId) -> u64 {
+        self.sites_at.get(&node).copied().unwrap_or(0)
     }
 
     pub fn zones_of<'a>(&'a self, account: &'a AccountName) -> impl Iterator<Item = &'a Arc<Zone>> {
@@ -230,7 +231,7 @@ impl State {
         for host in site.hosts() {
             self.hosts.insert(host, site.id);
         }
-        self.sites_at.insert((site.home, site.id));
+        *self.sites_at.entry(site.home).or_insert(0) += 1;
         if let Some(account) = &site.account {
             self.sites_of.insert((account.clone(), site.id));
         }
@@ -240,7 +241,8 @@ impl State {
         for host in site.hosts() {
             self.hosts.remove(&host);
         }
-        self.sites_at.remove(&(site.home, site.id));
+        let left = self.sites_at(site.home).saturating_sub(1);
+        self.sites_at.insert(site.home, left);
         if let Some(account) = &site.account {
             self.sites_of.remove(&(account.clone(), site.id));
         }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
 use crate::base::ids::OperationId;
-use crate::base::limits::{HISTORY_QUERIES_MAX, HISTORY_SCAN_MAX, PAGE_MAX};
+use crate::base::limits::{HISTORY_QUERIES_MAX, HISTORY_SLICE, PAGE_MAX};
 use crate::base::names::AccountName;
 use crate::model::answer::Event;
 use crate::model::operations::Operation;
@@ -64,7 +64,7 @@ impl History {
     }
 
     pub async fn finished_operation(&self, id: OperationId) -> Result<Option<Operation>, QueryError> {
-        let newest = Page { limit: HISTORY_SCAN_MAX, ..Page::default() };
+        let newest = Page { limit: 1, ..Page::default() };
         let rows = self
             .query(
                 Table::FinishedOperations,
@@ -88,30 +88,59 @@ impl History {
                     _ => false,
                 }
         };
-        let page = Page { limit: page.limit.min(PAGE_MAX), ..page };
+        // One more than a page: whoever asks sees whether there is another page.
+        let page = Page { limit: page.limit.min(PAGE_MAX + 1), ..page };
         self.query(table, page, matching).await
     }
 
+    /// Reads until enough rows match or there are no more, slice by slice: changes are written between two of them.
     async fn query(
         &self,
         table: Table,
-        page: Page,
-        matching: impl Fn(&Row) -> bool + Send + 'static,
+        mut page: Page,
+        matching: impl Fn(&Row) -> bool + Send + Sync + 'static,
     ) -> Result<Vec<Row>, QueryError> {
         let fault = |error: &dyn std::fmt::Display| QueryError(error.to_string());
         let _turn = self.turns.acquire().await.map_err(|error| fault(&error))?;
-        let read = self.thread.read(move |connection| read(connection, table, &page, matching)).await;
-        read.map_err(|error| fault(&error))?.map_err(QueryError)
+        let matching = Arc::new(matching);
+        let mut found = Vec::new();
+        loop {
+            let (part, matches) = (page.clone(), Arc::clone(&matching));
+            let read = self.thread.read(move |connection| read(connection, table, &part, &*matches)).await;
+            let slice = read.map_err(|error| fault(&error))?.map_err(QueryError)?;
+            page.limit -= slice.rows.len();
+            found.extend(slice.rows);
+            match slice.last {
+                Some(last) if page.limit > 0 => page.go_on_from(last),
+                _ => return Ok(found),
+            }
+        }
     }
 }
 
-/// Reads rows in the page's order until enough match, looking at a bounded number of them.
+impl Page {
+    fn go_on_from(&mut self, last: u64) {
+        match &mut self.after {
+            Some(after) => *after = last,
+            None => self.before = Some(last),
+        }
+    }
+}
+
+/// What one look at the table gave.
+struct Slice {
+    rows: Vec<Row>,
+    /// The last row looked at, where there may be more behind it.
+    last: Option<u64>,
+}
+
+/// Reads rows in the page's order until enough match, looking at one slice of them.
 fn read(
     connection: &Connection,
     table: Table,
     page: &Page,
-    matching: impl Fn(&Row) -> bool,
-) -> Result<Vec<Row>, String> {
+    matching: &(impl Fn(&Row) -> bool + ?Sized),
+) -> Result<Slice, String> {
     let bound = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
     let (condition, at, order) = match (page.after, page.before) {
         (Some(after), _) => ("at > ?1", bound(after), "ASC"),
@@ -121,19 +150,24 @@ fn read(
     let sql = format!("SELECT at, value, checksum FROM {} WHERE {condition} ORDER BY at {order}", table.name());
     let mut statement = connection.prepare_cached(&sql).map_err(|error| error.to_string())?;
     let mut rows = statement.query([at]).map_err(|error| error.to_string())?;
-    let mut found = Vec::new();
-    let mut seen = 0;
-    while found.len() < page.limit && seen < HISTORY_SCAN_MAX {
+    let mut slice = Slice { rows: Vec::new(), last: None };
+    for _ in 0..HISTORY_SLICE {
         let row = rows.next().optional().map_err(|error| error.to_string())?.flatten();
-        let Some(row) = row else { break };
-        seen += 1;
+        let Some(row) = row else {
+            slice.last = None;
+            break;
+        };
         let fields = row.get::<_, i64>(0).and_then(|at| Ok((at, row.get(1)?, row.get::<_, Vec<u8>>(2)?)));
         let (at, value, checksum) = fields.map_err(|error| error.to_string())?;
         let revision = at.unsigned_abs();
+        slice.last = Some(revision);
         let row = schema::verified(table, Key::At(revision), revision, value, &checksum)?.row;
         if matching(&row) {
-            found.push(row);
+            slice.rows.push(row);
+            if slice.rows.len() == page.limit {
+                break;
+            }
         }
     }
-    Ok(found)
+    Ok(slice)
 }
