@@ -128,7 +128,7 @@ fn the_next_process_starts_while_this_one_drains() {
     fs::copy(node.config(), next.config()).unwrap();
     node.signal(Signal::TERM);
     // Listeners and databases come free within moments; the service manager would try again as often.
-    let ready = until(30, "the next process is ready beside the draining one", || {
+    until(30, "the next process is ready beside the draining one", || {
         let lines = next.log_lines();
         next.spawn();
         until(30, "it is ready or refused", || {
@@ -140,7 +140,6 @@ fn the_next_process_starts_while_this_one_drains() {
         }
         Some(())
     });
-    let () = ready;
     assert!(!node.has_ended(), "the first process was to be draining still");
     let mut client = http::Client::new(&node.socket());
     assert_eq!(client.ask("GET", "/v1/accounts/kept", None, &[]).unwrap().status, 200);
