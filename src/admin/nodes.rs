@@ -35,7 +35,7 @@ impl Resource for Node {
             addresses: self.addresses.iter().map(IpAddr::to_string).collect(),
             labels: self.labels.clone(),
             cordoned: self.cordoned,
-            sites: cx.snapshot.sites_at(self.id) as u64,
+            sites: cx.snapshot.sites_at(self.id),
             joined: self.joined.to_string(),
             revision: self.revision,
         }

@@ -46,7 +46,7 @@ pub struct State {
     pub(super) answers: HashMap<[u8; 16], Remembered>,
     pub(super) answered: OrdMap<u64, [u8; 16]>,
     pub(super) sites_of: OrdSet<(AccountName, SiteId)>,
-    pub(super) sites_at: OrdSet<(NodeId, SiteId)>,
+    pub(super) sites_at: OrdMap<NodeId, u64>,
     pub(super) zones_of: OrdSet<(AccountName, ZoneName)>,
     pub(super) logins_of: OrdSet<(SiteId, Login)>,
 }
@@ -241,8 +241,10 @@ impl State {
         for host in site.hosts() {
             self.hosts.remove(&host);
         }
-        let left = self.sites_at(site.home).saturating_sub(1);
-        self.sites_at.insert(site.home, left);
+        match self.sites_at(site.home) {
+            0 | 1 => drop(self.sites_at.remove(&site.home)),
+            more => drop(self.sites_at.insert(site.home, more - 1)),
+        }
         if let Some(account) = &site.account {
             self.sites_of.remove(&(account.clone(), site.id));
         }
