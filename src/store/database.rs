@@ -235,6 +235,8 @@ pub(crate) trait Owns {
 pub(crate) struct Thread<T> {
     jobs: Mutex<Option<SyncSender<Job<T>>>>,
     reads: SyncSender<Read>,
+    /// Whether a job that looks at `reads` waits already: reads must not fill the queue that raft's writes need.
+    called: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -276,7 +278,8 @@ impl<T: 'static> Thread<T> {
             run(&mut owner, &queue);
         };
         let thread = std::thread::Builder::new().name(format!("store-{name}")).spawn(body)?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), reads, stopping, thread: Mutex::new(Some(thread)) })
+        let called = Arc::new(AtomicBool::new(false));
+        Ok(Self { jobs: Mutex::new(Some(jobs)), reads, called, stopping, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands over a job without waiting for it.
@@ -312,7 +315,14 @@ impl<T: Owns + 'static> Thread<T> {
             TrySendError::Full(_) => Unreached("too many wait for it"),
             TrySendError::Disconnected(_) => Unreached("its thread has ended"),
         })?;
-        self.send(Box::new(|owner| owner.writer().read_waiting()))?;
+        if !self.called.swap(true, Ordering::SeqCst) {
+            let called = Arc::clone(&self.called);
+            let look = move |owner: &mut T| {
+                called.store(false, Ordering::SeqCst);
+                owner.writer().read_waiting();
+            };
+            self.send(Box::new(look)).inspect_err(|_| self.called.store(false, Ordering::SeqCst))?;
+        }
         answered.await.map_err(|_| Unreached("its thread has ended"))
     }
 }
