@@ -104,17 +104,18 @@ impl History {
         let _turn = self.turns.acquire().await.map_err(|error| fault(&error))?;
         let matching = Arc::new(matching);
         let mut found = Vec::new();
-        loop {
+        while page.limit > 0 {
             let (part, matches) = (page.clone(), Arc::clone(&matching));
             let read = self.thread.read(move |connection| read(connection, table, &part, &*matches)).await;
             let slice = read.map_err(|error| fault(&error))?.map_err(QueryError)?;
             page.limit -= slice.rows.len();
             found.extend(slice.rows);
             match slice.last {
-                Some(last) if page.limit > 0 => page.go_on_from(last),
-                _ => return Ok(found),
+                Some(last) => page.go_on_from(last),
+                None => break,
             }
         }
+        Ok(found)
     }
 }
 
