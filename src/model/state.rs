@@ -2,7 +2,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap, OrdSet};
+use imbl::{HashMap, OrdMap, OrdSet, Vector};
 
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, SiteId, TokenId};
@@ -44,7 +44,8 @@ pub struct State {
     /// Whose each host is.
     pub hosts: OrdMap<Host, SiteId>,
     pub(super) answers: HashMap<[u8; 16], Remembered>,
-    pub(super) answered: OrdMap<u64, [u8; 16]>,
+    /// The keys of `answers`, oldest first.
+    pub(super) answered: Vector<[u8; 16]>,
     pub(super) sites_of: OrdSet<(AccountName, SiteId)>,
     pub(super) sites_at: OrdMap<NodeId, u64>,
     pub(super) zones_of: OrdSet<(AccountName, ZoneName)>,
@@ -253,11 +254,11 @@ impl State {
     fn remember(&mut self, event: &Event) {
         let RequestId { key, digest } = event.request_id;
         self.answers.insert(key, Remembered { revision: event.revision, digest });
-        self.answered.insert(event.revision, key);
+        self.answered.push_back(key);
         while self.answered.len() > ANSWERS_KEPT {
-            let Some((revision, key)) = self.answered.get_min().cloned() else { break };
-            self.answered.remove(&revision);
-            if self.answers.get(&key).is_some_and(|answer| answer.revision == revision) {
+            let Some(key) = self.answered.pop_front() else { break };
+            // A key stands here once for each answer; the entry goes with the newest.
+            if self.answers.get(&key).is_some_and(|answer| answer.revision + ANSWERS_KEPT as u64 <= event.revision) {
                 self.answers.remove(&key);
             }
         }
