@@ -1,6 +1,7 @@
 //! SQLite: the log, the state and its history, database copies. The only module that knows SQL; it holds no key and no network.
 pub mod copy;
 pub mod database;
+pub mod feed;
 pub mod health;
 pub mod history;
 pub mod local;
