@@ -46,6 +46,8 @@ pub const LOG_CACHE_ENTRIES: usize = 64;
 pub const LOG_CACHE_BYTES: usize = 1 << 20;
 /// Jobs waiting for a database thread: raft keeps a few under way, pages of queries share it.
 pub const STORE_QUEUE: usize = 256;
+/// Bytes of log entries that `state.db` may lack: what a crash leaves to be applied again, and what a slow disk holds in memory.
+pub const STATE_BEHIND_BYTES: usize = 4 << 20;
 /// How often a write that met a full disk is tried again.
 pub const DISK_FULL_RETRY: Duration = Duration::from_secs(1);
 /// Shortest time between two published snapshots: a burst of commits costs one refresh of every reader.

@@ -305,25 +305,28 @@ async fn bound_log(raft: &Raft, log: &Log, stop: &Stop) {
     let announced = metrics.borrow().snapshot;
     loop {
         tokio::select! {
-            changed = metrics.changed() => if changed.is_err() { return },
+            () = log.grown() => {}
             () = stop.give_up() => return,
         }
-        if log.bytes() < LOG_PURGE_BYTES {
-            continue;
-        }
-        let (applied, durable) = {
-            let seen = metrics.borrow_and_update();
-            (seen.last_applied, seen.snapshot)
-        };
-        let asked = match (applied, durable) {
-            (Some(applied), Some(durable)) if durable.index == applied.index && Some(durable) != announced => {
-                raft.trigger().purge_log(durable.index).await
+        while log.bytes() >= LOG_PURGE_BYTES {
+            let (applied, durable) = {
+                let seen = metrics.borrow_and_update();
+                (seen.last_applied, seen.snapshot)
+            };
+            let asked = match (applied, durable) {
+                (Some(applied), Some(durable)) if durable.index == applied.index && Some(durable) != announced => {
+                    raft.trigger().purge_log(durable.index).await
+                }
+                (Some(_), _) => raft.trigger().snapshot().await,
+                (None, _) => Ok(()),
+            };
+            if asked.is_err() {
+                return;
             }
-            (Some(_), _) => raft.trigger().snapshot().await,
-            (None, _) => Ok(()),
-        };
-        if asked.is_err() {
-            return;
+            tokio::select! {
+                changed = metrics.changed() => if changed.is_err() { return },
+                () = stop.give_up() => return,
+            }
         }
     }
 }

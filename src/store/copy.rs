@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::model::LEVEL;
+use crate::model::state::State;
 use crate::store::database;
 use crate::store::machine::Owner;
 use crate::store::schema::{self, Meta};
@@ -92,8 +93,8 @@ pub(crate) fn install(
     owner: &mut Owner,
     copied: &Copied,
     wanted: (Option<LogId>, Membership),
-) -> Result<(), CopyError> {
-    let Some(path) = copied.path() else { return Ok(()) };
+) -> Result<Option<(State, Meta)>, CopyError> {
+    let Some(path) = copied.path() else { return Ok(None) };
     let source = database::open(path, LEVEL, schema::SCHEMA, "OFF")?;
     let (state, meta) = schema::load(&source).map_err(CopyError::Damaged)?;
     if (meta.applied, meta.membership.clone()) != wanted {
@@ -103,8 +104,8 @@ pub(crate) fn install(
     target.flush_prepared_statement_cache();
     copy(&source, target)?;
     owner.writer.checkpoint().map_err(std::io::Error::other)?;
-    owner.swap(state, meta);
-    Ok(())
+    owner.meta = meta.clone();
+    Ok(Some((state, meta)))
 }
 
 fn copy(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {

@@ -175,11 +175,14 @@ impl Writer {
         })
     }
 
+    pub(crate) fn failed(&self, reason: impl Into<String>) -> WriteFailed {
+        WriteFailed { database: self.name, reason: reason.into() }
+    }
+
     fn insist<T>(&self, mut work: impl FnMut(&Connection) -> rusqlite::Result<T>) -> Result<T, WriteFailed> {
-        let failed = |reason: String| WriteFailed { database: self.name, reason };
         loop {
             if let Some(reason) = self.health.failed() {
-                return Err(failed(reason));
+                return Err(self.failed(reason));
             }
             match work(&self.connection) {
                 Ok(done) => {
@@ -191,11 +194,11 @@ impl Writer {
                     self.health.fail(&format!("{}: {error}", self.name));
                     // Closing would checkpoint, and so sync again what a sync has failed on.
                     let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-                    return Err(failed(error.to_string()));
+                    return Err(self.failed(error.to_string()));
                 }
             }
             if self.stopping.load(Ordering::Relaxed) || !self.patient.get() {
-                return Err(failed("the disk is full and nobody waits for space".into()));
+                return Err(self.failed("the disk is full and nobody waits for space"));
             }
             self.read_until(Instant::now() + DISK_FULL_RETRY);
         }

@@ -10,10 +10,11 @@ use openraft::{OptionalSend, RaftLogReader, StorageIOError};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::base::ids::NodeId;
-use crate::base::limits::{LOG_CACHE_BYTES, LOG_CACHE_ENTRIES, LOG_READ_ENTRIES_MAX};
+use crate::base::limits::{LOG_CACHE_BYTES, LOG_CACHE_ENTRIES, LOG_PURGE_BYTES, LOG_READ_ENTRIES_MAX};
 use crate::store::database::{self, OpenError, Thread, Unreached, WriteFailed, Writer};
 use crate::store::health::HealthCell;
 use crate::store::types::{Entry, LogId, StorageError, TypeConfig, Vote};
@@ -40,6 +41,7 @@ struct Row {
 pub struct Log {
     thread: Arc<Thread<Owner>>,
     cache: Arc<Mutex<Cache>>,
+    grown: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +76,8 @@ impl Log {
         let thread = Thread::start("log", connection, health, own, database::run_all);
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
         let cache = Cache { stored: extent.bytes, ..Cache::default() };
-        Ok((Self { thread: Arc::new(thread), cache: Arc::new(Mutex::new(cache)) }, extent))
+        let log = Self { thread: Arc::new(thread), cache: Arc::new(Mutex::new(cache)), grown: Arc::default() };
+        Ok((log, extent))
     }
 
     /// The id of the node whose log this is; absent in a log that was never used.
@@ -105,6 +108,11 @@ impl Log {
     /// Bytes of entries in the log.
     pub fn bytes(&self) -> u64 {
         self.cache().stored
+    }
+
+    /// Returns when an entry was appended to a log that holds as many bytes as it should.
+    pub async fn grown(&self) {
+        self.grown.notified().await;
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -248,6 +256,9 @@ impl RaftLogStorage<TypeConfig> for Log {
                 cache.push(row.entry, value.len());
                 let at = cache.newest().unwrap_or_default();
                 rows.push((at, value));
+            }
+            if cache.stored >= LOG_PURGE_BYTES {
+                self.grown.notify_one();
             }
         }
         let append = move |owner: &mut Owner| {

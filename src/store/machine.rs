@@ -1,16 +1,18 @@
-//! `state.db`: raft's state machine. A batch is applied to a clone of the state; one transaction writes its rows, the index and
-//! the hashes; only then is the clone swapped in and published. If that fails the clone is dropped and nothing happened.
+//! raft's state machine. A batch is applied to a clone of the state, which is then swapped in, published and answered for: the
+//! log has it on disk, so it is never lost. `state.db` follows behind on its own thread, several batches in one transaction
+//! where it is slower than they come; what it lacks after a crash is applied again from the log.
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::{
     EntryPayload, OptionalSend, RaftLogReader, RaftSnapshotBuilder, Snapshot as RaftSnapshot, SnapshotMeta,
     StorageIOError,
 };
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::base::limits::STATE_BEHIND_BYTES;
 use crate::model::LEVEL;
 use crate::model::answer::Answer;
 use crate::model::apply::apply_batch;
@@ -19,7 +21,7 @@ use crate::model::effect::Effect;
 use crate::model::refusal::Refusal;
 use crate::model::state::{Snapshot, State};
 use crate::store::copy::{self, Copied};
-use crate::store::database::{self, OpenError, Owns, Thread, Unreached, Writer};
+use crate::store::database::{self, OpenError, Owns, Thread, Unreached, WriteFailed, Writer};
 use crate::store::health::HealthCell;
 use crate::store::log::Log;
 use crate::store::schema::{self, Meta};
@@ -33,27 +35,47 @@ const CHECKPOINT_PAGES: usize = 2000;
 pub struct Machine {
     thread: Arc<Thread<Owner>>,
     dir: PathBuf,
+    image: Arc<Mutex<Image>>,
+    behind: Arc<Mutex<Option<Behind>>>,
+    /// Bytes of batches that `state.db` may still lack.
+    room: Arc<Semaphore>,
+    health: HealthCell,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     starting: Arc<AtomicBool>,
+}
+
+/// The state as applied, and what `state.db` is to say of itself once it holds as much.
+#[derive(Debug)]
+struct Image {
+    state: State,
+    meta: Meta,
+    publish: watch::Sender<Arc<Snapshot>>,
+}
+
+/// What was applied and is not in `state.db` yet.
+#[derive(Debug)]
+struct Behind {
+    effects: Vec<Effect>,
+    meta: Meta,
+    room: Vec<OwnedSemaphorePermit>,
+}
+
+/// Batches applied to a clone of the state.
+struct Prepared {
+    state: State,
+    meta: Meta,
+    effects: Vec<Effect>,
+    answers: Vec<Applied>,
 }
 
 /// What lives on the thread of `state.db`.
 pub(crate) struct Owner {
     pub(crate) writer: Writer,
+    /// As it is in the database.
     pub(crate) meta: Meta,
-    pub(crate) state: State,
-    health: HealthCell,
-    publish: watch::Sender<Arc<Snapshot>>,
     pages: usize,
-}
-
-/// Why an entry was not applied.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ApplyError {
-    #[error(transparent)]
-    Write(#[from] database::WriteFailed),
-    #[error(transparent)]
-    Unreadable(#[from] BatchError),
+    /// A transaction was given up: those after it would lack it.
+    torn: bool,
 }
 
 impl Machine {
@@ -62,14 +84,23 @@ impl Machine {
         let connection = database::open(&path, LEVEL, schema::SCHEMA, "NORMAL")?;
         let damaged = |found: String| OpenError::damaged(&path, &found);
         let (state, meta) = schema::load(&connection).map_err(damaged)?;
-        let found = meta.clone();
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot { state: state.clone(), generation: 1 }));
-        let cell = health.clone();
-        let owner = move |writer| Owner { writer, meta, state, health, publish, pages: 0 };
-        let thread = Thread::start("state", connection, cell, owner, database::run_all);
+        let image = Image { state, meta: meta.clone(), publish };
+        let found = meta.clone();
+        let owner = move |writer| Owner { writer, meta: found, pages: 0, torn: false };
+        let thread = Thread::start("state", connection, health.clone(), owner, database::run_all);
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
-        let machine = Self { thread: Arc::new(thread), dir: dir.to_owned(), snapshot, starting: Arc::default() };
-        Ok((machine, found))
+        let machine = Self {
+            thread: Arc::new(thread),
+            dir: dir.to_owned(),
+            image: Arc::new(Mutex::new(image)),
+            behind: Arc::default(),
+            room: Arc::new(Semaphore::new(STATE_BEHIND_BYTES)),
+            health,
+            snapshot,
+            starting: Arc::default(),
+        };
+        Ok((machine, meta))
     }
 
     /// The state after each commit, in memory.
@@ -80,16 +111,19 @@ impl Machine {
     /// Applies what is known to be committed before raft starts, which would do it itself but never end on a full disk: there
     /// the state stays as it is, is served, and catches up when there is space.
     pub async fn catch_up(&self, log: &mut Log) -> Result<(), StorageError> {
-        let (applied, committed) = (self.meta().await?.applied, log.read_committed().await?);
+        let (applied, committed) = (self.image().meta.applied, log.read_committed().await?);
         let after = |at: Option<LogId>| at.map_or(0, |at| at.index + 1);
         let (mut next, end) = (after(applied), after(committed));
         while next < end {
             let entries = log.limited_get_log_entries(next, end).await?;
             next += entries.len().max(1) as u64;
-            let applied = self.thread.call(move |owner| owner.apply_at_once(entries)).await.map_err(lost)?;
-            if applied.is_err() {
-                return log.save_committed(self.meta().await?.applied).await;
+            let Prepared { state, meta, effects, .. } = self.prepare(entries)?;
+            let behind = Behind { effects, meta: meta.clone(), room: Vec::new() };
+            let written = self.thread.call(move |owner| owner.write_at_once(behind)).await.map_err(lost)?;
+            if written.is_err() {
+                return log.save_committed(self.image().meta.applied).await;
             }
+            self.image().swap(state, meta);
         }
         Ok(())
     }
@@ -118,8 +152,88 @@ impl Machine {
         &self.thread
     }
 
-    async fn meta(&self) -> Result<Meta, StorageError> {
+    fn image(&self) -> MutexGuard<'_, Image> {
+        // It is only ever replaced as a whole.
+        self.image.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `state.db` says of itself, after all that was applied before the call.
+    async fn written(&self) -> Result<Meta, StorageError> {
         self.thread.call(|owner| owner.meta.clone()).await.map_err(|error| StorageIOError::read(&error).into())
+    }
+
+    fn prepare(&self, entries: Vec<Entry>) -> Result<Prepared, StorageError> {
+        let (state, meta) = {
+            let image = self.image();
+            (image.state.clone(), image.meta.clone())
+        };
+        let mut prepared = Prepared { state, meta, effects: Vec::new(), answers: Vec::with_capacity(entries.len()) };
+        for entry in entries {
+            prepared.meta.applied = Some(entry.log_id);
+            let answer = match entry.payload {
+                EntryPayload::Blank => Applied::default(),
+                EntryPayload::Membership(membership) => {
+                    prepared.meta.membership = Membership::new(Some(entry.log_id), membership);
+                    Applied::default()
+                }
+                // What cannot be read stops applying: it is never skipped.
+                EntryPayload::Normal(payload) => prepared.batch(&payload).map_err(|error| {
+                    self.health.fail(&format!("apply the log: {error}; upgrade this node"));
+                    StorageError::from(StorageIOError::write_state_machine(&error))
+                })?,
+            };
+            prepared.answers.push(answer);
+        }
+        prepared.meta.revision = prepared.state.revision;
+        prepared.meta.time = prepared.state.time;
+        prepared.meta.hash = prepared.state.hash.to_le_bytes();
+        Ok(prepared)
+    }
+
+    /// Leaves it to the thread of the database to write what was applied.
+    fn write_behind(&self, effects: Vec<Effect>, meta: Meta, room: OwnedSemaphorePermit) -> Result<(), StorageError> {
+        {
+            let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(behind) = &mut *behind {
+                behind.effects.extend(effects);
+                behind.meta = meta;
+                behind.room.push(room);
+                return Ok(());
+            }
+            *behind = Some(Behind { effects, meta, room: vec![room] });
+        }
+        let behind = Arc::clone(&self.behind);
+        let write = move |owner: &mut Owner| {
+            let behind = behind.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(behind) = behind {
+                // The health says what became of it, and who waits for the next batch learns it there.
+                let _ = owner.write(behind);
+            }
+        };
+        self.thread.send(Box::new(write)).map_err(lost)
+    }
+}
+
+impl Prepared {
+    fn batch(&mut self, payload: &Payload) -> Result<Applied, BatchError> {
+        let batch = Batch::decode(&payload.0)?;
+        let keep = |(did, answer): (Vec<Effect>, Answer)| {
+            self.effects.extend(did);
+            answer
+        };
+        let mut keep = keep;
+        let answers: Vec<Result<Answer, Refusal>> =
+            apply_batch(&mut self.state, &batch).into_iter().map(|decided| decided.map(&mut keep)).collect();
+        Ok(Applied(answers))
+    }
+}
+
+impl Image {
+    fn swap(&mut self, state: State, meta: Meta) {
+        let generation = self.publish.borrow().generation + 1;
+        self.publish.send_replace(Arc::new(Snapshot { state: state.clone(), generation }));
+        self.state = state;
+        self.meta = meta;
     }
 }
 
@@ -130,83 +244,44 @@ impl Owns for Owner {
 }
 
 impl Owner {
-    /// Applies without waiting for space on a full disk.
-    fn apply_at_once(&mut self, entries: Vec<Entry>) -> Result<Vec<Applied>, ApplyError> {
+    /// Writes without waiting for space on a full disk.
+    fn write_at_once(&mut self, behind: Behind) -> Result<(), WriteFailed> {
         self.writer.patient.set(false);
-        let applied = self.apply(entries);
+        let written = self.write(behind);
         self.writer.patient.set(true);
-        applied
+        self.torn = false;
+        written
     }
 
-    fn apply(&mut self, entries: Vec<Entry>) -> Result<Vec<Applied>, ApplyError> {
-        let mut state = self.state.clone();
-        let mut meta = self.meta.clone();
-        let mut effects = Vec::new();
-        let mut answers = Vec::with_capacity(entries.len());
-        for entry in entries {
-            meta.applied = Some(entry.log_id);
-            answers.push(match entry.payload {
-                EntryPayload::Blank => Applied::default(),
-                EntryPayload::Membership(membership) => {
-                    meta.membership = Membership::new(Some(entry.log_id), membership);
-                    Applied::default()
-                }
-                EntryPayload::Normal(payload) => self.batch(&payload, &mut state, &mut effects)?,
-            });
+    fn write(&mut self, behind: Behind) -> Result<(), WriteFailed> {
+        let Behind { effects, mut meta, room } = behind;
+        if self.torn {
+            return Err(self.writer.failed("a change before this one was given up"));
         }
-        self.commit(state, meta, &effects)?;
-        Ok(answers)
-    }
-
-    /// Applies one batch. What cannot be read stops applying: it is never skipped.
-    fn batch(&self, payload: &Payload, state: &mut State, effects: &mut Vec<Effect>) -> Result<Applied, ApplyError> {
-        let batch = Batch::decode(&payload.0).inspect_err(|error| {
-            self.health.fail(&format!("apply the log: {error}; upgrade this node"));
-        })?;
-        let keep = |(did, answer): (Vec<Effect>, Answer)| {
-            effects.extend(did);
-            answer
-        };
-        let mut keep = keep;
-        let answers: Vec<Result<Answer, Refusal>> =
-            apply_batch(state, &batch).into_iter().map(|decided| decided.map(&mut keep)).collect();
-        Ok(Applied(answers))
-    }
-
-    fn commit(&mut self, state: State, mut meta: Meta, effects: &[Effect]) -> Result<(), database::WriteFailed> {
-        meta.revision = state.revision;
-        meta.time = state.time;
-        meta.hash = state.hash.to_le_bytes();
-        let before = u128::from_le_bytes(meta.history);
-        let history = self.writer.commit(|connection| {
-            let history = schema::write(connection, effects, before)?;
+        let before = u128::from_le_bytes(self.meta.history);
+        let written = self.writer.commit(|connection| {
+            let history = schema::write(connection, &effects, before)?;
             meta.history = history.to_le_bytes();
-            schema::write_meta(connection, &meta)?;
-            Ok(history)
-        })?;
-        meta.history = history.to_le_bytes();
+            schema::write_meta(connection, &meta)
+        });
+        self.torn = written.is_err();
+        written?;
+        drop(room);
+        self.meta = meta;
         // Rows of one transaction share pages: half as many, and those of the roots.
         self.pages += effects.len() / 2 + 4;
-        self.swap(state, meta);
         if self.pages > CHECKPOINT_PAGES {
             self.checkpoint()?;
         }
         Ok(())
     }
 
-    /// Makes everything applied so far durable.
-    fn checkpoint(&mut self) -> Result<(), database::WriteFailed> {
+    /// Makes everything written so far durable.
+    fn checkpoint(&mut self) -> Result<(), WriteFailed> {
         if self.writer.checkpoint()? {
             self.pages = 0;
         }
         Ok(())
-    }
-
-    pub(crate) fn swap(&mut self, state: State, meta: Meta) {
-        let generation = self.publish.borrow().generation + 1;
-        self.publish.send_replace(Arc::new(Snapshot { state: state.clone(), generation }));
-        self.state = state;
-        self.meta = meta;
     }
 }
 
@@ -229,7 +304,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
-        self.meta().await.map(|meta| (meta.applied, meta.membership))
+        self.written().await.map(|meta| (meta.applied, meta.membership))
     }
 
     async fn apply<I>(&mut self, entries: I) -> Result<Vec<Applied>, StorageError>
@@ -238,8 +313,17 @@ impl RaftStateMachine<TypeConfig> for Machine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let applied = self.thread.call(move |owner| owner.apply(entries)).await.map_err(lost)?;
-        applied.map_err(|error| StorageIOError::write_state_machine(&error).into())
+        let weight: usize = entries.iter().map(weight).sum();
+        let weight = u32::try_from(weight.min(STATE_BEHIND_BYTES)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(weight);
+        let room = room.await.map_err(|closed| StorageIOError::write_state_machine(&closed))?;
+        if let Some(reason) = self.health.failed() {
+            return Err(StorageIOError::write_state_machine(&std::io::Error::other(reason)).into());
+        }
+        let Prepared { state, meta, effects, answers } = self.prepare(entries)?;
+        self.image().swap(state, meta.clone());
+        self.write_behind(effects, meta, room)?;
+        Ok(answers)
     }
 
     async fn get_snapshot_builder(&mut self) -> Self {
@@ -258,11 +342,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
     ) -> Result<(), StorageError> {
         let wanted = (meta.last_log_id, meta.last_membership.clone());
         let installed = self.thread.call(move |owner| copy::install(owner, &copied, wanted)).await.map_err(lost)?;
-        installed.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error).into())
+        let installed = installed.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error))?;
+        if let Some((state, meta)) = installed {
+            self.image().swap(state, meta);
+        }
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot<TypeConfig>>, StorageError> {
-        let meta = self.meta().await?;
+        let meta = self.written().await?;
         if meta.applied.is_none() {
             return Ok(None);
         }
@@ -273,6 +361,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let made = self.thread.call(move |owner| copy::make(owner, &dir)).await.map_err(lost)?;
         let (meta, copied) = made.map_err(|error| StorageError::from(StorageIOError::read_snapshot(None, &error)))?;
         Ok(Some(RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(copied) }))
+    }
+}
+
+/// Bytes of an entry, as far as they count.
+fn weight(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(payload) => payload.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }
 

@@ -104,11 +104,45 @@ async fn a_state_that_waits_for_space_goes_on() {
         for entry in entries {
             machine.apply([entry]).await.unwrap();
         }
+        machine
     });
     until(&health, |health| *health == Health::DiskFull { database: "state" }).await;
     disk.free();
-    tokio::time::timeout(Duration::from_secs(60), writer).await.unwrap().unwrap();
+    let machine = tokio::time::timeout(Duration::from_secs(60), writer).await.unwrap().unwrap();
     assert_same(&snapshot.borrow(), &in_memory(&log));
+    drop(machine);
+    let (again, _) = crate::store::machine::Machine::open(disk.path(), health).unwrap();
+    assert_same(&again.snapshot().borrow(), &in_memory(&log));
+}
+
+/// Batches are published before `state.db` has them. Where one is given up at the stop, none after it is written: what is on
+/// disk is what the log had up to some entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stop_gives_up_leaves_no_gap() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let log = batches(24, 500);
+    let health = HealthCell::new();
+    let (machine, _) = crate::store::machine::Machine::open(disk.path(), health.clone()).unwrap();
+    disk.fill();
+    let mut writing = machine.clone();
+    let entries: Vec<_> = log.iter().enumerate().map(|(at, batch)| entry(at as u64, batch)).collect();
+    let writer = tokio::spawn(async move {
+        for entry in entries {
+            // One after the other: each is a transaction of its own.
+            let _ = writing.apply([entry]).await;
+            writing.answers().await;
+        }
+    });
+    until(&health, full).await;
+    machine.cease_waiting();
+    until(&health, full).await;
+    disk.free();
+    tokio::time::timeout(Duration::from_secs(60), writer).await.unwrap().unwrap();
+    drop(machine);
+    let (again, meta) = crate::store::machine::Machine::open(disk.path(), HealthCell::new()).unwrap();
+    let written = meta.applied.map_or(0, |at| at.index as usize + 1);
+    assert!(written < log.len());
+    assert_same(&again.snapshot().borrow(), &in_memory(&log[..written]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
