@@ -166,3 +166,6 @@ pub const KEYRING_KEYS_MAX: usize = 16;
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Size of `/etc/passwd` or `/etc/group`, as far as they are read to find the members of the group `ruche`.
 pub const ACCOUNT_FILE_MAX: u64 = 4 << 20;
+/// How often a path is resolved anew that a rename disturbed: each try takes microseconds, and a storm of renames by one
+/// customer must not hold a thread.
+pub const JAIL_OPEN_TRIES: u32 = 64;

@@ -1,3 +1,5 @@
-//! Files of the node itself: replaced atomically, locked for one process. Never knows a protocol.
+//! Files of the node itself (replaced atomically, locked for one process) and of its sites (behind descriptors). Never knows
+//! a protocol.
 pub mod atomic;
+pub mod jail;
 pub mod lock;
