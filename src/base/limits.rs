@@ -169,3 +169,7 @@ pub const ACCOUNT_FILE_MAX: u64 = 4 << 20;
 /// How often a path is resolved anew that a rename disturbed: each try takes microseconds, and a storm of renames by one
 /// customer must not hold a thread.
 pub const JAIL_OPEN_TRIES: u32 = 64;
+/// How long the files of a removed site stay in the trash: long enough to notice a mistake after a holiday week.
+pub const TRASH_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Names of one directory held in memory while a tree is deleted: a directory may have millions.
+pub const TRASH_NAMES_AT_ONCE: usize = 1000;

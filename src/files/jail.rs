@@ -43,6 +43,10 @@ impl From<Errno> for JailError {
     }
 }
 
+/// How a directory is opened whose names are read or that is synced: itself, never through a link.
+pub(super) const LISTED: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// The directory of one site, however it is renamed meanwhile.
 #[derive(Debug, Clone)]
 pub struct Jail {
@@ -74,6 +78,13 @@ impl Jail {
     pub fn open(path: &Path) -> Result<Self, JailError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self { root: Arc::new(rustix::fs::openat(CWD, path, flags, Mode::empty())?) })
+    }
+
+    /// A jail beneath an opened directory; not one part of the path may be a link.
+    pub(super) fn within(dir: impl AsFd, path: &str) -> Result<Self, JailError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        Ok(Self { root: Arc::new(rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve)?) })
     }
 
     /// `path` is relative and decoded, its parts joined by single slashes; empty, it names the directory itself. Links are

@@ -3,3 +3,5 @@
 pub mod atomic;
 pub mod jail;
 pub mod lock;
+pub mod sites;
+mod trash;
