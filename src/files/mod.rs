@@ -1,6 +1,7 @@
 //! Files of the node itself (replaced atomically, locked for one process) and of its sites (behind descriptors). Never knows
 //! a protocol.
 pub mod atomic;
+pub mod gate;
 pub mod jail;
 pub mod lock;
 pub mod sites;

@@ -1,0 +1,304 @@
+//! The gates of the sites at home here: every write holds a permit of the site's current epoch, and a freeze waits until all
+//! of them are back. Never decides where a site is at home: it is told the epoch.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::base::ids::SiteId;
+
+/// Completes "failed to …".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("write to the site: it is not at home here")]
+    NotHere,
+    #[error("write to the site: its home changed, this is epoch {current}")]
+    Epoch { current: u64 },
+    #[error("write to the site: its files are being taken over; try again in a moment")]
+    Frozen,
+    #[error("freeze the site: {permits} writes did not end in time")]
+    Busy { permits: usize },
+}
+
+/// One for each node. A site has a place in it while it is at home here or a write of it is under way.
+#[derive(Debug, Clone, Default)]
+pub struct Gates {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    gates: Mutex<BTreeMap<SiteId, Gate>>,
+    returned: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    /// None: no longer at home here.
+    epoch: Option<u64>,
+    frozen: bool,
+    permits: usize,
+}
+
+/// The right to write to a site, until dropped.
+#[derive(Debug)]
+pub struct Permit {
+    gates: Gates,
+    site: SiteId,
+    epoch: u64,
+}
+
+/// Nobody writes to the site until this is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    gates: Gates,
+    site: SiteId,
+}
+
+impl Gates {
+    /// The site is at home here, under this epoch. Permits of an earlier one stay counted until they are back.
+    pub fn set_epoch(&self, site: SiteId, epoch: u64) {
+        self.lock().entry(site).or_default().epoch = Some(epoch);
+    }
+
+    /// The site is gone from here: new writes are refused, and its place goes with the last permit.
+    pub fn remove(&self, site: SiteId) {
+        self.change(site, |gate| gate.epoch = None);
+    }
+
+    /// `epoch` is what the caller believes: it decided by it that the site is written here.
+    pub fn enter(&self, site: SiteId, epoch: u64) -> Result<Permit, Refused> {
+        let mut gates = self.lock();
+        let gate = gates.get_mut(&site).ok_or(Refused::NotHere)?;
+        match gate.epoch {
+            None => return Err(Refused::NotHere),
+            Some(current) if current != epoch => return Err(Refused::Epoch { current }),
+            Some(_) if gate.frozen => return Err(Refused::Frozen),
+            Some(_) => {}
+        }
+        gate.permits += 1;
+        Ok(Permit { gates: self.clone(), site, epoch })
+    }
+
+    /// From now on nobody enters; answers when all permits are back. If they are not by the deadline, or the caller goes away,
+    /// the gate is open as before.
+    pub async fn freeze(&self, site: SiteId, deadline: Instant) -> Result<Frozen, Refused> {
+        let frozen = self.close(site)?;
+        let all_back = async {
+            loop {
+                let mut returned = std::pin::pin!(self.shared.returned.notified());
+                // Enlisted before the look, so that a permit returned between the look and the wait is not missed.
+                returned.as_mut().enable();
+                if self.permits(site) == 0 {
+                    return;
+                }
+                returned.await;
+            }
+        };
+        match tokio::time::timeout_at(deadline.into(), all_back).await {
+            Ok(()) => Ok(frozen),
+            Err(_) => Err(Refused::Busy { permits: self.permits(site) }),
+        }
+    }
+
+    fn close(&self, site: SiteId) -> Result<Frozen, Refused> {
+        let mut gates = self.lock();
+        let gate = gates.get_mut(&site).filter(|gate| gate.epoch.is_some()).ok_or(Refused::NotHere)?;
+        if gate.frozen {
+            return Err(Refused::Frozen);
+        }
+        gate.frozen = true;
+        Ok(Frozen { gates: self.clone(), site })
+    }
+
+    fn permits(&self, site: SiteId) -> usize {
+        self.lock().get(&site).map_or(0, |gate| gate.permits)
+    }
+
+    /// Changes a gate, and gives its place back when nothing needs it any more.
+    fn change(&self, site: SiteId, by: impl FnOnce(&mut Gate)) {
+        let mut gates = self.lock();
+        let Some(gate) = gates.get_mut(&site) else { return };
+        by(gate);
+        let last_is_back = gate.permits == 0;
+        if gate.epoch.is_none() && !gate.frozen && last_is_back {
+            gates.remove(&site);
+        }
+        drop(gates);
+        if last_is_back {
+            self.shared.returned.notify_waiters();
+        }
+    }
+
+    /// Nothing is left half changed by a panic.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SiteId, Gate>> {
+        self.shared.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// The epoch under which it was given.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gates.change(self.site, |gate| gate.permits -= 1);
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.gates.change(self.site, |gate| gate.frozen = false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    const SITE: SiteId = SiteId(7);
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    fn late() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    #[test]
+    fn only_the_current_epoch_enters() {
+        let gates = Gates::default();
+        assert_eq!(gates.enter(SITE, 1).unwrap_err(), Refused::NotHere);
+        gates.set_epoch(SITE, 2);
+        for other in [0, 1, 3] {
+            assert_eq!(gates.enter(SITE, other).unwrap_err(), Refused::Epoch { current: 2 });
+        }
+        let permit = gates.enter(SITE, 2).unwrap();
+        gates.set_epoch(SITE, 3);
+        assert_eq!(gates.enter(SITE, 2).unwrap_err(), Refused::Epoch { current: 3 });
+        assert_eq!((permit.epoch(), gates.enter(SITE, 3).unwrap().epoch()), (2, 3));
+        assert_eq!(gates.enter(SiteId(8), 3).unwrap_err(), Refused::NotHere);
+    }
+
+    #[test]
+    fn a_freeze_waits_for_every_permit_also_of_an_epoch_before() {
+        let gates = Gates::default();
+        gates.set_epoch(SITE, 1);
+        let old = gates.enter(SITE, 1).unwrap();
+        gates.set_epoch(SITE, 2);
+        let new = gates.enter(SITE, 2).unwrap();
+        runtime().block_on(async {
+            assert_eq!(gates.freeze(SITE, soon()).await.unwrap_err(), Refused::Busy { permits: 2 });
+            drop(new);
+            assert_eq!(gates.freeze(SITE, soon()).await.unwrap_err(), Refused::Busy { permits: 1 });
+            let freezing = gates.freeze(SITE, late());
+            let others = async {
+                tokio::task::yield_now().await;
+                assert_eq!(gates.enter(SITE, 2).unwrap_err(), Refused::Frozen, "while it waits");
+                assert_eq!(gates.freeze(SITE, late()).await.unwrap_err(), Refused::Frozen);
+                drop(old);
+            };
+            let (frozen, ()) = tokio::join!(freezing, others);
+            let frozen = frozen.unwrap();
+            assert_eq!(gates.enter(SITE, 2).unwrap_err(), Refused::Frozen);
+            gates.set_epoch(SITE, 3);
+            assert_eq!(gates.enter(SITE, 3).unwrap_err(), Refused::Frozen, "a new epoch does not thaw");
+            drop(frozen);
+            assert_eq!(gates.enter(SITE, 3).unwrap().epoch(), 3);
+        });
+    }
+
+    #[test]
+    fn a_freeze_that_fails_or_is_given_up_leaves_the_gate_open() {
+        let gates = Gates::default();
+        gates.set_epoch(SITE, 1);
+        let permit = gates.enter(SITE, 1).unwrap();
+        runtime().block_on(async {
+            assert!(gates.freeze(SITE, soon()).await.is_err());
+            drop(gates.enter(SITE, 1).unwrap());
+            let given_up = tokio::time::timeout(Duration::from_millis(5), gates.freeze(SITE, late())).await;
+            assert!(given_up.is_err());
+            drop(gates.enter(SITE, 1).unwrap());
+            drop(permit);
+            // Even a deadline that has passed is enough where nothing is waited for.
+            drop(gates.freeze(SITE, Instant::now()).await.unwrap());
+            assert_eq!(gates.freeze(SiteId(8), late()).await.unwrap_err(), Refused::NotHere);
+        });
+    }
+
+    #[test]
+    fn a_site_that_is_gone_leaves_nothing_once_its_writes_ended() {
+        let gates = Gates::default();
+        for site in (0..1000).map(SiteId) {
+            gates.set_epoch(site, 1);
+            let permit = gates.enter(site, 1).unwrap();
+            gates.remove(site);
+            assert_eq!(gates.enter(site, 1).unwrap_err(), Refused::NotHere);
+            // It comes back while a write of before is under way: that one still counts.
+            gates.set_epoch(site, 3);
+            assert_eq!(gates.permits(site), 1);
+            gates.remove(site);
+            gates.remove(site);
+            assert_eq!(gates.lock().len(), 1);
+            drop(permit);
+            assert_eq!(gates.lock().len(), 0);
+        }
+        gates.set_epoch(SITE, 1);
+        let frozen = runtime().block_on(gates.freeze(SITE, soon())).unwrap();
+        gates.remove(SITE);
+        assert_eq!(runtime().block_on(gates.freeze(SITE, soon())).unwrap_err(), Refused::NotHere);
+        drop(frozen);
+        assert_eq!(gates.lock().len(), 0);
+    }
+
+    /// Four writers come and go; whoever holds the site frozen never finds one of them inside.
+    #[test]
+    fn nobody_writes_while_frozen() {
+        let gates = Gates::default();
+        gates.set_epoch(SITE, 1);
+        let (inside, entered, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while done.load(Ordering::SeqCst) == 0 {
+                        let Ok(_permit) = gates.enter(SITE, 1) else { continue };
+                        inside.fetch_add(1, Ordering::SeqCst);
+                        entered.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            let met = runtime().block_on(async {
+                for _ in 0..100 {
+                    let before = entered.load(Ordering::SeqCst);
+                    let frozen = gates.freeze(SITE, late()).await.map_err(|refused| refused.to_string())?;
+                    for _ in 0..100 {
+                        if inside.load(Ordering::SeqCst) != 0 {
+                            return Err("somebody writes".to_owned());
+                        }
+                    }
+                    drop(frozen);
+                    while entered.load(Ordering::SeqCst) == before {
+                        std::thread::yield_now();
+                    }
+                }
+                Ok(())
+            });
+            done.store(1, Ordering::SeqCst);
+            met.unwrap();
+        });
+    }
+}
