@@ -124,6 +124,14 @@ impl Member {
                 Ok(())
             }
         });
+        let machine = self.machine.clone();
+        tasks.spawn("state", Ends::AtGiveUp, move |stop| {
+            let machine = machine.clone();
+            async move {
+                machine.follow(&stop).await;
+                Ok(())
+            }
+        });
         let (purger, purged) = (raft.clone(), self.log.clone());
         tasks.spawn("log", Ends::AtGiveUp, move |stop| {
             let (raft, log) = (purger.clone(), purged.clone());

@@ -5,3 +5,4 @@ pub(crate) mod error;
 mod link;
 pub(crate) mod response;
 pub(crate) mod target;
+pub(crate) mod trust;

@@ -1,14 +1,17 @@
 //! Where a request goes, and how a connection to it is made.
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use crate::fetch::error::FetchError;
+use crate::fetch::trust::Trust;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -18,6 +21,12 @@ pub(crate) enum Target {
         host: String,
         port: u16,
     },
+    /// HTTPS to an address we know, certified for `name`.
+    Tls {
+        name: String,
+        address: SocketAddr,
+        trust: Trust,
+    },
 }
 
 impl fmt::Display for Target {
@@ -26,6 +35,7 @@ impl fmt::Display for Target {
             Self::Unix(path) => path.display().fmt(f),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tls { name, address, .. } => write!(f, "https://{name}:{} at {}", address.port(), address.ip()),
         }
     }
 }
@@ -33,6 +43,7 @@ impl fmt::Display for Target {
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl Wire for TcpStream {}
 impl Wire for UnixStream {}
+impl Wire for TlsStream<TcpStream> {}
 
 impl Target {
     /// The Host header: a unix socket has no name of its own.
@@ -40,6 +51,7 @@ impl Target {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
             Self::Tcp { .. } => self.to_string(),
+            Self::Tls { name, address, .. } => format!("{name}:{}", address.port()),
         }
     }
 
@@ -55,6 +67,11 @@ impl Target {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 Ok(Box::new(stream))
+            }
+            Self::Tls { name, address, trust } => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(trust.connect(name, stream).await?))
             }
         }
     }

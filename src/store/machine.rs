@@ -3,6 +3,7 @@
 //! where it is slower than they come; what it lacks after a crash is applied again from the log.
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
@@ -10,9 +11,9 @@ use openraft::{
     EntryPayload, OptionalSend, RaftLogReader, RaftSnapshotBuilder, Snapshot as RaftSnapshot, SnapshotMeta,
     StorageIOError,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::base::limits::STATE_BEHIND_BYTES;
+use crate::base::limits::{PUBLISH_EVERY, STATE_BEHIND_BYTES};
 use crate::model::LEVEL;
 use crate::model::answer::Answer;
 use crate::model::apply::apply_batch;
@@ -20,8 +21,9 @@ use crate::model::change::{Batch, BatchError};
 use crate::model::effect::Effect;
 use crate::model::refusal::Refusal;
 use crate::model::state::{Snapshot, State};
+use crate::ops::stop::Stop;
 use crate::store::copy::{self, Copied};
-use crate::store::database::{self, OpenError, Owns, Thread, Unreached, WriteFailed, Writer};
+use crate::store::database::{self, Job, OpenError, Owns, Thread, Unreached, WriteFailed, Writer};
 use crate::store::health::HealthCell;
 use crate::store::log::Log;
 use crate::store::schema::{self, Meta};
@@ -37,6 +39,7 @@ pub struct Machine {
     dir: PathBuf,
     image: Arc<Mutex<Image>>,
     behind: Arc<Mutex<Option<Behind>>>,
+    applied: Arc<Notify>,
     /// Bytes of batches that `state.db` may still lack.
     room: Arc<Semaphore>,
     health: HealthCell,
@@ -73,6 +76,7 @@ pub(crate) struct Owner {
     pub(crate) writer: Writer,
     /// As it is in the database.
     pub(crate) meta: Meta,
+    behind: Arc<Mutex<Option<Behind>>>,
     pages: usize,
     /// A transaction was given up: those after it would lack it.
     torn: bool,
@@ -87,14 +91,17 @@ impl Machine {
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot { state: state.clone(), generation: 1 }));
         let image = Image { state, meta: meta.clone(), publish };
         let found = meta.clone();
-        let owner = move |writer| Owner { writer, meta: found, pages: 0, torn: false };
-        let thread = Thread::start("state", connection, health.clone(), owner, database::run_all);
+        let behind = Arc::new(Mutex::new(None));
+        let waiting = Arc::clone(&behind);
+        let owner = move |writer| Owner { writer, meta: found, behind: waiting, pages: 0, torn: false };
+        let thread = Thread::start("state", connection, health.clone(), owner, Owner::run);
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
         let machine = Self {
             thread: Arc::new(thread),
             dir: dir.to_owned(),
             image: Arc::new(Mutex::new(image)),
-            behind: Arc::default(),
+            behind,
+            applied: Arc::default(),
             room: Arc::new(Semaphore::new(STATE_BEHIND_BYTES)),
             health,
             snapshot,
@@ -131,6 +138,19 @@ impl Machine {
     /// While raft starts it asks for the snapshot to learn its index: no peer needs a copy then, and a full disk has no room.
     pub fn set_starting(&self, starting: bool) {
         self.starting.store(starting, Ordering::Relaxed);
+    }
+
+    /// Has what was applied written, until the node stops; `close` writes the last of it.
+    pub async fn follow(&self, stop: &Stop) {
+        loop {
+            tokio::select! {
+                () = self.applied.notified() => {}
+                () = stop.give_up() => return,
+            }
+            tokio::time::sleep(PUBLISH_EVERY).await;
+            // Any job will do, and one that finds no place in the queue is not needed.
+            let _ = self.thread.send(Box::new(|_| ()));
+        }
     }
 
     /// Returns when the thread of the database has come to this call.
@@ -190,27 +210,18 @@ impl Machine {
         Ok(prepared)
     }
 
-    /// Leaves it to the thread of the database to write what was applied.
-    fn write_behind(&self, effects: Vec<Effect>, meta: Meta, room: OwnedSemaphorePermit) -> Result<(), StorageError> {
-        {
-            let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(behind) = &mut *behind {
-                behind.effects.extend(effects);
-                behind.meta = meta;
-                behind.room.push(room);
-                return Ok(());
-            }
-            *behind = Some(Behind { effects, meta, room: vec![room] });
+    /// Leaves it to the thread of the database to write what was applied, with what else comes in the next moments: a page
+    /// that many changes touch is written once.
+    fn write_behind(&self, effects: Vec<Effect>, meta: Meta, room: OwnedSemaphorePermit) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(behind) = &mut *behind {
+            behind.effects.extend(effects);
+            behind.meta = meta;
+            behind.room.push(room);
+            return;
         }
-        let behind = Arc::clone(&self.behind);
-        let write = move |owner: &mut Owner| {
-            let behind = behind.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(behind) = behind {
-                // The health says what became of it, and who waits for the next batch learns it there.
-                let _ = owner.write(behind);
-            }
-        };
-        self.thread.send(Box::new(write)).map_err(lost)
+        *behind = Some(Behind { effects, meta, room: vec![room] });
+        self.applied.notify_one();
     }
 }
 
@@ -244,6 +255,23 @@ impl Owns for Owner {
 }
 
 impl Owner {
+    /// Runs jobs until the last sender is gone. Each finds in the database what was applied before it was given.
+    fn run(&mut self, queue: &Receiver<Job<Self>>) {
+        while let Ok(job) = queue.recv() {
+            self.write_what_waits();
+            job(self);
+        }
+        self.write_what_waits();
+    }
+
+    fn write_what_waits(&mut self) {
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(behind) = behind {
+            // The health says what became of it, and who waits for the next batch learns it there.
+            let _ = self.write(behind);
+        }
+    }
+
     /// Writes without waiting for space on a full disk.
     fn write_at_once(&mut self, behind: Behind) -> Result<(), WriteFailed> {
         self.writer.patient.set(false);
@@ -322,7 +350,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         let Prepared { state, meta, effects, answers } = self.prepare(entries)?;
         self.image().swap(state, meta.clone());
-        self.write_behind(effects, meta, room)?;
+        self.write_behind(effects, meta, room);
         Ok(answers)
     }
 

@@ -103,6 +103,7 @@ async fn a_state_that_waits_for_space_goes_on() {
     let writer = tokio::spawn(async move {
         for entry in entries {
             machine.apply([entry]).await.unwrap();
+            machine.answers().await;
         }
         machine
     });

@@ -1,0 +1,108 @@
+//! What a thread keeps of files: the directories of the sites asked for last, and the content of small files. A file is opened
+//! for each request and its content used only while it is the very same, so nothing old is ever served.
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use crate::base::ids::SiteId;
+use crate::base::limits::{WEB_JAILS_KEPT, WEB_SMALL_FILES_BYTES, WEB_SMALL_FILES_MAX};
+use crate::files::jail::{Jail, JailError, Opened};
+
+/// A file in one state: where it lies and when it last changed, by the clock of the kernel, which nobody sets back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Known {
+    dev: u64,
+    ino: u64,
+    len: u64,
+    modified: (i64, u32),
+    changed: (i64, u32),
+}
+
+impl Known {
+    pub(crate) fn of(opened: &Opened) -> Self {
+        let Opened { len, modified, changed, dev, ino, .. } = *opened;
+        Self { dev, ino, len, modified, changed }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Caches {
+    jails: Mutex<LruCache<(SiteId, u64), Jail>>,
+    files: Mutex<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
+    contents: LruCache<Known, Bytes>,
+    bytes: usize,
+}
+
+impl Caches {
+    pub(crate) fn new() -> Self {
+        let size = |most| NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
+        // They grow with what is asked for: an idle thread has neither.
+        let (jails, contents) = (LruCache::unbounded(), LruCache::unbounded());
+        let (mut jails, mut contents) = (jails, contents);
+        jails.resize(size(WEB_JAILS_KEPT));
+        contents.resize(size(WEB_SMALL_FILES_MAX));
+        Self { jails: Mutex::new(jails), files: Mutex::new(Files { contents, bytes: 0 }) }
+    }
+
+    /// The directory of a site in one epoch, opened if it is not known.
+    pub(crate) fn jail(
+        &self,
+        site: (SiteId, u64),
+        open: impl FnOnce() -> Result<Jail, JailError>,
+    ) -> Result<Jail, JailError> {
+        let mut jails = self.jails.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(jail) = jails.get(&site) {
+            return Ok(jail.clone());
+        }
+        let jail = open()?;
+        jails.put(site, jail.clone());
+        Ok(jail)
+    }
+
+    pub(crate) fn content(&self, file: &Known) -> Option<Bytes> {
+        self.files().contents.get(file).cloned()
+    }
+
+    pub(crate) fn keep(&self, file: Known, content: Bytes) {
+        let mut files = self.files();
+        files.bytes += content.len();
+        if let Some((_, gone)) = files.contents.push(file, content) {
+            files.bytes -= gone.len();
+        }
+        while files.bytes > WEB_SMALL_FILES_BYTES {
+            let Some((_, gone)) = files.contents.pop_lru() else { return };
+            files.bytes -= gone.len();
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        // One thread uses it; a panic elsewhere leaves at worst a wrong count of bytes, on the safe side.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_by_bytes_and_exact() {
+        let caches = Caches::new();
+        let known = |ino| Known { dev: 1, ino, len: 1, modified: (1, 1), changed: (1, 1) };
+        let content = Bytes::from(vec![7; WEB_SMALL_FILES_BYTES / 4]);
+        for ino in 0..10 {
+            caches.keep(known(ino), content.clone());
+        }
+        assert_eq!(caches.files().bytes, WEB_SMALL_FILES_BYTES / 4 * 4);
+        assert!(caches.content(&known(5)).is_none() && caches.content(&known(9)).is_some());
+        caches.keep(known(9), content.clone());
+        assert_eq!(caches.files().bytes, WEB_SMALL_FILES_BYTES / 4 * 4, "the same file counts once");
+        assert!(caches.content(&Known { changed: (1, 2), ..known(9) }).is_none(), "it was changed since");
+    }
+}

@@ -1,0 +1,183 @@
+//! The `static` handler: what lies in a site's directory. A request's path becomes a name beneath the jail, the file's state
+//! an answer: whole, a part, unchanged. Small files stay in memory, large ones are read as they are sent. Never lists a
+//! directory, never gives a hidden file or a script's source, never says why something is not given.
+mod cache;
+mod conditions;
+mod path;
+mod range;
+mod reading;
+mod validators;
+
+use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_RANGE, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::base::ids::SiteId;
+use crate::base::limits::WEB_SMALL_FILE_MAX;
+use crate::files::jail::{Found, Jail, JailError, Opened};
+use crate::files::sites::SiteDirs;
+use crate::ops::blocking::Blocking;
+use crate::web::body::Body;
+use crate::web::pages;
+use crate::web::static_files::cache::{Caches, Known};
+use crate::web::static_files::conditions::Verdict;
+use crate::web::static_files::path::Wanted;
+use crate::web::static_files::range::Part;
+use crate::web::static_files::validators::Validators;
+
+/// What stands for a directory, in this order.
+const INDEX: [&str; 2] = ["index.html", "index.htm"];
+
+/// One thread's files.
+#[derive(Debug)]
+pub(crate) struct Files {
+    blocking: Blocking,
+    caches: Caches,
+}
+
+impl Files {
+    pub(crate) fn new(blocking: Blocking) -> Self {
+        Self { blocking, caches: Caches::new() }
+    }
+
+    /// Answers one request for a site at home here.
+    pub(crate) async fn serve(&self, dirs: &SiteDirs, site: (SiteId, u64), parts: &Parts) -> Response<Body> {
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            return not_allowed(&parts.method);
+        }
+        let Ok(wanted) = Wanted::parse(parts.uri.path()) else { return pages::not_found() };
+        let jail = match self.caches.jail(site, || dirs.jail(site.0)) {
+            Ok(jail) => jail,
+            // It is made when the site appears here; until then there is nothing in it.
+            Err(JailError::NotFound) => return pages::not_found(),
+            Err(error) => return failed(&error, &wanted.path),
+        };
+        match self.find(&jail, &wanted).await {
+            Ok(Some((opened, name))) => self.file(opened, &name, parts).await,
+            Ok(None) => pages::redirect(StatusCode::MOVED_PERMANENTLY, &wanted.with_slash(parts.uri.query())),
+            Err(JailError::Io(error)) => failed(&JailError::Io(error), &wanted.path),
+            Err(_) => pages::not_found(),
+        }
+    }
+
+    /// The file a path stands for, and its name; none for a directory that was asked for without its slash.
+    async fn find(&self, jail: &Jail, wanted: &Wanted) -> Result<Option<(Opened, String)>, JailError> {
+        if !wanted.is_dir {
+            return match self.look(jail, wanted.path.clone()).await? {
+                Found::File(opened) => Ok(Some((opened, wanted.path.clone()))),
+                Found::Dir => Ok(None),
+            };
+        }
+        for index in INDEX {
+            let name = if wanted.path.is_empty() { index.to_owned() } else { format!("{}/{index}", wanted.path) };
+            match self.look(jail, name.clone()).await {
+                Ok(Found::File(opened)) => return Ok(Some((opened, name))),
+                Ok(Found::Dir) | Err(JailError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(JailError::NotFound)
+    }
+
+    /// Opens at once where the kernel knows the way, elsewhere on a thread that may wait for the disk.
+    async fn look(&self, jail: &Jail, path: String) -> Result<Found, JailError> {
+        if let Some(found) = jail.look_at_once(&path)? {
+            return Ok(found);
+        }
+        let slow = jail.clone();
+        let name = path.clone();
+        match self.blocking.run(move || slow.look(&name)).await {
+            Ok(found) => found,
+            // The pool is full: better slow than not at all.
+            Err(_) => jail.look(&path),
+        }
+    }
+
+    async fn file(&self, opened: Opened, name: &str, parts: &Parts) -> Response<Body> {
+        let validators = Validators::of(&opened);
+        let part = match conditions::verdict(&parts.headers, &validators) {
+            Verdict::Failed => return bare(StatusCode::PRECONDITION_FAILED),
+            Verdict::Unchanged => {
+                let mut response = bare(StatusCode::NOT_MODIFIED);
+                validators.put(response.headers_mut());
+                return response;
+            }
+            Verdict::Send { ranges: true } if parts.method == Method::GET => range::asked(&parts.headers, opened.len),
+            Verdict::Send { .. } => Part::Whole,
+        };
+        let len = opened.len;
+        let (first, count, status) = match part {
+            Part::Whole => (0, len, StatusCode::OK),
+            Part::Range { first, count } => (first, count, StatusCode::PARTIAL_CONTENT),
+            Part::Unsatisfiable => {
+                let mut response = bare(StatusCode::RANGE_NOT_SATISFIABLE);
+                put(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{len}"));
+                return response;
+            }
+        };
+        let body = if parts.method == Method::HEAD {
+            Body::stream(reading::Unread(count))
+        } else {
+            match self.body(opened, first, count).await {
+                Ok(body) => body,
+                Err(error) => return failed(&error, name),
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type(name));
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        validators.put(headers);
+        if status == StatusCode::PARTIAL_CONTENT {
+            put(headers, CONTENT_RANGE, &format!("bytes {first}-{}/{len}", first + count - 1));
+        }
+        response
+    }
+
+    async fn body(&self, opened: Opened, first: u64, count: u64) -> std::io::Result<Body> {
+        if opened.len > WEB_SMALL_FILE_MAX as u64 {
+            return Ok(Body::stream(reading::Reading::new(opened.file, first, count, self.blocking.clone())));
+        }
+        let known = Known::of(&opened);
+        let whole = match self.caches.content(&known) {
+            Some(content) => content,
+            None => {
+                let content = reading::whole(opened, &self.blocking).await?;
+                self.caches.keep(known, content.clone());
+                content
+            }
+        };
+        let (first, count) = (usize::try_from(first).unwrap_or(0), usize::try_from(count).unwrap_or(0));
+        Ok(Body::from(whole.slice(first..first + count)))
+    }
+}
+
+fn content_type(name: &str) -> HeaderValue {
+    let guessed = mime_guess::from_path(name).first_raw();
+    HeaderValue::from_static(guessed.unwrap_or("application/octet-stream"))
+}
+
+fn not_allowed(method: &Method) -> Response<Body> {
+    let mut response =
+        if method == Method::OPTIONS { bare(StatusCode::NO_CONTENT) } else { pages::not_allowed() };
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
+}
+
+fn failed(error: &dyn std::error::Error, name: &str) -> Response<Body> {
+    tracing::warn!(%error, name, "a file was not served");
+    pages::failed()
+}
+
+fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    response
+}
+
+fn put(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading files without holding up a thread that answers: at once where the kernel has the bytes in memory, elsewhere on the
+//! blocking pool. Holds one piece at a time.
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use rustix::io::{Errno, ReadWriteFlags};
+
+use crate::base::limits::WEB_FILE_PIECE;
+use crate::files::jail::Opened;
+use crate::ops::blocking::Blocking;
+
+/// All of a small file.
+pub(crate) async fn whole(opened: Opened, blocking: &Blocking) -> io::Result<Bytes> {
+    let file = Arc::new(opened.file);
+    let mut content = BytesMut::zeroed(usize::try_from(opened.len).unwrap_or(0));
+    let mut read = 0;
+    while read < content.len() {
+        let got = match at_once(&file, &mut content[read..], read as u64) {
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let piece = slowly(Arc::clone(&file), read as u64, content.len() - read, blocking.clone()).await?;
+                content[read..read + piece.len()].copy_from_slice(&piece);
+                piece.len()
+            }
+            Err(error) => return Err(error),
+        };
+        if got == 0 {
+            return Err(shorter());
+        }
+        read += got;
+    }
+    Ok(content.freeze())
+}
+
+type Slow = Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send>>;
+
+/// A body that is read as the client takes it.
+pub(crate) struct Reading {
+    file: Arc<File>,
+    next: u64,
+    left: u64,
+    blocking: Blocking,
+    slow: Option<Slow>,
+}
+
+impl Reading {
+    pub(crate) fn new(file: File, first: u64, count: u64, blocking: Blocking) -> Self {
+        Self { file: Arc::new(file), next: first, left: count, blocking, slow: None }
+    }
+
+    fn piece(&self) -> usize {
+        usize::try_from(self.left).unwrap_or(WEB_FILE_PIECE).min(WEB_FILE_PIECE)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if self.slow.is_none() {
+            let mut piece = BytesMut::zeroed(self.piece());
+            match at_once(&self.file, &mut piece, self.next) {
+                Ok(got) => {
+                    piece.truncate(got);
+                    return Poll::Ready(Ok(piece.freeze()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let (file, next, count, blocking) = (&self.file, self.next, self.piece(), &self.blocking);
+        let slow =
+            self.slow.get_or_insert_with(|| Box::pin(slowly(Arc::clone(file), next, count, blocking.clone())));
+        let read = ready!(slow.as_mut().poll(cx));
+        self.slow = None;
+        Poll::Ready(read)
+    }
+}
+
+impl http_body::Body for Reading {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let piece = match ready!(self.read(cx)) {
+            Ok(piece) if piece.is_empty() => Err(shorter()),
+            read => read,
+        };
+        match &piece {
+            Ok(piece) => {
+                self.next += piece.len() as u64;
+                self.left -= piece.len() as u64;
+            }
+            Err(_) => self.left = 0,
+        }
+        Poll::Ready(Some(piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Stands for a body of so many bytes of which only the length is told.
+pub(crate) struct Unread(pub(crate) u64);
+
+impl http_body::Body for Unread {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
+    }
+}
+
+/// What the page cache has; `WouldBlock` where the disk would have to be asked.
+fn at_once(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match rustix::io::preadv2(file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT) {
+            Err(Errno::INTR) => {}
+            // Some file systems cannot tell; their files are read as if the disk were asked.
+            Err(Errno::OPNOTSUPP) => return Err(Errno::AGAIN.into()),
+            read => return Ok(read?),
+        }
+    }
+}
+
+async fn slowly(file: Arc<File>, offset: u64, count: usize, blocking: Blocking) -> io::Result<Bytes> {
+    let waiting = Arc::clone(&file);
+    match blocking.run(move || read(&waiting, offset, count)).await {
+        Ok(read) => read,
+        // The pool is full: better slow than cut off.
+        Err(_) => read(&file, offset, count),
+    }
+}
+
+fn read(file: &File, offset: u64, count: usize) -> io::Result<Bytes> {
+    let mut piece = BytesMut::zeroed(count);
+    let got = file.read_at(&mut piece, offset)?;
+    piece.truncate(got);
+    Ok(piece.freeze())
+}
+
+/// The file lost bytes since its length was told: the response cannot be finished, and is cut off where the client sees it.
+fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")
+}
