@@ -138,6 +138,10 @@ impl Gates {
 }
 
 impl Permit {
+    pub fn site(&self) -> SiteId {
+        self.site
+    }
+
     /// The epoch under which it was given.
     pub fn epoch(&self) -> u64 {
         self.epoch

@@ -14,17 +14,17 @@ use crate::base::limits::JAIL_OPEN_TRIES;
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub enum JailError {
-    #[error("find a file: there is none of that name")]
+    #[error("reach the file: there is none of that name")]
     NotFound,
-    #[error("open a file: a link on its way leads out of the directory, or round in circles")]
+    #[error("reach the file: a link on its way leads out of the directory, or round in circles")]
     Outside,
-    #[error("open a file: it is neither a regular file nor a directory")]
+    #[error("reach the file: it is neither a regular file nor a directory")]
     NotRegular,
-    #[error("open a file: its name is too long, or holds `..`, an empty part or a NUL")]
+    #[error("reach the file: its name is too long, or holds `..`, an empty part or a NUL")]
     Invalid,
-    #[error("open a file: its permissions forbid it")]
+    #[error("reach the file: its permissions forbid it")]
     Denied,
-    #[error("open a file: {0}")]
+    #[error("reach the file: {0}")]
     Io(#[source] io::Error),
 }
 
@@ -106,6 +106,22 @@ impl Jail {
             Err(Errno::AGAIN | Errno::INTR | Errno::INVAL) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// The directory in which the last part of a path is or would be, and that part. Nobody names the directory itself.
+    pub(super) fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), JailError> {
+        let (parent, name) = checked(path)?.rsplit_once('/').unwrap_or((".", path));
+        if name.is_empty() {
+            return Err(JailError::Invalid);
+        }
+        // Links on the way are followed as long as they stay beneath, as when looking.
+        let flags = LISTED.difference(OFlags::NOFOLLOW);
+        Ok((beneath(&*self.root, parent, flags, Mode::empty())?, name))
+    }
+
+    /// The directory itself, to read its names.
+    pub(super) fn listed(&self) -> Result<OwnedFd, JailError> {
+        Ok(beneath(&*self.root, ".", LISTED, Mode::empty())?)
     }
 }
 
@@ -308,7 +324,7 @@ mod tests {
         assert!(matches!(jail.look(&deep(1000)), Ok(Found::Dir)));
         assert!(matches!(jail.look(&deep(1001)), Err(JailError::NotFound)));
         assert!(matches!(jail.look(&deep(100_000)), Err(JailError::Invalid)));
-        assert_eq!(read(&jail, "...").unwrap_err().to_string(), "find a file: there is none of that name");
+        assert_eq!(read(&jail, "...").unwrap_err().to_string(), "reach the file: there is none of that name");
     }
 
     #[test]

@@ -6,3 +6,5 @@ pub mod jail;
 pub mod lock;
 pub mod sites;
 mod trash;
+pub mod usage;
+pub mod write;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::base::clock::Time;
@@ -56,6 +56,13 @@ impl SiteDirs {
     /// `NotFound` before the directory was made and after it was discarded.
     pub fn jail(&self, site: SiteId) -> Result<Jail, JailError> {
         Jail::within(&self.sites, &format!("{site}/public"))
+    }
+
+    /// Where uploads grow until they are whole: beside `public`, so that nobody sees or reaches them there.
+    pub(super) fn incoming(&self, site: SiteId) -> Result<OwnedFd, JailError> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let site = rustix::fs::openat2(&self.sites, site.to_string(), jail::LISTED, Mode::empty(), resolve)?;
+        Ok(subdir(site, "incoming", 0o700)?)
     }
 
     /// The directory is there, and stays after a power cut, when this returns. Nothing is written if it was there before.
