@@ -117,6 +117,7 @@ fn sites() -> Result<Vec<Change>, Failed> {
                 standbys: Vec::new(),
                 issuer: None,
                 quota: Some(1 << 30),
+                certificate: None,
             })))
         })
         .collect()

@@ -136,6 +136,7 @@ pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Resu
         standbys: body.standbys.iter().map(|name| node("standbys", name)).collect::<Result<_, _>>()?,
         issuer: fields::optional("issuer", body.issuer.as_deref())?,
         quota: body.quota,
+        certificate: None,
     };
     ask.create::<Arc<Site>>(Change::SiteCreate(create.into())).await
 }
@@ -163,6 +164,7 @@ pub(crate) async fn set(At(host): At<Host>, AskWith(ask, body): AskWith<api::Sit
         quota: body.quota.into(),
         suspended: body.suspended.into(),
         maintenance: body.maintenance.into(),
+        certificate: None,
     };
     ask.change::<Arc<Site>>(Change::SiteSet(set.into()), current).await
 }
