@@ -81,6 +81,10 @@ pub const TICKET_KEYS_MAX: usize = 3;
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// Age at which the newest ticket key is followed by another one, if tickets are made at all.
 pub const TICKET_KEY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How often a change of a site's hosts mints anew because somebody else changed them at the same time.
+pub const MINT_RACES_MAX: usize = 4;
+/// Pause after a ticket key could not be renewed: the old one serves on.
+pub const TICKET_RETRY: Duration = Duration::from_secs(60);
 /// A session ticket as it is read: ours have some 250 bytes.
 pub const TICKET_BYTES_MAX: usize = 2048;
 /// Parsed private keys kept for handshakes, about 3 KiB each; a site that has none waits 0.1 ms for it.

@@ -39,6 +39,14 @@ impl Certificate {
         self.issuer.as_str() == INTERNAL
     }
 
+    /// Whether a visitor of this host accepts it, as far as names go.
+    pub fn covers(&self, host: &Host) -> bool {
+        let above = host.as_str().split_once('.').map(|(_, above)| above);
+        let covers =
+            |name: &String| name == host.as_str() || name.strip_prefix("*.").is_some_and(|of| Some(of) == above);
+        self.names.iter().any(covers)
+    }
+
     /// Whether it is for exactly the hosts of this site.
     pub fn fits(&self, site: &Site) -> bool {
         site.hosts().map(|host| host.to_string()).eq(self.names.iter().cloned())

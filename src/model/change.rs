@@ -94,7 +94,7 @@ pub enum Set<T> {
 }
 
 impl<T: Clone> Set<T> {
-    pub(crate) fn apply_to(&self, field: &mut T) {
+    pub fn apply_to(&self, field: &mut T) {
         if let Self::To(value) = self {
             field.clone_from(value);
         }

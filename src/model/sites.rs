@@ -43,9 +43,14 @@ pub struct Site {
 impl Site {
     /// Every host that is this site's: the main one, `www.` where asked for, and the aliases.
     pub fn hosts(&self) -> impl Iterator<Item = Host> + '_ {
-        let www = (self.www != Www::Off).then(|| self.host.www()).flatten();
-        std::iter::once(self.host.clone()).chain(www).chain(self.aliases.iter().cloned())
+        hosts_of(&self.host, self.www, &self.aliases)
     }
+}
+
+/// Every host of a site with these names, the main one first.
+pub fn hosts_of<'a>(host: &'a Host, www: Www, aliases: &'a [Host]) -> impl Iterator<Item = Host> + 'a {
+    let www = (www != Www::Off).then(|| host.www()).flatten();
+    std::iter::once(host.clone()).chain(www).chain(aliases.iter().cloned())
 }
 
 /// What happens to `www.` before the main host.

@@ -1,5 +1,4 @@
 //! Certificates read: names, validity, who they say they are. Any bytes may come; nothing here trusts or verifies a signature.
-use data_encoding::HEXLOWER;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use crate::base::clock::Time;
@@ -14,8 +13,6 @@ pub struct Facts {
     pub common_name: String,
     pub not_before: Time,
     pub not_after: Time,
-    /// Hexadecimal.
-    pub serial: String,
     /// Of its own key; empty where it says none.
     pub key_identifier: Vec<u8>,
 }
@@ -32,7 +29,6 @@ pub fn certificate(der: &[u8]) -> Result<Facts, TlsError> {
         common_name: String::new(),
         not_before: moment(certificate.validity().not_before.timestamp()),
         not_after: moment(certificate.validity().not_after.timestamp()),
-        serial: HEXLOWER.encode(certificate.raw_serial()),
         key_identifier: Vec::new(),
     };
     let common_name = certificate.subject().iter_common_name().next();

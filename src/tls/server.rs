@@ -4,12 +4,47 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::server::NoServerSessionStorage;
+use tokio::sync::watch;
 
+use crate::base::names::NodeName;
+use crate::model::state::Snapshot;
+use crate::seal::keyring::Keyring;
 use crate::tls::error::TlsError;
+use crate::tls::node;
 use crate::tls::resolver::Resolver;
 use crate::tls::tickets::Tickets;
 
-/// TLS 1.3 and 1.2 for sites. `alpn`: the protocols offered, the preferred one first, such as `h2` and `http/1.1`.
+/// What all listeners of a node share.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    resolver: Arc<Resolver>,
+    tickets: Arc<Tickets>,
+}
+
+impl Tls {
+    /// `name`: of this node, for the certificate that visitors get who name no server.
+    pub fn new(
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        keyring: Arc<Keyring>,
+        name: &NodeName,
+    ) -> Result<Self, TlsError> {
+        let now = Arc::clone(&snapshots.borrow());
+        let own = node::certificate(now.cluster.as_deref(), &keyring, name, now.time)?;
+        let tickets = Tickets::new(snapshots.clone(), Arc::clone(&keyring));
+        Ok(Self { resolver: Arc::new(Resolver::new(snapshots, keyring, own)), tickets })
+    }
+
+    pub fn tickets(&self) -> Arc<Tickets> {
+        Arc::clone(&self.tickets)
+    }
+
+    /// A configuration for listeners that offer these protocols, the preferred one first, such as `h2` and `http/1.1`.
+    pub fn server(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+        config(Arc::clone(&self.resolver), Arc::clone(&self.tickets), alpn)
+    }
+}
+
+/// TLS 1.3 and 1.2 for sites.
 pub fn config(resolver: Arc<Resolver>, tickets: Arc<Tickets>, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
     let mut provider = default_provider();
     // What is recorded today cannot be read by a quantum computer later.

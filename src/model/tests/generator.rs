@@ -11,7 +11,7 @@ use crate::model::nodes::{NodeSet, Role};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart, Status};
 use crate::model::plans::{Limits, PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
-use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www};
+use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
 use crate::model::tests::world::{NODE, START, account, found, host, login, record, zone};
 use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
 use crate::model::zones::{ZoneCreate, ZoneRemove, ZoneSet};
@@ -188,8 +188,7 @@ fn site_create(chance: &mut Chance) -> SiteCreate {
 
 /// What the sites CA would make for a site of these names, now and then for others.
 fn minted(chance: &mut Chance, main: &Host, www: Www, aliases: &[Host]) -> Minted {
-    let www = (www != Www::Off).then(|| main.www()).flatten();
-    let names = std::iter::once(main.clone()).chain(www).chain(aliases.iter().cloned());
+    let names = hosts_of(main, www, aliases);
     Minted {
         id: CertificateId(chance.below(400)),
         names: names.skip(usize::from(chance.once_in(30))).collect(),
