@@ -1,6 +1,6 @@
 //! Which certificate a handshake gets: the server name leads to a site, the site to its certificate. Keys are opened when they are
 //! asked for, and the last ones stay in memory. An unknown name gets nothing, and the handshake is refused.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -14,14 +14,16 @@ use crate::seal::keyring::Keyring;
 use crate::tls::lru::Lru;
 use crate::tls::sealed::open_certificate;
 
+/// By certificate and revision; `None` for one that cannot be used, so that it is tried and told of once.
+type Keys = Lru<(CertificateId, u64), Option<Arc<CertifiedKey>>>;
+
 /// One for all threads.
 pub struct Resolver {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     keyring: Arc<Keyring>,
     /// For who names no server.
     node: Arc<CertifiedKey>,
-    /// By certificate and revision; `None` for one that cannot be used, so that it is tried and told of once.
-    keys: Mutex<Lru<(CertificateId, u64), Option<Arc<CertifiedKey>>>>,
+    keys: Mutex<Keys>,
 }
 
 impl std::fmt::Debug for Resolver {
@@ -62,7 +64,7 @@ impl Resolver {
             .map(Arc::new)
     }
 
-    fn keys(&self) -> std::sync::MutexGuard<'_, Lru<(CertificateId, u64), Option<Arc<CertifiedKey>>>> {
+    fn keys(&self) -> MutexGuard<'_, Keys> {
         // A cache: whatever a panic left of it is only slower.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
