@@ -1,4 +1,5 @@
-//! What a start costs: opening a `state.db` of 10,000 sites, and one of 10,000 zones of 12 records, each in a process of its own.
+//! What a start costs: opening a `state.db` of 10,000 sites, without and with internal certificates, and one of 10,000 zones of 12
+//! records, each in a process of its own.
 //! `cargo bench --bench load [-- DIRECTORY]`.
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,23 +8,27 @@ use std::time::Instant;
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _, RaftStateMachine as _};
 use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId};
 use ruche::base::clock::Time;
-use ruche::base::ids::{ClusterId, NodeId, RequestId, Seed};
+use ruche::base::ids::{CertificateId, ClusterId, NodeId, RequestId, Seed};
 use ruche::base::limits::BATCH_ENVELOPES_MAX;
 use ruche::base::names::{Host, NodeName, ZoneName};
 use ruche::model::LEVEL;
+use ruche::model::certificates::Minted;
 use ruche::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope};
 use ruche::model::cluster::Found;
 use ruche::model::records::RecordPut;
 use ruche::model::sites::{Handler, SiteCreate, Www};
 use ruche::model::zones::ZoneCreate;
 use ruche::rr::{Name, RecordType, parse_data};
-use ruche::seal::Sealed;
-use ruche::seal::keyring::KeyId;
+use ruche::seal::keyring::{KeyId, Keyring};
+use ruche::seal::{Place, Sealed, seal};
 use ruche::store::node::Store;
 use ruche::store::types::{Payload, TypeConfig};
+use ruche::tls::ca::{self, Authority};
+use ruche::tls::mint::mint;
 
 const COUNT: u64 = 10_000;
 const RECORDS: u64 = 12;
+const NOW: Time = Time(1_795_327_200_000);
 const OPEN: &str = "RUCHE_BENCH_OPEN";
 
 type Failed = Box<dyn std::error::Error>;
@@ -34,8 +39,8 @@ fn main() -> Result<(), Failed> {
     }
     let directory = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let parent = directory.map_or_else(std::env::temp_dir, PathBuf::from);
-    for (what, changes) in [("sites", sites()?), ("zones", zones()?)] {
-        let dir = parent.join(format!("ruche-bench-load-{what}-{}", std::process::id()));
+    for (what, changes) in [("sites", sites(false)?), ("certified sites", sites(true)?), ("zones", zones()?)] {
+        let dir = parent.join(format!("ruche-bench-load-{}-{}", what.replace(' ', "-"), std::process::id()));
         std::fs::create_dir_all(&dir)?;
         let begun = Instant::now();
         tokio::runtime::Builder::new_current_thread().build()?.block_on(fill(&dir, changes))?;
@@ -77,7 +82,7 @@ async fn fill(dir: &Path, changes: Vec<Change>) -> Result<(), Failed> {
     while changes.peek().is_some() {
         let envelopes =
             changes.by_ref().take(BATCH_ENVELOPES_MAX).map(|(at, change)| envelope(at as u64, change)).collect();
-        let batch = Batch { version: BATCH_VERSION, time: Time(1_795_327_200_000), envelopes };
+        let batch = Batch { version: BATCH_VERSION, time: NOW, envelopes };
         let payload = EntryPayload::Normal(Payload(batch.encode().into()));
         let entry = Entry::<TypeConfig> { log_id: LogId::new(CommittedLeaderId::new(1, 1), index), payload };
         log.blocking_append([entry.clone()]).await?;
@@ -104,12 +109,18 @@ fn found() -> Result<Change, Failed> {
     Ok(Change::Found(Found { cluster: ClusterId(1), level: LEVEL, node: NodeId(1), name, key_check }))
 }
 
-fn sites() -> Result<Vec<Change>, Failed> {
+fn sites(certified: bool) -> Result<Vec<Change>, Failed> {
+    let (id, keyring) = (ClusterId(1), Keyring::generate([7; 32]));
+    let made = ca::make(id, NOW)?;
+    let ca = Authority::new(&made.certificate, &made.key)?;
     (0..COUNT)
         .map(|n| {
+            let main = format!("association-{n}.example.org");
+            let names = [main.clone(), format!("www.{main}"), format!("association-{n}.example.net")];
+            let certificate = certified.then(|| minted(&ca, &keyring, n, &names)).transpose()?;
             Ok(Change::SiteCreate(Box::new(SiteCreate {
-                host: Host::parse(&format!("association-{n}.example.org"))?,
-                aliases: vec![Host::parse(&format!("association-{n}.example.net"))?],
+                host: Host::parse(&main)?,
+                aliases: vec![Host::parse(&names[2])?],
                 www: Www::Redirect,
                 handler: Handler::Static,
                 account: None,
@@ -117,9 +128,25 @@ fn sites() -> Result<Vec<Change>, Failed> {
                 standbys: Vec::new(),
                 issuer: None,
                 quota: Some(1 << 30),
+                certificate,
             })))
         })
         .collect()
+}
+
+/// As a node makes it; sealed for no place in particular, which costs the same.
+fn minted(ca: &Authority, keyring: &Keyring, n: u64, names: &[String]) -> Result<Minted, Failed> {
+    let texts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let leaf = mint(ca, &texts, NOW)?;
+    let place = Place { cluster: ClusterId(1), table: "certificates", row: "", field: "key" };
+    Ok(Minted {
+        id: CertificateId(n + 1),
+        names: names.iter().map(|name| Host::parse(name)).collect::<Result<_, _>>()?,
+        not_before: leaf.not_before,
+        not_after: leaf.not_after,
+        chain: leaf.chain.into_iter().map(Into::into).collect(),
+        key: seal(keyring, &place, &leaf.key, [9; 24]),
+    })
 }
 
 fn zones() -> Result<Vec<Change>, Failed> {

@@ -88,6 +88,11 @@ impl Failure {
         self
     }
 
+    /// Whether the rules refused this very field.
+    pub(crate) fn is_about(&self, field: &str) -> bool {
+        self.0.status == StatusCode::UNPROCESSABLE_ENTITY && self.0.faults.iter().any(|fault| fault.field == field)
+    }
+
     /// Of a write: its id goes with the problem.
     pub(crate) fn of(mut self, request: RequestId) -> Self {
         self.0.request_id = Some(request);

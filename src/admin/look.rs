@@ -22,7 +22,7 @@ use crate::admin::resource::{Resource, View};
 use crate::api::headers;
 use crate::api::page::{Page, PageQuery};
 use crate::base::limits::{PAGE_DEFAULT, PAGE_MAX};
-use crate::base::names::AccountName;
+use crate::base::names::{AccountName, Host};
 use crate::model::refusal::Kind;
 use crate::model::state::Snapshot;
 
@@ -35,6 +35,8 @@ pub(crate) struct Look {
     pub(crate) limit: usize,
     /// Only what belongs to this account: the one asked for, or the one the caller is limited to.
     pub(crate) account: Option<AccountName>,
+    /// Only what is for this host, where one is asked for.
+    pub(crate) host: Option<Host>,
     cursor: Option<String>,
 }
 
@@ -64,12 +66,22 @@ impl FromRequestParts<Arc<Desk>> for Look {
             return Err(Failure::not_found(Kind::Account, query.account.unwrap_or_default()));
         }
         let account = account.or_else(|| caller.account().cloned());
+        let host = fields::optional("host", query.host.as_deref())?;
         let cursor = query.cursor.map(|cursor| decode(&cursor).ok_or_else(bad_cursor)).transpose()?;
         if query.consistent == Some(true) {
             desk.member.consistent().await?;
         }
         let snapshot = desk.snapshot();
-        Ok(Self { desk: Arc::clone(desk), caller, snapshot, headers: parts.headers.clone(), limit, account, cursor })
+        Ok(Self {
+            desk: Arc::clone(desk),
+            caller,
+            snapshot,
+            headers: parts.headers.clone(),
+            limit,
+            account,
+            host,
+            cursor,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ pub mod serve;
 mod accounts;
 mod ask;
 mod auth;
+mod certificates;
 mod cluster;
 mod error;
 mod etag;
@@ -83,6 +84,9 @@ fn routes() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(ftp_users::show, ftp_users::set, ftp_users::remove))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::show, tokens::remove))
+        .routes(routes!(certificates::list))
+        .routes(routes!(certificates::ca))
+        .routes(routes!(certificates::show))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::set))
         .routes(routes!(operations::list))

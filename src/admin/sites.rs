@@ -4,6 +4,7 @@ use std::sync::Arc;
 use axum::response::Response;
 
 use crate::admin::ask::{Ask, AskWith};
+use crate::admin::certificates;
 use crate::admin::error::Failure;
 use crate::admin::fields;
 use crate::admin::look::{At, Look};
@@ -12,12 +13,14 @@ use crate::admin::resource::{Resource, View, path};
 use crate::api::page::{Page, PageQuery};
 use crate::api::sites as api;
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
+use crate::base::limits::MINT_RACES_MAX;
 use crate::base::names::{AccountName, Host, IssuerName};
 use crate::model::answer::Object;
+use crate::model::certificates::{MINTED, Minted};
 use crate::model::change::Change;
 use crate::model::refusal::Kind;
-use crate::model::sites::{Handler, Site, SiteCreate, SiteRemove, SiteSet, Www};
-use crate::model::state::State;
+use crate::model::sites::{Handler, Site, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
+use crate::model::state::{Snapshot, State};
 
 impl Resource for Arc<Site> {
     type View = api::Site;
@@ -41,6 +44,7 @@ impl Resource for Arc<Site> {
             epoch: self.epoch,
             standbys: self.standbys.iter().map(|id| nodes::name(cx.snapshot, *id)).collect(),
             issuer: self.issuer.as_ref().map(IssuerName::to_string),
+            certificate: self.certificate.map(|id| id.to_string()),
             quota: self.quota,
             suspended: self.suspended,
             maintenance: self.maintenance,
@@ -126,7 +130,7 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
     responses((status = 201, body = Written<api::Site>)))]
 pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Result<Response, Failure> {
     let node = |field: &str, name: &str| nodes::named(&ask.snapshot, field, name).map(|node| node.id);
-    let create = SiteCreate {
+    let mut create = SiteCreate {
         host: fields::name("host", &body.host)?,
         aliases: fields::list("aliases", &body.aliases)?,
         www: www(body.www),
@@ -136,7 +140,9 @@ pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Resu
         standbys: body.standbys.iter().map(|name| node("standbys", name)).collect::<Result<_, _>>()?,
         issuer: fields::optional("issuer", body.issuer.as_deref())?,
         quota: body.quota,
+        certificate: None,
     };
+    create.certificate = mint(&ask, &ask.snapshot, hosts_of(&create.host, create.www, &create.aliases)).await?;
     ask.create::<Arc<Site>>(Change::SiteCreate(create.into())).await
 }
 
@@ -152,8 +158,7 @@ pub(crate) async fn show(At(host): At<Host>, look: Look) -> Result<Response, Fai
 #[utoipa::path(patch, path = "/v1/sites/{host}", tag = "sites", params(("host" = String, Path), WriteQuery),
     request_body = api::SitePatch, responses((status = 200, body = Written<api::Site>)))]
 pub(crate) async fn set(At(host): At<Host>, AskWith(ask, body): AskWith<api::SitePatch>) -> Result<Response, Failure> {
-    let current = current(&ask.snapshot, &host);
-    let set = SiteSet {
+    let mut set = SiteSet {
         host,
         aliases: body.aliases.map(|aliases| fields::list("aliases", &aliases)).transpose()?.into(),
         www: body.www.map(www).into(),
@@ -163,8 +168,44 @@ pub(crate) async fn set(At(host): At<Host>, AskWith(ask, body): AskWith<api::Sit
         quota: body.quota.into(),
         suspended: body.suspended.into(),
         maintenance: body.maintenance.into(),
+        certificate: None,
     };
-    ask.change::<Arc<Site>>(Change::SiteSet(set.into()), current).await
+    for _ in 0..MINT_RACES_MAX {
+        let snapshot = ask.desk.snapshot();
+        set.certificate = match snapshot.site(&set.host).ok().and_then(|site| other_hosts(site, &set)) {
+            Some(hosts) => mint(&ask, &snapshot, hosts.into_iter()).await?,
+            None => None,
+        };
+        let current = current(&snapshot, &set.host);
+        match ask.change::<Arc<Site>>(Change::SiteSet(set.clone().into()), current).await {
+            // Somebody else changed the hosts meanwhile.
+            Err(failure) if failure.is_about(MINTED) => {}
+            done => return done,
+        }
+    }
+    Err(Failure::busy("the hosts of the site change all the time"))
+}
+
+/// The hosts of a site after a change, if they are others.
+fn other_hosts(site: &Site, set: &SiteSet) -> Option<Vec<Host>> {
+    let mut after = site.clone();
+    set.aliases.apply_to(&mut after.aliases);
+    set.www.apply_to(&mut after.www);
+    let hosts: Vec<Host> = after.hosts().collect();
+    (!site.hosts().eq(hosts.iter().cloned())).then_some(hosts)
+}
+
+/// A certificate for a change that is not made yet.
+async fn mint(
+    ask: &Ask,
+    snapshot: &Arc<Snapshot>,
+    hosts: impl Iterator<Item = Host>,
+) -> Result<Option<Minted>, Failure> {
+    match snapshot.remembered(&ask.request_id) {
+        // The answer is there already.
+        Some(_) => Ok(None),
+        None => certificates::mint(&ask.desk, snapshot, hosts).await,
+    }
 }
 
 /// Removes a site that has no FTP users. Its files stay in the trash of its home for a while.

@@ -171,8 +171,16 @@ mod tests {
     fn a_newcomer_is_told_what_is_missing() {
         assert!(next_steps(&ModelState::default()).is_empty(), "nothing can be done before there is a cluster");
         let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![] };
-        let mut cluster =
-            Cluster { id: Default::default(), level: 1, founded: Time(0), key_check, key_exported: None, revision: 1 };
+        let mut cluster = Cluster {
+            id: Default::default(),
+            level: 1,
+            founded: Time(0),
+            key_check,
+            key_exported: None,
+            sites_ca: None,
+            ticket_keys: Vec::new(),
+            revision: 1,
+        };
         let commands = |cluster: &Cluster| {
             let mut state = ModelState::default();
             state.cluster = Some(cluster.clone().into());

@@ -76,6 +76,8 @@ impl Node {
         member.lead().await.unwrap();
         let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![] };
         member.found(ClusterId(1), name.clone(), key_check).await.unwrap();
+        let keyring = Arc::new(Keyring::generate([7; 32]));
+        member.equip(&keyring).await.unwrap();
         let context = Context {
             door: member.door(),
             snapshot: member.snapshot(),
@@ -83,7 +85,7 @@ impl Node {
             member,
             board: board.clone(),
             blocking: Blocking::new(Handle::current()),
-            keyring: Arc::new(Keyring::generate([7; 32])),
+            keyring,
             metrics: Metrics::install().unwrap(),
             info: NodeInfo {
                 id: NodeId(7),
@@ -288,7 +290,7 @@ async fn pages_go_through_everything_once() {
     );
     assert_eq!(events["items"][0]["actor"], json!({"kind": "local", "uid": 0}));
     let older = node.get(&format!("/v1/events?cursor={}", events["next"].as_str().unwrap())).await.expect(200).body;
-    assert_eq!((older["items"].as_array().unwrap().len(), &older["next"]), (2, &Value::Null));
+    assert_eq!((older["items"].as_array().unwrap().len(), &older["next"]), (4, &Value::Null));
     assert_eq!(node.get("/v1/operations").await.expect(200).body, json!({"items": [], "next": null}));
     node.get("/v1/operations/00000000000000ff").await.problem(404, "not-found");
 }
@@ -452,4 +454,88 @@ async fn until(stream: &mut (impl AsyncReadExt + Unpin), wanted: &str) -> String
     };
     tokio::time::timeout(Duration::from_secs(10), read).await.unwrap_or_else(|_| panic!("no `{wanted}` in time"));
     text
+}
+
+#[tokio::test]
+async fn a_site_comes_with_a_certificate_for_its_hosts() {
+    let node = Node::new().await;
+    let asked =
+        json!({"host": "bücher.example", "www": "serve", "aliases": ["a.example"], "handler": {"type": "static"}});
+    let made = node.post("/v1/sites", asked.clone()).await.expect(201);
+    let id = made.body["certificate"].as_str().unwrap().to_owned();
+    let path = format!("/v1/certificates/{id}");
+    let shown = node.get(&path).await.expect(200);
+    assert_eq!(shown.body["names"], json!(["xn--bcher-kva.example", "www.xn--bcher-kva.example", "a.example"]));
+    assert_eq!((&shown.body["issuer"], shown.header("etag").is_empty()), (&json!("internal"), false));
+    assert!(shown.body["chain"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
+    assert!(!shown.body.to_string().contains("key"), "{}", shown.body);
+    node.post("/v1/sites", asked).await.problem(409, "exists");
+    let count = async |query: &str| {
+        node.get(&format!("/v1/certificates{query}")).await.expect(200).body["items"].as_array().unwrap().len()
+    };
+    assert_eq!((count("").await, count("?host=A.example").await, count("?host=b.example").await), (1, 1, 0));
+
+    // What changes no host changes no certificate.
+    let site = "/v1/sites/a.example";
+    let kept = node.ask("PATCH", site, &[], json!({"maintenance": true, "www": "redirect"})).await.expect(200);
+    assert_eq!(kept.body["certificate"], id);
+    let set = node.ask("PATCH", site, &[], json!({"aliases": ["b.example"], "www": "off"})).await.expect(200);
+    let other = set.body["certificate"].as_str().unwrap();
+    assert_ne!(other, id);
+    let shown = node.get(&format!("/v1/certificates/{other}")).await.expect(200);
+    assert_eq!(shown.body["names"], json!(["xn--bcher-kva.example", "b.example"]));
+    node.get(&path).await.problem(404, "not-found");
+    let many: Vec<String> = (0..200).map(|n| format!("n{n}.example")).collect();
+    node.ask("PATCH", "/v1/sites/b.example", &[], json!({"aliases": many})).await.problem(422, "invalid");
+    assert_eq!(count("").await, 1);
+    node.ask("DELETE", "/v1/sites/b.example", &[], Value::Null).await.expect(200);
+    assert_eq!(count("").await, 0);
+}
+
+#[tokio::test]
+async fn a_repeated_site_is_answered_with_its_first_certificate() {
+    let node = Node::new().await;
+    let key = [("idempotency-key", "k")];
+    let first = node.ask("POST", "/v1/sites", &key, site("a.example")).await.expect(201);
+    let again = node.ask("POST", "/v1/sites", &key, site("a.example")).await.expect(201);
+    assert_eq!((first.body, again.header("idempotency-replayed")), (again.body.clone(), "true"));
+}
+
+#[tokio::test]
+async fn sites_changed_at_one_time_are_all_certified() {
+    let node = Node::new().await;
+    node.post("/v1/sites", site("a.example")).await.expect(201);
+    let aliases = async |name: &str| node.ask("PATCH", "/v1/sites/a.example", &[], json!({"aliases": [name]})).await;
+    let www = node.ask("PATCH", "/v1/sites/a.example", &[], json!({"www": "serve"}));
+    let (one, two, three) = tokio::join!(aliases("b.example"), aliases("c.example"), www);
+    for answer in [one, two, three] {
+        answer.expect(200);
+    }
+    let now = node.get("/v1/sites/a.example").await.body;
+    let held = node.get(&format!("/v1/certificates/{}", now["certificate"].as_str().unwrap())).await.expect(200);
+    assert_eq!(held.body["names"], json!(["a.example", "www.a.example", now["aliases"][0]]));
+}
+
+#[tokio::test]
+async fn certificates_are_seen_by_their_owners_and_the_ca_by_all() {
+    let node = Node::new().await;
+    node.post("/v1/accounts", json!({"name": "club"})).await.expect(201);
+    let own = json!({"host": "club.example", "account": "club", "handler": {"type": "static"}});
+    let own = node.post("/v1/sites", own).await.expect(201).body["certificate"].as_str().unwrap().to_owned();
+    let other = node.post("/v1/sites", site("a.example")).await.expect(201);
+    let other = other.body["certificate"].as_str().unwrap().to_owned();
+    let token = node.token(json!({"name": "t", "access": "read", "account": "club"})).await;
+    let get = async |path: &str| node.with_token(&token, "GET", path, Value::Null).await;
+    let listed = get("/v1/certificates").await.expect(200);
+    assert_eq!((listed.body["items"].as_array().unwrap().len(), &listed.body["items"][0]["id"]), (1, &json!(own)));
+    get(&format!("/v1/certificates/{own}")).await.expect(200);
+    get(&format!("/v1/certificates/{other}")).await.problem(404, "not-found");
+    get("/v1/certificates/zz").await.problem(404, "not-found");
+    let ca = get("/v1/certificates/ca").await.expect(200);
+    assert_eq!(ca.header("content-type"), "application/x-pem-file");
+    assert!(ca.body.as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
+    let described = node.get("/v1/openapi.json").await.expect(200).body["paths"].clone();
+    for path in ["/v1/certificates", "/v1/certificates/{id}", "/v1/certificates/ca"] {
+        assert!(described[path]["get"].is_object(), "{path}");
+    }
 }

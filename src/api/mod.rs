@@ -1,6 +1,7 @@
 //! The types of `/v1`: what is asked, what is answered, what a fault looks like. Plain text and numbers as they stand in JSON;
 //! the server turns them into values of the model, the CLI prints them. No IO and no decision.
 pub mod accounts;
+pub mod certificates;
 pub mod cluster;
 pub mod events;
 pub mod ftp_users;

@@ -24,6 +24,9 @@ pub struct PageQuery {
     /// Only what belongs to this account (sites, zones, ftp-users, operations and events).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// Only what is for this host (certificates).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// `true` reads only after the quorum confirmed that this node is up to date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consistent: Option<bool>,

@@ -22,6 +22,9 @@ pub struct Site {
     /// Names of nodes.
     pub standbys: Vec<String>,
     pub issuer: Option<String>,
+    /// The id of what it is served with, see `/v1/certificates`.
+    #[serde(default)]
+    pub certificate: Option<String>,
     /// Bytes the site may use; null: as much as its account.
     pub quota: Option<u64>,
     pub suspended: bool,

@@ -75,6 +75,23 @@ pub const NODE_ADDRESSES_MAX: usize = 16;
 pub const PASSWORD_MIN: usize = 8;
 pub const PASSWORD_MAX: usize = 1024;
 
+/// Keys of session tickets in the state: the one in use and those whose tickets may still come back.
+pub const TICKET_KEYS_MAX: usize = 3;
+/// How long a session ticket is good for: shorter than the life of its key, which limits what a stolen key opens.
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// Age at which the newest ticket key is followed by another one, if tickets are made at all.
+pub const TICKET_KEY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How often a change of a site's hosts mints anew because somebody else changed them at the same time.
+pub const MINT_RACES_MAX: usize = 4;
+/// Pause after a ticket key could not be renewed: the old one serves on.
+pub const TICKET_RETRY: Duration = Duration::from_secs(60);
+/// A session ticket as it is read: ours have some 250 bytes.
+pub const TICKET_BYTES_MAX: usize = 2048;
+/// Parsed private keys kept for handshakes, about 3 KiB each; a site that has none waits 0.1 ms for it.
+pub const PARSED_KEYS_MAX: usize = 1024;
+/// Names in one certificate: the main host, `www.` and all aliases of a site.
+pub const CERTIFICATE_NAMES_MAX: usize = SITE_ALIASES_MAX + 2;
+
 /// Body of one admin request: it becomes one change. Times the connections it bounds the memory of all bodies.
 pub const ADMIN_BODY_MAX: usize = 1 << 20;
 /// Head (request line and headers) of one admin request.

@@ -1,6 +1,7 @@
 //! The command line: a tree of commands, each a client of the admin API. What needs no API (`run`, `check`, `demo`) is only read
 //! here and done by whoever called. Never opens a database or a configuration file.
 mod accounts;
+mod certificates;
 mod client;
 mod cluster;
 mod docs;
@@ -103,6 +104,7 @@ async fn dispatch(session: Session, tree: ApiTree) -> Result<(), Failure> {
         ApiTree::Events(args) => events::run(&session, args).await,
         ApiTree::Cluster(command) => cluster::run(&session, command).await,
         ApiTree::Node(command) => nodes::run(&session, command).await,
+        ApiTree::Cert(command) => certificates::run(&session, command).await,
         ApiTree::Account(command) => accounts::run(&session, command).await,
         ApiTree::Plan(command) => plans::run(&session, command).await,
         ApiTree::Token(command) => tokens::run(&session, command).await,

@@ -4,6 +4,7 @@ use http::Method;
 
 use crate::api::sites::{Handler, Site, SiteCreate, SitePatch, Www};
 use crate::base::names::{AccountName, Host, IssuerName, NodeName};
+use crate::cli::certificates;
 use crate::cli::client::{Write, of_account, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Out, or_dash, unicode};
@@ -177,7 +178,7 @@ pub(crate) async fn run(session: &Session, command: SiteCommand) -> Result<(), F
         SiteCommand::Ls { account } => {
             session.list("sites", &of_account(path(&["sites"]), account.as_ref()), table).await
         }
-        SiteCommand::Show { host } => session.show(&doing("show", &host), &one(&host), fields).await,
+        SiteCommand::Show { host } => show(session, &host).await,
         SiteCommand::Set(args) => {
             let (host, patch, write) = args.patch();
             session.patch("Changed", doing("change", &host), one(&host), &patch, &write).await
@@ -227,6 +228,21 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn show(session: &Session, host: &Host) -> Result<(), Failure> {
+    let doing = doing("show", host);
+    let body = session.api.get(&doing, &one(host)).await?;
+    if session.out.json {
+        return session.print_json(&body);
+    }
+    let site: Site = read(&doing, &body)?;
+    let certificate = match &site.certificate {
+        // One that was replaced a moment ago is not worth a failure.
+        Some(id) => certificates::brief(session, &doing, id).await.ok(),
+        None => None,
+    };
+    session.out.print(&fields(&session.out, &site, certificate))
+}
+
 fn doing(verb: &str, host: &Host) -> String {
     format!("{verb} the site {}", host.to_unicode())
 }
@@ -264,7 +280,7 @@ fn table(out: &Out, sites: Vec<Site>) -> String {
     out.table(["HOST", "HANDLER", "ACCOUNT", "NODE", "STATUS"], rows)
 }
 
-fn fields(out: &Out, site: &Site) -> String {
+fn fields(out: &Out, site: &Site, certificate: Option<String>) -> String {
     let aliases: Vec<_> = site.aliases.iter().map(|alias| unicode(alias)).collect();
     let listed = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
     out.fields(&[
@@ -280,6 +296,7 @@ fn fields(out: &Out, site: &Site) -> String {
         ("files", site.root.clone()),
         ("quota", Some(site.quota.map_or_else(|| "as much as its account".to_owned(), human))),
         ("issuer", site.issuer.clone()),
+        ("certificate", certificate),
         ("created", Some(out.time(&site.created))),
         ("id", Some(site.id.clone())),
         ("epoch", Some(site.epoch.to_string())),

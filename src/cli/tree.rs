@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
 
 use crate::cli::accounts::AccountCommand;
+use crate::cli::certificates::CertCommand;
 use crate::cli::cluster::ClusterCommand;
 use crate::cli::events::EventsArgs;
 use crate::cli::ftp_users::FtpUserCommand;
@@ -22,6 +23,7 @@ First steps:
   ruche status                                    see how the node is
   ruche cluster key export recovery.key           keep this file off the machine
   ruche site create example.org --static          serve files
+  ruche cert export --ca --out ruche-ca.pem       trust the internal certificates of its sites
   ruche zone create example.org                   keep DNS records
   ruche ftp-user create web --site example.org --password-stdin
 
@@ -131,6 +133,9 @@ pub(crate) enum ApiTree {
     /// Websites
     #[command(subcommand)]
     Site(SiteCommand),
+    /// Certificates that sites are served with
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// DNS zones
     #[command(subcommand)]
     Zone(ZoneCommand),

@@ -4,3 +4,4 @@ mod identity;
 mod listen;
 mod reload;
 pub mod start;
+mod tls;

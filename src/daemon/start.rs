@@ -16,6 +16,7 @@ use crate::config::load::load;
 use crate::daemon::identity::{self, IdentityError};
 use crate::daemon::listen;
 use crate::daemon::reload;
+use crate::daemon::tls;
 use crate::files::lock::{self, DirLock, LockError};
 use crate::ops::blocking::{self, Blocking};
 use crate::ops::board::Board;
@@ -27,6 +28,7 @@ use crate::ops::tasks::{Ends, Tasks};
 use crate::store::database::OpenError;
 use crate::store::local::Local;
 use crate::store::node::Store;
+use crate::tls::error::TlsError;
 
 /// Exit codes of sysexits.h that tell the service manager that starting again will not help.
 const DATA_DAMAGED: u8 = 65;
@@ -49,6 +51,8 @@ enum RunError {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("wait for signals: {0}")]
     Signals(std::io::Error),
     #[error("start the runtime: {0}")]
@@ -113,6 +117,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     lead(&member, &config, &keyring).await?;
     identity::prove(&member, &keyring, &config.node.data_dir)?;
     reload::compare_name(&config, &member, &board);
+    let _tls = tls::start(&tasks, &member, &keyring, &blocking, &config.node.name).await?;
 
     let (desk, listeners) = listen::desk(&config, &mut inherited)?;
     let info = NodeInfo {

@@ -111,6 +111,8 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::OperationStart(change) => operations::start(cx, change),
         Change::OperationProgress(change) => operations::progress(cx, change),
         Change::OperationFinish(change) => operations::finish(cx, change),
+        Change::SitesCaPut(change) => cluster::put_sites_ca(cx, change),
+        Change::TicketKeysPut(change) => cluster::put_ticket_keys(cx, change),
     }
 }
 
@@ -155,6 +157,14 @@ impl Apply<'_> {
         match self.scope.and_then(|scope| scope.account.as_ref()) {
             Some(account) => Err(Refusal::Forbidden { reason: format!("it is limited to the account {account}") }),
             None => Ok(()),
+        }
+    }
+
+    /// Only for what the cluster does by itself: nobody may hand it a secret of their own.
+    pub(crate) fn by_the_cluster(&self) -> Result<(), Refusal> {
+        match self.envelope.actor {
+            Actor::System => Ok(()),
+            _ => Err(Refusal::Forbidden { reason: "the cluster does it by itself".into() }),
         }
     }
 

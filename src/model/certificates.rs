@@ -1,14 +1,23 @@
-//! Certificates as stored: the chain in the clear, the key sealed before it entered the change.
+//! Certificates as stored: the chain in the clear, the key sealed before it entered the change. Internal ones belong to a site:
+//! they come with it in one envelope and go with it.
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Time;
 use crate::base::ids::CertificateId;
-use crate::base::names::IssuerName;
+use crate::base::names::{Host, IssuerName};
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
+use crate::model::sites::Site;
 use crate::seal::Sealed;
+
+/// The issuer of certificates that the cluster makes itself.
+pub const INTERNAL: &str = "internal";
+/// The field a refusal names when a minted certificate does not fit its site.
+pub const MINTED: &str = "certificate";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
@@ -22,6 +31,40 @@ pub struct Certificate {
     pub chain: Vec<serde_bytes::ByteBuf>,
     pub key: Sealed,
     pub revision: u64,
+}
+
+impl Certificate {
+    /// Whether the cluster made it itself.
+    pub fn is_internal(&self) -> bool {
+        self.issuer.as_str() == INTERNAL
+    }
+
+    /// Whether a visitor of this host accepts it, as far as names go.
+    pub fn covers(&self, host: &Host) -> bool {
+        let above = host.as_str().split_once('.').map(|(_, above)| above);
+        let covers =
+            |name: &String| name == host.as_str() || name.strip_prefix("*.").is_some_and(|of| Some(of) == above);
+        self.names.iter().any(covers)
+    }
+
+    /// Whether it is for exactly the hosts of this site.
+    pub fn fits(&self, site: &Site) -> bool {
+        site.hosts().map(|host| host.to_string()).eq(self.names.iter().cloned())
+    }
+}
+
+/// A certificate the sites CA made, on its way to its site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Minted {
+    /// Chosen by who sealed the key.
+    pub id: CertificateId,
+    /// All hosts of the site, in the site's order.
+    pub names: Vec<Host>,
+    pub not_before: Time,
+    pub not_after: Time,
+    /// DER certificates, the leaf first.
+    pub chain: Vec<serde_bytes::ByteBuf>,
+    pub key: Sealed,
 }
 
 /// Stores a certificate under an id chosen by who sealed its key: the id is part of what the seal is bound to.
@@ -45,6 +88,9 @@ pub(crate) fn store(cx: &mut Apply<'_>, change: &CertificateStore) -> Result<Out
     cx.unscoped()?;
     let old = cx.state.certificates.get(&change.id);
     cx.expect(Kind::Certificate, change.id, old.map(|certificate| certificate.revision))?;
+    if change.issuer.as_str() == INTERNAL || old.is_some_and(|old| old.is_internal()) {
+        return Err(Refusal::invalid("issuer", "internal certificates come with their site"));
+    }
     if change.names.is_empty() || change.chain.is_empty() {
         return Err(Refusal::invalid("certificate", "it has no name or no chain"));
     }
@@ -70,7 +116,46 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &CertificateRemove) -> Result<O
     cx.unscoped()?;
     let old = cx.state.certificates.get(&change.id).ok_or_else(|| Refusal::not_found(Kind::Certificate, change.id))?;
     cx.expect(Kind::Certificate, change.id, Some(old.revision))?;
+    if old.is_internal() {
+        let by = old.names.first().map(|host| format!("site {host}")).into_iter().collect();
+        return Err(Refusal::InUse { kind: Kind::Certificate, name: change.id.to_string(), by });
+    }
     let subject = old.names.join(" ");
     cx.delete(Row::Certificate(old.clone()));
     Ok(Outcome::new("certificate.remove", subject))
+}
+
+/// Gives a site the certificate that came with its change, in place of the internal one it has.
+pub(crate) fn adopt(cx: &mut Apply<'_>, site: &mut Site, minted: &Minted) -> Result<(), Refusal> {
+    if !site.hosts().eq(minted.names.iter().cloned()) {
+        return Err(Refusal::invalid(MINTED, "its names are not the hosts of the site"));
+    }
+    if minted.chain.is_empty() || minted.not_after <= minted.not_before {
+        return Err(Refusal::invalid(MINTED, "it has no chain, or ends before it begins"));
+    }
+    if cx.state.certificates.contains_key(&minted.id) {
+        return Err(Refusal::exists(Kind::Certificate, minted.id));
+    }
+    abandon(cx, site);
+    site.certificate = Some(minted.id);
+    let certificate = Certificate {
+        id: minted.id,
+        names: minted.names.iter().map(Host::to_string).collect(),
+        issuer: IssuerName::parse(INTERNAL).expect("it is an issuer name"),
+        not_before: minted.not_before,
+        not_after: minted.not_after,
+        chain: minted.chain.clone(),
+        key: minted.key.clone(),
+        revision: cx.revision,
+    };
+    cx.put(Row::Certificate(certificate.into()));
+    Ok(())
+}
+
+/// Deletes the internal certificate of a site that goes or gets another one.
+pub(crate) fn abandon(cx: &mut Apply<'_>, site: &Site) {
+    let held = site.certificate.and_then(|id| cx.state.certificates.get(&id));
+    if let Some(old) = held.filter(|old| old.is_internal()).map(Arc::clone) {
+        cx.delete(Row::Certificate(old));
+    }
 }

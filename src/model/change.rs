@@ -5,7 +5,7 @@ use crate::base::clock::Time;
 use crate::base::ids::{RequestId, Seed, TokenId};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, CertificateStore};
-use crate::model::cluster::{Found, KeyExported, RaiseLevel};
+use crate::model::cluster::{Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::nodes::NodeSet;
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart};
@@ -81,6 +81,8 @@ pub enum Change {
     OperationStart(OperationStart),
     OperationProgress(OperationProgress),
     OperationFinish(OperationFinish),
+    SitesCaPut(SitesCaPut),
+    TicketKeysPut(TicketKeysPut),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.
@@ -92,7 +94,7 @@ pub enum Set<T> {
 }
 
 impl<T: Clone> Set<T> {
-    pub(crate) fn apply_to(&self, field: &mut T) {
+    pub fn apply_to(&self, field: &mut T) {
         if let Self::To(value) = self {
             field.clone_from(value);
         }

@@ -1,8 +1,10 @@
-//! The cluster itself: its identity, its level, and proof that a keyring is the right one.
+//! The cluster itself: its identity, its level, proof that a keyring is the right one, and what its nodes share to speak TLS: the
+//! authority of its internal certificates and the keys of session tickets, both sealed.
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Time;
 use crate::base::ids::{ClusterId, NodeId};
+use crate::base::limits::TICKET_KEYS_MAX;
 use crate::base::names::NodeName;
 use crate::model::LEVEL;
 use crate::model::answer::{Object, Outcome};
@@ -21,7 +23,35 @@ pub struct Cluster {
     pub key_check: Sealed,
     /// When the recovery copy of the keyring was last written.
     pub key_exported: Option<Time>,
+    /// Signs the internal certificates of sites; absent until the first node has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sites_ca: Option<SitesCa>,
+    /// Newest first: it makes tickets, all of them are accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ticket_keys: Vec<TicketKey>,
     pub revision: u64,
+}
+
+/// The authority behind internal certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SitesCa {
+    /// DER, signed by itself.
+    #[serde(with = "serde_bytes")]
+    pub certificate: Vec<u8>,
+    /// PKCS#8.
+    pub key: Sealed,
+    pub not_after: Time,
+}
+
+/// A key of session tickets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketKey {
+    /// Stands in the clear before each ticket; also where the key is sealed.
+    #[serde(with = "serde_bytes")]
+    pub id: [u8; 16],
+    pub made: Time,
+    /// 32 bytes.
+    pub key: Sealed,
 }
 
 /// The first change of every cluster: it has one node.
@@ -42,6 +72,21 @@ pub struct RaiseLevel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyExported {}
 
+/// Gives the cluster its sites CA. Two nodes may try at one time: the first one stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SitesCaPut {
+    pub ca: SitesCa,
+}
+
+/// Replaces the keys of session tickets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketKeysPut {
+    /// The newest key its proposer saw; another one by now: somebody else was first.
+    #[serde(with = "serde_bytes")]
+    pub after: Option<[u8; 16]>,
+    pub keys: Vec<TicketKey>,
+}
+
 pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refusal> {
     cx.unscoped()?;
     if let Some(cluster) = &cx.state.cluster {
@@ -56,6 +101,8 @@ pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refus
         founded: cx.time,
         key_check: change.key_check.clone(),
         key_exported: None,
+        sites_ca: None,
+        ticket_keys: Vec::new(),
         revision: cx.revision,
     };
     cx.put(Row::Cluster(cluster));
@@ -78,6 +125,41 @@ pub(crate) fn key_exported(cx: &mut Apply<'_>) -> Result<Outcome, Refusal> {
     let mut cluster = existing(cx)?;
     cluster.key_exported = Some(cx.time);
     store(cx, "cluster.key-export", cluster)
+}
+
+pub(crate) fn put_sites_ca(cx: &mut Apply<'_>, change: &SitesCaPut) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let mut cluster = existing(cx)?;
+    if cluster.sites_ca.is_some() {
+        return Err(Refusal::exists(Kind::Certificate, "of the sites CA"));
+    }
+    if change.ca.certificate.is_empty() {
+        return Err(Refusal::invalid("certificate", "it is empty"));
+    }
+    cluster.sites_ca = Some(change.ca.clone());
+    Ok(renew(cx, "cluster.sites-ca", cluster))
+}
+
+pub(crate) fn put_ticket_keys(cx: &mut Apply<'_>, change: &TicketKeysPut) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let mut cluster = existing(cx)?;
+    if cluster.ticket_keys.first().map(|newest| newest.id) != change.after {
+        return Err(Refusal::invalid("after", "the newest ticket key is another one by now"));
+    }
+    let keys = &change.keys;
+    let twice = |at: usize| keys[..at].iter().any(|other| other.id == keys[at].id);
+    if keys.is_empty() || keys.len() > TICKET_KEYS_MAX || (0..keys.len()).any(twice) {
+        return Err(Refusal::invalid("keys", format!("expected 1 to {TICKET_KEYS_MAX} keys, each of its own id")));
+    }
+    cluster.ticket_keys.clone_from(keys);
+    Ok(renew(cx, "cluster.ticket-keys", cluster))
+}
+
+/// Puts the cluster's row without showing it in the event: nobody asked for it.
+fn renew(cx: &mut Apply<'_>, action: &'static str, cluster: Cluster) -> Outcome {
+    let outcome = Outcome::new(action, cluster.id);
+    cx.put(Row::Cluster(cluster));
+    outcome
 }
 
 fn existing(cx: &Apply<'_>) -> Result<Cluster, Refusal> {

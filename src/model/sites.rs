@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Time;
-use crate::base::ids::{NodeId, SiteId};
+use crate::base::ids::{CertificateId, NodeId, SiteId};
 use crate::base::limits::{SITE_ALIASES_MAX, UPSTREAMS_MAX, URL_MAX};
 use crate::base::names::{AccountName, Host, IssuerName};
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
+use crate::model::certificates::{self, Minted};
 use crate::model::change::Set;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
@@ -28,6 +29,9 @@ pub struct Site {
     pub epoch: u64,
     pub standbys: Vec<NodeId>,
     pub issuer: Option<IssuerName>,
+    /// What it is served with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateId>,
     /// Bytes the site may use; absent: as much as its account.
     pub quota: Option<u64>,
     pub suspended: bool,
@@ -39,9 +43,14 @@ pub struct Site {
 impl Site {
     /// Every host that is this site's: the main one, `www.` where asked for, and the aliases.
     pub fn hosts(&self) -> impl Iterator<Item = Host> + '_ {
-        let www = (self.www != Www::Off).then(|| self.host.www()).flatten();
-        std::iter::once(self.host.clone()).chain(www).chain(self.aliases.iter().cloned())
+        hosts_of(&self.host, self.www, &self.aliases)
     }
+}
+
+/// Every host of a site with these names, the main one first.
+pub fn hosts_of<'a>(host: &'a Host, www: Www, aliases: &'a [Host]) -> impl Iterator<Item = Host> + 'a {
+    let www = (www != Www::Off).then(|| host.www()).flatten();
+    std::iter::once(host.clone()).chain(www).chain(aliases.iter().cloned())
 }
 
 /// What happens to `www.` before the main host.
@@ -88,6 +97,8 @@ pub struct SiteCreate {
     pub standbys: Vec<NodeId>,
     pub issuer: Option<IssuerName>,
     pub quota: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Minted>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +112,9 @@ pub struct SiteSet {
     pub quota: Set<Option<u64>>,
     pub suspended: Set<bool>,
     pub maintenance: Set<bool>,
+    /// For all hosts the site has after the change; without one the certificate it has stays, and serves the hosts it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Minted>,
 }
 
 impl SiteSet {
@@ -116,11 +130,12 @@ impl SiteSet {
             quota: Set::Keep,
             suspended: Set::Keep,
             maintenance: Set::Keep,
+            certificate: None,
         }
     }
 
     fn action(&self) -> &'static str {
-        let rest = Self { suspended: Set::Keep, maintenance: Set::Keep, ..self.clone() };
+        let rest = Self { suspended: Set::Keep, maintenance: Set::Keep, certificate: None, ..self.clone() };
         if rest != Self::of(self.host.clone()) {
             return "site.set";
         }
@@ -129,6 +144,7 @@ impl SiteSet {
             (Set::To(false), Set::Keep) => "site.resume",
             (Set::Keep, Set::To(true)) => "site.maintenance-on",
             (Set::Keep, Set::To(false)) => "site.maintenance-off",
+            (Set::Keep, Set::Keep) if self.certificate.is_some() => "site.certificate",
             _ => "site.set",
         }
     }
@@ -147,7 +163,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         return Err(Refusal::exists(Kind::Site, &site.host));
     }
     let home = home(cx, change.node)?;
-    let site = Site {
+    let mut site = Site {
         id: SiteId(cx.seed_id()),
         host: change.host.clone(),
         aliases: change.aliases.clone(),
@@ -158,6 +174,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         epoch: 1,
         standbys: standbys(cx, change, home)?,
         issuer: change.issuer.clone(),
+        certificate: None,
         quota: change.quota,
         suspended: false,
         maintenance: false,
@@ -170,6 +187,9 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
     check(cx, &site)?;
     check_handler(cx, &site.handler)?;
     check_growth(cx, &site, None)?;
+    if let Some(minted) = &change.certificate {
+        certificates::adopt(cx, &mut site, minted)?;
+    }
     Ok(store(cx, "site.create", site))
 }
 
@@ -198,6 +218,9 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     if site.account != old.account || site.quota > old.quota || (site.quota.is_none() && old.quota.is_some()) {
         check_growth(cx, &site, Some(&old))?;
     }
+    if let Some(minted) = &change.certificate {
+        certificates::adopt(cx, &mut site, minted)?;
+    }
     Ok(store(cx, change.action(), site))
 }
 
@@ -214,6 +237,7 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &SiteRemove) -> Result<Outcome,
         return Err(Refusal::InUse { kind: Kind::Site, name: site.host.to_string(), by });
     }
     let outcome = Outcome::new("site.remove", &site.host).account(site.account.as_ref());
+    certificates::abandon(cx, &site);
     cx.delete(Row::Site(site));
     Ok(outcome)
 }

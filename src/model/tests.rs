@@ -1,5 +1,6 @@
 //! Tests of the rules: a table of every refusal, and properties of random changes that collide often.
 mod accounts;
+mod certificates;
 mod cluster;
 pub(crate) mod generator;
 pub(crate) mod golden;

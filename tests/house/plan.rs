@@ -24,6 +24,7 @@ pub(crate) const NARROW: &[(&str, &[&str])] = &[("panel", &["admin"])];
 pub(crate) const TENANTS: &[(&str, &[&str])] = &[
     ("anyhow", &["main", "cli"]),
     ("argon2", &["admin", "ftp"]),
+    ("aws_lc_rs", &["tls"]),
     ("axum", &["admin", "panel"]),
     ("chacha20poly1305", &["seal"]),
     ("clap", &["cli"]),

@@ -12,20 +12,20 @@ async fn printed(line: &str, answer: &str) -> String {
 #[tokio::test]
 async fn a_site_as_fields_and_as_it_came() {
     let wanted = "\
-host        bücher.example
-in the DNS  xn--bcher-kva.example
-aliases     café.example
-www         redirected to the main name
-handler     php 8.2
-status      active
-account     club
-node        pi-1
-files       /var/lib/ruche/sites/00000000000000ab/public
-quota       2.0 GiB
-created     2026-11-22 06:12
-id          00000000000000ab
-epoch       1
-revision    7
+host         bücher.example
+in the DNS   xn--bcher-kva.example
+aliases      café.example
+www          redirected to the main name
+handler      php 8.2
+status       active
+account      club
+node         pi-1
+files        /var/lib/ruche/sites/00000000000000ab/public
+quota        2.0 GiB
+created      2026-11-22 06:12
+id           00000000000000ab
+epoch        1
+revision     7
 ";
     assert_eq!(printed("site show bücher.example", SITE).await, wanted);
     assert_eq!(printed("site show bücher.example -o json", SITE).await, format!("{SITE}\n"));
@@ -93,4 +93,50 @@ NODE  ROLES     ADDRESSES  SITES  CORDONED  LABELS
 pi-1  web, dns  192.0.2.1  3      no        -
 ";
     assert_eq!(fake.printed(), wanted);
+}
+
+const CERTIFICATE: &str = r#"{"id":"00000000000000cd","names":["xn--bcher-kva.example"],"issuer":"internal","not_before":"2026-01-01T00:00:00Z","not_after":"2036-11-19T00:00:00Z","fingerprint":"ab","chain":"","revision":7}"#;
+
+#[tokio::test]
+async fn a_site_names_its_certificate() {
+    let site = SITE.replace(r#""issuer":null"#, r#""issuer":null,"certificate":"00000000000000cd""#);
+    let fake = Fake::start(vec![json(200, &site), json(200, CERTIFICATE)]);
+    fake.run("site show bücher.example").await.unwrap();
+    assert!(fake.printed().contains("\ncertificate  internal, until 2036-11-19 00:00\n"), "{}", fake.printed());
+    assert!(fake.asked()[1].starts_with("GET /v1/certificates/00000000000000cd HTTP/1.1\r\n"));
+    let fake = Fake::start(vec![json(200, &site), json(200, CERTIFICATE)]);
+    fake.run("cert show bücher.example").await.unwrap();
+    let wanted = "\
+names     bücher.example
+issuer    internal
+from      2026-01-01 00:00
+until     2036-11-19 00:00
+SHA-256   ab
+id        00000000000000cd
+revision  7
+";
+    assert_eq!(fake.printed(), wanted);
+}
+
+#[tokio::test]
+async fn certificates_by_name_and_the_ca_to_a_file() {
+    let page = format!(r#"{{"items":[{CERTIFICATE}],"next":null}}"#);
+    let wanted = "NAMES           ISSUER    UNTIL             ID\nbücher.example  internal  2036-11-19 00:00  00000000000000cd\n";
+    assert_eq!(printed("cert ls", &page).await, wanted);
+    let pem = "-----BEGIN CERTIFICATE-----\n";
+    assert_eq!(printed("cert export --ca", pem).await, pem);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.pem");
+    std::fs::write(&file, "old").unwrap();
+    let told = printed(&format!("cert export --ca --out {}", file.display()), pem).await;
+    assert!(told.starts_with("Wrote the CA"), "{told}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), pem);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o644);
+}
+
+#[tokio::test]
+async fn a_site_without_certificate_says_so() {
+    let failure = Fake::start(vec![json(200, SITE)]).run("cert show bücher.example").await.unwrap_err();
+    assert_eq!(failure.to_string(), "show the certificate of bücher.example: it has none yet");
 }

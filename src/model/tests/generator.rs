@@ -1,17 +1,17 @@
 //! Random changes over small pools of names, so that they collide often. One number makes one envelope: a failing case shrinks.
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, Seed, TokenId};
-use crate::base::names::{IssuerName, PlanName, TokenName};
+use crate::base::names::{Host, IssuerName, PlanName, TokenName};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
-use crate::model::certificates::{CertificateRemove, CertificateStore};
+use crate::model::certificates::{CertificateRemove, CertificateStore, Minted};
 use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
-use crate::model::cluster::{KeyExported, RaiseLevel};
+use crate::model::cluster::{KeyExported, RaiseLevel, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::nodes::{NodeSet, Role};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart, Status};
 use crate::model::plans::{Limits, PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
-use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www};
+use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
 use crate::model::tests::world::{NODE, START, account, found, host, login, record, zone};
 use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
 use crate::model::zones::{ZoneCreate, ZoneRemove, ZoneSet};
@@ -58,7 +58,7 @@ impl Chance {
         if self.once_in(3) { Set::To(make(self)) } else { Set::Keep }
     }
 
-    fn host(&mut self) -> crate::base::names::Host {
+    fn host(&mut self) -> Host {
         host(self.of(HOSTS))
     }
 
@@ -165,12 +165,12 @@ fn handler(chance: &mut Chance) -> Handler {
     }
 }
 
-fn hosts(chance: &mut Chance) -> Vec<crate::base::names::Host> {
+fn hosts(chance: &mut Chance) -> Vec<Host> {
     (0..chance.below(3)).map(|_| chance.host()).collect()
 }
 
 fn site_create(chance: &mut Chance) -> SiteCreate {
-    SiteCreate {
+    let mut made = SiteCreate {
         host: chance.host(),
         aliases: hosts(chance),
         www: chance.www(),
@@ -180,11 +180,31 @@ fn site_create(chance: &mut Chance) -> SiteCreate {
         standbys: if chance.once_in(6) { vec![chance.node()] } else { Vec::new() },
         issuer: chance.maybe(|_| IssuerName::parse("letsencrypt").unwrap()),
         quota: chance.maybe(|chance| chance.below(2000)),
+        certificate: None,
+    };
+    made.certificate = chance.maybe(|chance| minted(chance, &made.host, made.www, &made.aliases));
+    made
+}
+
+/// What the sites CA would make for a site of these names, now and then for others.
+fn minted(chance: &mut Chance, main: &Host, www: Www, aliases: &[Host]) -> Minted {
+    let names = hosts_of(main, www, aliases);
+    Minted {
+        id: CertificateId(chance.below(400)),
+        names: names.skip(usize::from(chance.once_in(30))).collect(),
+        not_before: START,
+        not_after: Time(START.0 + 1000),
+        chain: vec![vec![0x30; 9].into()],
+        key: sealed(),
     }
 }
 
+fn sealed() -> Sealed {
+    Sealed { key_id: KeyId(1), nonce: [3; 24], bytes: vec![1; 40] }
+}
+
 fn site_set(chance: &mut Chance) -> SiteSet {
-    SiteSet {
+    let mut made = SiteSet {
         host: chance.host(),
         aliases: chance.set(hosts),
         www: chance.set(Chance::www),
@@ -194,7 +214,12 @@ fn site_set(chance: &mut Chance) -> SiteSet {
         quota: chance.set(|chance| chance.maybe(|chance| chance.below(2000))),
         suspended: chance.set(|chance| chance.once_in(2)),
         maintenance: chance.set(|chance| chance.once_in(2)),
+        certificate: None,
+    };
+    if let (Set::To(aliases), Set::To(www)) = (&made.aliases, &made.www) {
+        made.certificate = Some(minted(chance, &made.host, *www, aliases));
     }
+    made
 }
 
 fn zone_change(chance: &mut Chance) -> Change {
@@ -272,7 +297,7 @@ fn token_or_certificate(chance: &mut Chance) -> Change {
             not_before: START,
             not_after: Time(START.0 + chance.below(5)),
             chain: vec![vec![0x30; 10].into()],
-            key: Sealed { key_id: KeyId(1), nonce: [3; 24], bytes: vec![1; 40] },
+            key: sealed(),
         }),
         _ => {
             let access = if chance.once_in(3) { Access::Read } else { Access::Write };
@@ -284,10 +309,19 @@ fn token_or_certificate(chance: &mut Chance) -> Change {
 }
 
 fn node_or_cluster(chance: &mut Chance) -> Change {
-    match chance.below(5) {
+    match chance.below(8) {
         0 => Change::RaiseLevel(RaiseLevel { level: chance.below(3) as u32 }),
         1 => Change::KeyExported(KeyExported {}),
         2 => found(chance.node()),
+        3 => Change::SitesCaPut(SitesCaPut {
+            ca: SitesCa { certificate: vec![0x30; chance.below(9) as usize], key: sealed(), not_after: START },
+        }),
+        4 | 5 => {
+            let id = |chance: &mut Chance| [chance.below(3) as u8; 16];
+            let key = |chance: &mut Chance| TicketKey { id: id(chance), made: START, key: sealed() };
+            let keys = (0..chance.below(4)).map(|_| key(chance)).collect();
+            Change::TicketKeysPut(TicketKeysPut { after: chance.maybe(id), keys })
+        }
         _ => Change::NodeSet(NodeSet {
             node: chance.node(),
             roles: chance.set(|chance| Role::ALL.into_iter().filter(|_| !chance.once_in(4)).collect()),

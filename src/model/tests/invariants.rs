@@ -70,7 +70,12 @@ fn references(state: &State) {
         assert!(state.nodes.contains_key(&site.home), "{site:?} has no home");
         assert!(site.standbys.iter().all(|node| state.nodes.contains_key(node)), "{site:?} has an unknown standby");
         assert!(!site.standbys.contains(&site.home), "{site:?} is its own standby");
+        let held = site.certificate.map(|id| &state.certificates[&id]);
+        assert!(held.is_none_or(|held| held.names[0] == site.host.as_str()), "{site:?} has the certificate of another");
     }
+    let held: BTreeSet<_> = state.sites.values().filter_map(|site| site.certificate).collect();
+    let internal = state.certificates.values().filter(|certificate| certificate.is_internal());
+    assert!(internal.map(|certificate| certificate.id).eq(held), "an internal certificate is nobody's");
     state.zones.values().for_each(|zone| account(&zone.head.account, &zone.head));
     state.tokens.values().for_each(|token| account(&token.scope.account, token));
     state.operations.values().for_each(|operation| account(&operation.account, operation));

@@ -1,0 +1,177 @@
+//! What a cluster needs for its sites to be served over TLS, made where it is missing: the sites CA, the first ticket key, and an
+//! internal certificate for each site that has none for its hosts. Any node may try; the rules let the first one win.
+use std::sync::Arc;
+
+use crate::base::ids::SiteId;
+use crate::cluster::door::{Write, WriteError};
+use crate::cluster::member::Member;
+use crate::model::answer::Answer;
+use crate::model::change::Change;
+use crate::model::cluster::{Cluster, SitesCaPut, TicketKeysPut};
+use crate::model::refusal::Refusal;
+use crate::model::sites::{Site, SiteSet};
+use crate::model::state::{Snapshot, State};
+use crate::ops::blocking::{Blocking, BlockingError};
+use crate::seal::keyring::Keyring;
+use crate::tls::error::TlsError;
+use crate::tls::sealed;
+
+/// Completes "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum EquipError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Blocking(#[from] BlockingError),
+    #[error("make certificates: the cluster is not founded yet")]
+    NotFounded,
+}
+
+impl Member {
+    /// Gives the cluster its sites CA and its first ticket key, where it has none; does nothing otherwise.
+    pub async fn equip(&self, keyring: &Keyring) -> Result<(), EquipError> {
+        let now = self.now();
+        let cluster = founded(&now)?;
+        if cluster.sites_ca.is_none() {
+            let ca = sealed::make_sites_ca(cluster.id, keyring, now.time)?;
+            self.first_wins(Change::SitesCaPut(SitesCaPut { ca }), None).await?;
+        }
+        if cluster.ticket_keys.is_empty() {
+            let keys = vec![sealed::make_ticket_key(cluster.id, keyring, now.time)?];
+            self.first_wins(Change::TicketKeysPut(TicketKeysPut { after: None, keys }), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Mints for each site that has no certificate, or one for other hosts than it has now: one change a site.
+    pub async fn certify_sites(&self, keyring: &Arc<Keyring>, blocking: &Blocking) -> Result<(), EquipError> {
+        let lacking: Vec<SiteId> = lacking(&self.now());
+        if !lacking.is_empty() {
+            tracing::info!(sites = lacking.len(), "minting certificates for sites without one");
+        }
+        for id in lacking {
+            let now = self.now();
+            let Some(site) = now.sites.get(&id).filter(|site| lacks(&now, site)) else { continue };
+            let (cluster, keyring) = (Arc::clone(founded(&now)?), Arc::clone(keyring));
+            let (hosts, time) = (site.hosts().collect(), now.time);
+            let minted = blocking.run(move || sealed::mint_for(&cluster, &keyring, hosts, time)).await??;
+            let set = SiteSet { certificate: Some(minted), ..SiteSet::of(site.host.clone()) };
+            self.first_wins(Change::SiteSet(set.into()), Some(site.revision)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is worth nothing if somebody else was first.
+    pub(crate) async fn first_wins(&self, change: Change, expect: Option<u64>) -> Result<(), WriteError> {
+        let answer: Answer = match self.door().write(Write { expect, ..Write::of_system(change) }).await {
+            Ok(answer) => answer,
+            Err(WriteError::Refused(refusal)) if is_lost_race(&refusal) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // What is decided next is decided on a state that has it; none comes any more where the node stops.
+        let _ = self.snapshot().wait_for(|snapshot| snapshot.revision >= answer.revision).await;
+        Ok(())
+    }
+
+    pub(crate) fn now(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot().borrow())
+    }
+}
+
+/// Which refusals say that the state has moved on.
+fn is_lost_race(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Exists { .. } | Refusal::Stale { .. } | Refusal::NotFound { .. } | Refusal::Invalid { .. }
+    )
+}
+
+pub(crate) fn founded(state: &State) -> Result<&Arc<Cluster>, EquipError> {
+    state.cluster.as_ref().ok_or(EquipError::NotFounded)
+}
+
+fn lacking(state: &State) -> Vec<SiteId> {
+    state.sites.values().filter(|site| lacks(state, site)).map(|site| site.id).collect()
+}
+
+fn lacks(state: &State, site: &Site) -> bool {
+    let held = site.certificate.and_then(|id| state.certificates.get(&id));
+    held.is_none_or(|held| held.is_internal() && !held.fits(site))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::base::clock::Time;
+    use crate::base::ids::{ClusterId, NodeId};
+    use crate::base::limits::TICKET_KEY_AGE;
+    use crate::base::names::NodeName;
+    use crate::model::tests::world::{host, site};
+    use crate::ops::board::Board;
+    use crate::ops::tasks::Tasks;
+    use crate::seal::Sealed;
+    use crate::seal::keyring::KeyId;
+    use crate::store::node::Store;
+
+    async fn founded_member(dir: &std::path::Path) -> (Member, Tasks, Arc<Keyring>) {
+        let (board, name) = (Board::default(), NodeName::parse("pi-1").unwrap());
+        let tasks = Tasks::new(board.clone(), Handle::current());
+        let (member, proposals) = Member::start(Store::open(dir).unwrap(), NodeId(7)).await.unwrap();
+        member.run(&tasks, &board, proposals);
+        member.lead().await.unwrap();
+        let keyring = Arc::new(Keyring::generate([7; 32]));
+        assert!(matches!(member.equip(&keyring).await, Err(EquipError::NotFounded)));
+        let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![] };
+        member.found(ClusterId(1), name, key_check).await.unwrap();
+        (member, tasks, keyring)
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_made_once_also_for_sites_that_were_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (member, _tasks, keyring) = founded_member(dir.path()).await;
+        for name in ["a.test", "b.test"] {
+            member.door().write(Write::of_system(site(name, None))).await.unwrap();
+        }
+        // Two that start at one time.
+        let (one, other) = tokio::join!(member.equip(&keyring), member.equip(&keyring));
+        one.and(other).unwrap();
+        let cluster = |now: &Snapshot| Arc::clone(now.cluster.as_ref().unwrap());
+        let first = cluster(&member.now());
+        assert!(first.sites_ca.is_some() && first.ticket_keys.len() == 1);
+        let blocking = Blocking::new(Handle::current());
+        let certify = || member.certify_sites(&keyring, &blocking);
+        let (one, other) = tokio::join!(certify(), certify());
+        one.and(other).unwrap();
+        let now = member.now();
+        assert_eq!((lacking(&now), now.certificates.len()), (vec![], 2));
+        let held = &now.certificates[&now.site(&host("b.test")).unwrap().certificate.unwrap()];
+        assert!(sealed::open_certificate(ClusterId(1), &keyring, held).is_ok());
+        member.equip(&keyring).await.unwrap();
+        certify().await.unwrap();
+        assert_eq!(member.now().revision, now.revision, "nothing was missing");
+    }
+
+    #[tokio::test]
+    async fn ticket_keys_are_renewed_when_due() {
+        let dir = tempfile::tempdir().unwrap();
+        let (member, _tasks, keyring) = founded_member(dir.path()).await;
+        member.equip(&keyring).await.unwrap();
+        let ids = || member.now().cluster.as_ref().unwrap().ticket_keys.iter().map(|key| key.id).collect::<Vec<_>>();
+        let first = ids();
+        member.renew_ticket_key(&keyring, Time::now()).await.unwrap();
+        member.renew_ticket_key(&keyring, Time(0)).await.unwrap();
+        assert_eq!(ids(), first);
+        let mut clock = Time::now();
+        for kept in [2, 3, 3] {
+            clock = clock.plus(TICKET_KEY_AGE);
+            let before = ids();
+            member.renew_ticket_key(&keyring, clock).await.unwrap();
+            assert_eq!((ids().len(), ids()[1]), (kept, before[0]));
+        }
+    }
+}

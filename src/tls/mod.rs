@@ -1,0 +1,17 @@
+//! The only X.509 code: the sites CA and what it mints, certificates read, the resolver by server name, session tickets from keys
+//! in the state, the server's configuration. Never listens and never writes.
+pub mod ca;
+pub mod error;
+pub mod mint;
+pub mod node;
+pub mod parse;
+pub mod resolver;
+pub mod sealed;
+pub mod server;
+pub mod tickets;
+
+mod lru;
+mod validity;
+
+#[cfg(test)]
+mod tests;

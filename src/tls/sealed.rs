@@ -1,0 +1,106 @@
+//! Between the state and the clear: what is made here is sealed for its place at once, what the state holds is opened where it is
+//! used. Keys in the clear live no longer than the call.
+use data_encoding::HEXLOWER;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+use crate::base::clock::Time;
+use crate::base::ids::{CertificateId, ClusterId, Seed};
+use crate::base::names::Host;
+use crate::model::certificates::{Certificate, Minted};
+use crate::model::cluster::{Cluster, SitesCa, TicketKey};
+use crate::seal::keyring::Keyring;
+use crate::seal::{Place, Sealed, open, seal};
+use crate::tls::ca::{self, Authority};
+use crate::tls::error::TlsError;
+use crate::tls::mint::mint;
+
+/// A fresh sites CA for a cluster that has none.
+pub fn make_sites_ca(cluster: ClusterId, keyring: &Keyring, now: Time) -> Result<SitesCa, TlsError> {
+    let made = ca::make(cluster, now)?;
+    let key = sealed(keyring, &of_sites_ca(cluster), &made.key)?;
+    Ok(SitesCa { certificate: made.certificate, key, not_after: made.not_after })
+}
+
+/// The cluster's sites CA, ready to sign.
+pub fn open_sites_ca(cluster: &Cluster, keyring: &Keyring) -> Result<Authority, TlsError> {
+    let ca = cluster.sites_ca.as_ref().ok_or(TlsError::NoCa)?;
+    let key = open(keyring, &of_sites_ca(cluster.id), &ca.key)?;
+    Authority::new(&ca.certificate, &key)
+}
+
+/// An internal certificate for all hosts of a site, in its order.
+pub fn mint_for(cluster: &Cluster, keyring: &Keyring, names: Vec<Host>, now: Time) -> Result<Minted, TlsError> {
+    let ca = open_sites_ca(cluster, keyring)?;
+    let texts: Vec<&str> = names.iter().map(Host::as_str).collect();
+    let leaf = mint(&ca, &texts, now)?;
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed)?;
+    let id = CertificateId(Seed(seed).id());
+    let key = sealed(keyring, &of_certificate(cluster.id, &id.to_string()), &leaf.key)?;
+    let chain = leaf.chain.into_iter().map(Into::into).collect();
+    Ok(Minted { id, names, not_before: leaf.not_before, not_after: leaf.not_after, chain, key })
+}
+
+/// A stored certificate with its key, ready for handshakes.
+pub(crate) fn open_certificate(
+    cluster: ClusterId,
+    keyring: &Keyring,
+    stored: &Certificate,
+) -> Result<CertifiedKey, TlsError> {
+    let key = open(keyring, &of_certificate(cluster, &stored.id.to_string()), &stored.key)?;
+    certified(stored.chain.iter().map(|der| der.as_slice()), &key)
+}
+
+/// A chain and its PKCS#8 key, if they belong together.
+pub(crate) fn certified<'a>(chain: impl Iterator<Item = &'a [u8]>, key: &[u8]) -> Result<CertifiedKey, TlsError> {
+    let chain = chain.map(|der| CertificateDer::from(der.to_vec())).collect();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(TlsError::Key)?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // Some keys cannot say what their public half is.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(error) => Err(TlsError::Key(error)),
+    }
+}
+
+/// A fresh key for session tickets.
+pub fn make_ticket_key(cluster: ClusterId, keyring: &Keyring, now: Time) -> Result<TicketKey, TlsError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)?;
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *key)?;
+    Ok(TicketKey { id, made: now, key: sealed(keyring, &of_ticket_key(cluster, &ticket_field(&id)), &*key)? })
+}
+
+pub(crate) fn open_ticket_key(
+    cluster: ClusterId,
+    keyring: &Keyring,
+    key: &TicketKey,
+) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    Ok(open(keyring, &of_ticket_key(cluster, &ticket_field(&key.id)), &key.key)?)
+}
+
+fn sealed(keyring: &Keyring, place: &Place<'_>, secret: &[u8]) -> Result<Sealed, TlsError> {
+    let mut nonce = [0; 24];
+    getrandom::fill(&mut nonce)?;
+    Ok(seal(keyring, place, secret, nonce))
+}
+
+fn of_sites_ca(cluster: ClusterId) -> Place<'static> {
+    Place { cluster, table: "cluster", row: "cluster", field: "sites_ca" }
+}
+
+fn of_certificate(cluster: ClusterId, row: &str) -> Place<'_> {
+    Place { cluster, table: "certificates", row, field: "key" }
+}
+
+fn of_ticket_key(cluster: ClusterId, field: &str) -> Place<'_> {
+    Place { cluster, table: "cluster", row: "cluster", field }
+}
+
+fn ticket_field(id: &[u8; 16]) -> String {
+    format!("ticket_keys.{}", HEXLOWER.encode(id))
+}
