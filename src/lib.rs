@@ -17,3 +17,4 @@ pub mod ops;
 pub mod rr;
 pub mod seal;
 pub mod store;
+pub mod web;
