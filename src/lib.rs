@@ -18,3 +18,4 @@ pub mod rr;
 pub mod seal;
 pub mod store;
 pub mod tls;
+pub mod web;

@@ -190,3 +190,53 @@ pub const JAIL_OPEN_TRIES: u32 = 64;
 pub const TRASH_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Names of one directory held in memory while a tree is deleted: a directory may have millions.
 pub const TRASH_NAMES_AT_ONCE: usize = 1000;
+/// Connections of visitors at one time, where the descriptors allow as many: at some 27 KiB each all of them together fit a
+/// small machine.
+pub const WEB_CONNECTIONS_MAX: usize = 10_240;
+/// Descriptors that visitors' connections leave to files, databases and the desk.
+pub const WEB_DESCRIPTORS_LEFT: usize = 256;
+/// Connections of one address (of one /64 for IPv6), so that nobody takes them all; many people share an address behind
+/// carriers' translation, with a few connections each.
+pub const WEB_CONNECTIONS_PER_ADDRESS: u32 = 512;
+/// Files that are kept in memory as they are: larger ones are read as they are sent.
+pub const WEB_SMALL_FILE_MAX: usize = 64 << 10;
+/// What each thread keeps of small files: the pages, styles and scripts that everybody asks for.
+pub const WEB_SMALL_FILES_BYTES: usize = 8 << 20;
+pub const WEB_SMALL_FILES_MAX: usize = 4096;
+/// Directories of sites that each thread keeps open: one descriptor each.
+pub const WEB_JAILS_KEPT: usize = 256;
+/// Bytes of a large file in memory for each response: four records of TLS.
+pub const WEB_FILE_PIECE: usize = 64 << 10;
+/// Time a visitor has to finish the TLS handshake.
+pub const WEB_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// Time a visitor has from the first byte of a request's head to the last.
+pub const WEB_HEAD_WAIT: Duration = Duration::from_secs(15);
+/// How long a connection is kept on which nothing moves while we owe nothing: browsers think of a minute as usual.
+pub const WEB_IDLE_WAIT: Duration = Duration::from_secs(65);
+/// How long an idle connection has to take leave before it is cut off.
+pub const WEB_LEAVE_WAIT: Duration = Duration::from_secs(5);
+/// Request line and headers of one request, in either version of HTTP; browsers with many cookies come near half of it.
+pub const WEB_HEAD_MAX: usize = 16 << 10;
+/// Headers of one request.
+pub const WEB_HEADERS_MAX: usize = 100;
+/// Requests under way on one HTTP/2 connection: what browsers need to load a page at once (RFC 9113 section 6.5.2 asks for 100).
+pub const WEB_STREAMS_MAX: u32 = 128;
+/// Streams a client opened and reset before we looked at them (a rapid reset), and those reset for its own errors: past this
+/// the connection ends.
+pub const WEB_PENDING_RESETS_MAX: usize = 20;
+pub const WEB_ERROR_RESETS_MAX: usize = 128;
+/// Bytes of responses one HTTP/2 stream holds for a client that does not take them.
+pub const WEB_SEND_BUFFER_MAX: usize = 64 << 10;
+/// Silence after which an HTTP/2 client with requests under way is asked whether it is still there, and how long it may think.
+pub const WEB_PING_EVERY: Duration = Duration::from_secs(50);
+pub const WEB_PING_WAIT: Duration = Duration::from_secs(15);
+/// Pause after the kernel refused to accept a connection for want of descriptors or memory: asking again at once spins.
+pub const WEB_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often a refusal that visitors can cause at will is logged.
+pub const WEB_LOG_EVERY: Duration = Duration::from_secs(60);
+/// How often a listening address that could not be had is tried again.
+pub const LISTEN_RETRY: Duration = Duration::from_secs(5);
+/// How often the trash of removed sites is looked at.
+pub const TRASH_SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How often a site's directory that could not be made or discarded is tried again.
+pub const SITE_DIRS_RETRY: Duration = Duration::from_secs(5);

@@ -24,7 +24,9 @@ pub(crate) fn api(global: &Global, environment: impl Fn(&str) -> Option<String>)
     };
     let token = match &target {
         Target::Unix(_) => None,
-        Target::Tcp { .. } => environment("RUCHE_TOKEN").map(|token| bearer(&token)).transpose()?,
+        Target::Tcp { .. } | Target::Tls { .. } => {
+            environment("RUCHE_TOKEN").map(|token| bearer(&token)).transpose()?
+        }
     };
     Ok(Api { client: Client::new(target), token, wait: !global.no_wait, outcome_wait: CLIENT_OUTCOME_WAIT })
 }

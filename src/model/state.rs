@@ -2,6 +2,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
 use imbl::{HashMap, OrdMap, OrdSet, Vector};
 
 use crate::base::clock::Time;
@@ -68,6 +69,19 @@ impl State {
     pub fn site(&self, host: &Host) -> Result<&Arc<Site>, Refusal> {
         let site = self.hosts.get(host).and_then(|id| self.sites.get(id));
         site.ok_or_else(|| Refusal::not_found(Kind::Site, host))
+    }
+
+    /// The sites that differ from those of an earlier state: as they were, and as they are. Costs what changed, not what
+    /// there is.
+    pub fn sites_since<'a>(
+        &'a self,
+        before: &'a OrdMap<SiteId, Arc<Site>>,
+    ) -> impl Iterator<Item = (Option<&'a Arc<Site>>, Option<&'a Arc<Site>>)> {
+        before.diff(&self.sites).map(|item| match item {
+            DiffItem::Add(_, new) => (None, Some(new)),
+            DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+            DiffItem::Remove(_, old) => (Some(old), None),
+        })
     }
 
     pub fn zone(&self, name: &ZoneName) -> Result<&Arc<Zone>, Refusal> {

@@ -2,6 +2,8 @@
 //! sockets, the stop. Never knows a site, a zone or an account.
 pub mod blocking;
 pub mod board;
+pub mod descriptors;
+pub mod listeners;
 pub mod log;
 pub mod metrics;
 pub mod notify;

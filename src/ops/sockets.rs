@@ -24,6 +24,8 @@ pub enum SocketError {
     NotPermitted(SocketAddr),
     #[error("listen on {0}: this machine does not have that address; `ip address` shows those it has")]
     NotHere(SocketAddr),
+    #[error("listen on {0}: this machine has no IPv6; leave it out of the list")]
+    NoIpv6(SocketAddr),
     #[error("listen on {0}: {1}")]
     Tcp(SocketAddr, #[source] io::Error),
     #[error("listen on {0}: another process answers there: stop it first")]
@@ -54,6 +56,17 @@ impl Inherited {
         self.0.len()
     }
 
+    /// The non-blocking socket that listens on this address.
+    pub(super) fn take_tcp(&mut self, address: SocketAddr) -> Result<Option<OwnedFd>, Errno> {
+        let same = |fd: &OwnedFd| {
+            let bound = rustix::net::getsockname(fd).ok().and_then(|bound| SocketAddr::try_from(bound).ok());
+            address.port() != 0 && bound == Some(address)
+        };
+        let Some(fd) = self.take(same) else { return Ok(None) };
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Some(fd))
+    }
+
     fn take(&mut self, matches: impl Fn(&OwnedFd) -> bool) -> Option<OwnedFd> {
         let listens = |fd: &OwnedFd| sockopt::socket_acceptconn(fd).unwrap_or(false);
         let at = self.0.iter().position(|fd| listens(fd) && matches(fd))?;
@@ -76,27 +89,41 @@ pub fn tcp(addresses: &[SocketAddr], inherited: &mut Inherited) -> Result<Vec<Tc
     for address in addresses {
         match tcp_one(*address, inherited) {
             Ok(listener) => listeners.push(listener),
-            Err(Errno::AFNOSUPPORT) if address.is_ipv6() && address.ip().is_unspecified() && addresses.len() > 1 => {
+            Err(Errno::AFNOSUPPORT) if is_optional(*address, addresses) => {
                 tracing::info!(%address, "not listening there: this machine has no IPv6");
             }
-            Err(Errno::ADDRINUSE) => return Err(SocketError::InUse(*address)),
-            Err(Errno::ACCESS) => return Err(SocketError::NotPermitted(*address)),
-            Err(Errno::ADDRNOTAVAIL) => return Err(SocketError::NotHere(*address)),
-            Err(error) => return Err(SocketError::Tcp(*address, error.into())),
+            Err(error) => return Err(tcp_fault(*address, error)),
         }
     }
     Ok(listeners)
 }
 
+/// Whether a machine without IPv6 may pass over this address of a list.
+pub fn is_optional(address: SocketAddr, list: &[SocketAddr]) -> bool {
+    address.is_ipv6() && address.ip().is_unspecified() && list.len() > 1
+}
+
+pub(super) fn tcp_fault(address: SocketAddr, error: Errno) -> SocketError {
+    match error {
+        Errno::ADDRINUSE => SocketError::InUse(address),
+        Errno::ACCESS => SocketError::NotPermitted(address),
+        Errno::ADDRNOTAVAIL => SocketError::NotHere(address),
+        Errno::AFNOSUPPORT if address.is_ipv6() => SocketError::NoIpv6(address),
+        error => SocketError::Tcp(address, error.into()),
+    }
+}
+
 fn tcp_one(address: SocketAddr, inherited: &mut Inherited) -> Result<TcpListener, Errno> {
-    let same = |fd: &OwnedFd| {
-        let bound = rustix::net::getsockname(fd).ok().and_then(|bound| SocketAddr::try_from(bound).ok());
-        address.port() != 0 && bound == Some(address)
-    };
-    if let Some(fd) = inherited.take(same) {
-        rustix::io::ioctl_fionbio(&fd, true)?;
+    if let Some(fd) = inherited.take_tcp(address)? {
         return Ok(fd.into());
     }
+    let fd = tcp_bound(address, false)?;
+    rustix::net::listen(&fd, LISTEN_BACKLOG)?;
+    Ok(fd.into())
+}
+
+/// A socket that has the address and does not listen yet; `shared`: beside others of this user that said so too.
+pub(super) fn tcp_bound(address: SocketAddr, shared: bool) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let fd = socket(family)?;
     if address.is_ipv6() {
@@ -104,9 +131,11 @@ fn tcp_one(address: SocketAddr, inherited: &mut Inherited) -> Result<TcpListener
     }
     // A restart must not wait for the old connections' TIME_WAIT.
     sockopt::set_socket_reuseaddr(&fd, true)?;
+    if shared {
+        sockopt::set_socket_reuseport(&fd, true)?;
+    }
     rustix::net::bind(&fd, &address)?;
-    rustix::net::listen(&fd, LISTEN_BACKLOG)?;
-    Ok(fd.into())
+    Ok(fd)
 }
 
 /// A non-blocking listener on a path, open to its owner and to the group (where there is one of that name). A socket file

@@ -57,8 +57,9 @@ impl Feeder {
     fn publish(&mut self) {
         let snapshot = Arc::clone(&self.source.borrow_and_update());
         let generation = snapshot.generation;
-        self.old.push(self.newest.send_replace(snapshot));
+        // First the number: whoever is woken by the snapshot must find that it is another one.
         self.generation.store(generation, Ordering::Release);
+        self.old.push(self.newest.send_replace(snapshot));
         self.old.retain(|old| Arc::strong_count(old) > 1);
     }
 }

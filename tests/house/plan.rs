@@ -47,6 +47,7 @@ pub(crate) const TENANTS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("rustls", &["tls", "web", "dns", "ftp", "cluster", "fetch"]),
     ("sd_notify", &["ops", "daemon"]),
+    ("tokio_rustls", &["web", "fetch"]),
     ("toml", &["config"]),
     ("tower", &["web", "dns", "ftp", "acme", "moves", "cluster", "admin", "daemon"]),
     ("tracing_journald", &["ops"]),

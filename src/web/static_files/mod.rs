@@ -159,8 +159,7 @@ fn content_type(name: &str) -> HeaderValue {
 }
 
 fn not_allowed(method: &Method) -> Response<Body> {
-    let mut response =
-        if method == Method::OPTIONS { bare(StatusCode::NO_CONTENT) } else { pages::not_allowed() };
+    let mut response = if method == Method::OPTIONS { bare(StatusCode::NO_CONTENT) } else { pages::not_allowed() };
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
 }

@@ -7,13 +7,25 @@ const WELL_KNOWN: &str = ".well-known";
 
 /// Endings of files that are programs: their source is nobody's to read, also not that of a copy an editor left.
 const SCRIPTS: [&str; 19] = [
-    "php", "php3", "php4", "php5", "php7", "php8", "phps", "pht", "phtml", "phar", "inc", "cgi", "fcgi", "pl", "asp", "aspx",
-    "jsp", "cfm", "htpasswd",
+    "php", "php3", "php4", "php5", "php7", "php8", "phps", "pht", "phtml", "phar", "inc", "cgi", "fcgi", "pl", "asp",
+    "aspx", "jsp", "cfm", "htpasswd",
 ];
 
 /// What a path part may carry as it is (RFC 3986 section 3.3), less `%`.
-const ENCODED: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// A path as a site's directory knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +110,46 @@ mod tests {
     #[test]
     fn what_is_nobodys() {
         for path in [
-            "/..", "/../etc/passwd", "/a/../b", "/%2e%2e/etc/passwd", "/%2E%2e/x", "/.%2e/x", "/a/%2e./b", "/.", "/./a", "/a/.",
-            "/%00", "/a%00.html", "/a%2fb", "/a%2Fb", "/%2fetc/passwd", "/..%2f..%2fetc/passwd", "/%ff", "/%c0%ae%c0%ae/x",
-            "/.htaccess", "/.git/config", "/a/.env", "/%2egit/config", "/.well-known/.git/config", "/a/.well-known/x",
-            "/.well-known2/x", "/.WELL-KNOWN/x", "/a.php", "/a.PHP", "/a.php/", "/a.php5", "/a.phtml", "/wp-config.php.bak",
-            "/wp-config.php~", "/a.php.swp", "/a.inc", "/x.cgi", "/a%2ephp", "/a.ph%70", "/a.php%20", "/a.php.",
+            "/..",
+            "/../etc/passwd",
+            "/a/../b",
+            "/%2e%2e/etc/passwd",
+            "/%2E%2e/x",
+            "/.%2e/x",
+            "/a/%2e./b",
+            "/.",
+            "/./a",
+            "/a/.",
+            "/%00",
+            "/a%00.html",
+            "/a%2fb",
+            "/a%2Fb",
+            "/%2fetc/passwd",
+            "/..%2f..%2fetc/passwd",
+            "/%ff",
+            "/%c0%ae%c0%ae/x",
+            "/.htaccess",
+            "/.git/config",
+            "/a/.env",
+            "/%2egit/config",
+            "/.well-known/.git/config",
+            "/a/.well-known/x",
+            "/.well-known2/x",
+            "/.WELL-KNOWN/x",
+            "/a.php",
+            "/a.PHP",
+            "/a.php/",
+            "/a.php5",
+            "/a.phtml",
+            "/wp-config.php.bak",
+            "/wp-config.php~",
+            "/a.php.swp",
+            "/a.inc",
+            "/x.cgi",
+            "/a%2ephp",
+            "/a.ph%70",
+            "/a.php%20",
+            "/a.php.",
         ] {
             assert_eq!(read(path), None, "{path}");
         }

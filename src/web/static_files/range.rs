@@ -7,7 +7,10 @@ use http::header::RANGE;
 pub(crate) enum Part {
     Whole,
     /// At least one byte.
-    Range { first: u64, count: u64 },
+    Range {
+        first: u64,
+        count: u64,
+    },
     Unsatisfiable,
 }
 

@@ -71,8 +71,7 @@ impl Reading {
             }
         }
         let (file, next, count, blocking) = (&self.file, self.next, self.piece(), &self.blocking);
-        let slow =
-            self.slow.get_or_insert_with(|| Box::pin(slowly(Arc::clone(file), next, count, blocking.clone())));
+        let slow = self.slow.get_or_insert_with(|| Box::pin(slowly(Arc::clone(file), next, count, blocking.clone())));
         let read = ready!(slow.as_mut().poll(cx));
         self.slow = None;
         Poll::Ready(read)

@@ -1,0 +1,108 @@
+//! One address listened on by several threads. Each has a socket of its own and the kernel deals out the connections, so no
+//! thread takes another's lock. Never accepts a connection.
+use std::net::{SocketAddr, TcpListener};
+
+use rustix::io::Errno;
+use rustix::net::sockopt;
+
+use crate::base::limits::LISTEN_BACKLOG;
+use crate::ops::sockets::{Inherited, SocketError, tcp_bound, tcp_fault};
+
+/// A non-blocking listener for each thread, all on one address; with port 0 all on the port the first one got. An
+/// inherited socket is shared by the threads: none of another user's may be put beside it.
+pub fn each(address: SocketAddr, threads: usize, inherited: &mut Inherited) -> Result<Vec<TcpListener>, SocketError> {
+    let fault = |error| tcp_fault(address, error);
+    match inherited.take_tcp(address).map_err(fault)? {
+        Some(fd) => {
+            sockopt::set_tcp_nodelay(&fd, true).map_err(fault)?;
+            let copies = std::iter::repeat_with(|| fd.try_clone().map(TcpListener::from));
+            copies.take(threads).collect::<Result<_, _>>().map_err(|error| SocketError::Tcp(address, error))
+        }
+        None => bind_each(address, threads).map_err(fault),
+    }
+}
+
+/// SO_REUSEPORT would let us in beside a leftover server of the same user, which then takes a share of the visitors. So the
+/// first socket is bound without it, as the proof that nobody listens there, and opened to the others only then: it keeps the
+/// address all the time. None listens before all are bound, so no connection is dealt to a socket that fails later.
+fn bind_each(address: SocketAddr, threads: usize) -> Result<Vec<TcpListener>, Errno> {
+    let first = tcp_bound(address, false)?;
+    let bound = rustix::net::getsockname(&first)?;
+    let address = SocketAddr::try_from(bound)?;
+    sockopt::set_socket_reuseport(&first, true)?;
+    let mut sockets = vec![first];
+    for _ in 1..threads {
+        sockets.push(tcp_bound(address, true)?);
+    }
+    for socket in &sockets {
+        // Accepted connections inherit it.
+        sockopt::set_tcp_nodelay(socket, true)?;
+        rustix::net::listen(socket, LISTEN_BACKLOG)?;
+    }
+    Ok(sockets.into_iter().map(TcpListener::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::io::ErrorKind;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn any(host: &str) -> SocketAddr {
+        format!("{host}:0").parse().unwrap()
+    }
+
+    #[test]
+    fn each_thread_gets_connections_on_one_port_without_delay() {
+        for host in ["127.0.0.1", "[::1]"] {
+            let listeners = each(any(host), 3, &mut Inherited::default()).unwrap();
+            let address = listeners[0].local_addr().unwrap();
+            assert!(listeners.iter().all(|listener| listener.local_addr().unwrap() == address));
+            let clients: Vec<_> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+            let mut accepted = 0;
+            let mut used = HashSet::new();
+            for (thread, listener) in listeners.iter().enumerate() {
+                loop {
+                    match listener.accept() {
+                        Ok((stream, _)) => {
+                            assert!(stream.nodelay().unwrap());
+                            accepted += 1;
+                            used.insert(thread);
+                        }
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+            assert_eq!((accepted, used.len()), (clients.len(), 3));
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_left_running_is_seen_though_it_shares_its_port() {
+        let mut none = Inherited::default();
+        let left = each(any("127.0.0.1"), 2, &mut none).unwrap();
+        let address = left[0].local_addr().unwrap();
+        assert!(matches!(each(address, 2, &mut none), Err(SocketError::InUse(told)) if told == address));
+        // Also beside one that means all addresses, and as soon as a single one of its sockets is left.
+        let all = SocketAddr::new("0.0.0.0".parse().unwrap(), address.port());
+        let one = left.into_iter().next_back();
+        assert!(matches!(each(all, 2, &mut none), Err(SocketError::InUse(_))));
+        drop(one);
+        each(all, 2, &mut none).unwrap();
+    }
+
+    #[test]
+    fn connections_of_before_do_not_keep_the_address() {
+        let mut none = Inherited::default();
+        let before = each(any("127.0.0.1"), 2, &mut none).unwrap();
+        let address = before[0].local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let served = before.iter().find_map(|listener| listener.accept().ok()).unwrap();
+        drop(before);
+        each(address, 2, &mut none).unwrap();
+        drop((client, served));
+    }
+}

@@ -1,0 +1,112 @@
+//! One request, from its head to a response: routed on the newest snapshot, answered by the site's handler or by a page of the
+//! node, counted. Never fails: what goes wrong is a page too.
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, SERVER};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use metrics::Counter;
+
+use crate::base::names::Host;
+use crate::model::sites::{Handler, Site};
+use crate::web::body::Body;
+use crate::web::counts::Count;
+use crate::web::pages;
+use crate::web::pulse::Pulse;
+use crate::web::route::{Door, Head, Refused, Route, Turn};
+use crate::web::sent::Sent;
+use crate::web::threads::Thread;
+
+/// Who asks on one connection: all its requests have this in common.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) thread: Arc<Thread>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) secure: bool,
+    /// The name the TLS connection was made for.
+    pub(crate) sni: Option<Host>,
+    /// Where visitors reach HTTPS.
+    pub(crate) https_port: u16,
+}
+
+pub(crate) async fn answer(guest: Arc<Guest>, request: Request<Incoming>) -> Result<Response<Sent>, Infallible> {
+    let _owed = guest.pulse.begin();
+    let _counted = Panics;
+    let (parts, _) = request.into_parts();
+    let (response, bytes) = match guest.decide(&parts) {
+        (Route::Of(site, turn), Some(Count { requests, bytes })) => {
+            requests.increment(1);
+            (serve(&guest.thread, &site, turn, &parts).await, bytes)
+        }
+        (Route::Of(..), None) => (pages::failed(), Counter::noop()),
+        (Route::Refused(refused), _) => {
+            metrics::counter!("ruche_web_refused_requests_total", "reason" => refused.as_str()).increment(1);
+            (refuse(refused, parts.version), Counter::noop())
+        }
+    };
+    let response = finished(response, &parts.method);
+    Ok(response.map(|body| Sent::new(body, bytes, guest.pulse.open())))
+}
+
+impl Guest {
+    fn decide(&self, parts: &Parts) -> (Route, Option<Count>) {
+        let door = if self.secure { Door::Tls { sni: self.sni.as_ref() } } else { Door::Plain };
+        let head = Head { method: &parts.method, version: parts.version, uri: &parts.uri, headers: &parts.headers };
+        self.thread.decide(door, self.https_port, &head)
+    }
+}
+
+async fn serve(thread: &Thread, site: &Site, turn: Turn, parts: &Parts) -> Response<Body> {
+    match turn {
+        Turn::Redirect { status, location } => pages::redirect(status, &location),
+        Turn::Suspended => pages::suspended(),
+        Turn::Maintenance => pages::maintenance(),
+        Turn::Elsewhere => pages::elsewhere(),
+        Turn::Serve => match &site.handler {
+            Handler::Static => thread.file(site, parts).await,
+            Handler::Redirect { .. } | Handler::Php { .. } | Handler::Proxy { .. } => pages::not_served(),
+        },
+    }
+}
+
+fn refuse(refused: Refused, version: Version) -> Response<Body> {
+    match refused {
+        Refused::NotAllowed => pages::not_allowed(),
+        Refused::UnknownHost => pages::unknown_host(),
+        Refused::Misdirected => pages::misdirected(),
+        Refused::BadRequest => {
+            let mut page = pages::bad_request();
+            if version < Version::HTTP_2 {
+                // Whoever sends such a head may mean the next bytes differently than we would read them.
+                page.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            page
+        }
+    }
+}
+
+/// What every response has. HEAD is answered as GET would be, without the body.
+fn finished(mut response: Response<Body>, method: &Method) -> Response<Body> {
+    response.headers_mut().insert(SERVER, HeaderValue::from_static("ruche"));
+    if *method == Method::HEAD {
+        let body = std::mem::take(response.body_mut());
+        if let (Some(length), None) = (body.size_hint().exact(), response.headers().get(CONTENT_LENGTH)) {
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+    }
+    response
+}
+
+/// Counts a panic that goes through it.
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            metrics::counter!("ruche_web_panics_total").increment(1);
+        }
+    }
+}

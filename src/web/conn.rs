@@ -1,0 +1,161 @@
+//! One connection, from its first byte to its last: the TLS handshake, HTTP/1.1 or HTTP/2 as agreed there, the limits of both,
+//! and the end. The only place that knows which HTTP engine we use. Never knows a site.
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::base::limits::{
+    WEB_ERROR_RESETS_MAX, WEB_HANDSHAKE_WAIT, WEB_HEAD_MAX, WEB_HEADERS_MAX, WEB_IDLE_WAIT, WEB_LEAVE_WAIT,
+    WEB_PENDING_RESETS_MAX, WEB_PING_EVERY, WEB_PING_WAIT, WEB_SEND_BUFFER_MAX, WEB_STREAMS_MAX,
+};
+use crate::base::names::Host;
+use crate::ops::stop::Stop;
+use crate::web::answer::{Guest, answer};
+use crate::web::pulse::{Felt, Pulse};
+use crate::web::sent::Sent;
+use crate::web::threads::Thread;
+
+/// What the client and we agreed to speak (RFC 7301); nothing agreed means HTTP/1.1.
+const HTTP_2: &[u8] = b"h2";
+
+/// Talks with a visitor until either has had enough.
+pub(crate) async fn converse(thread: Arc<Thread>, stream: TcpStream, secure: bool, https_port: u16, stop: Stop) {
+    if !secure {
+        let pulse = Pulse::new(true);
+        let guest = Guest { thread, pulse, secure, sni: None, https_port };
+        return http_1(stream, guest, &stop).await;
+    }
+    let accepted = timeout(WEB_HANDSHAKE_WAIT, TlsAcceptor::from(thread.tls()).accept(stream)).await;
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return failed("handshake", &error),
+        Err(elapsed) => return failed("handshake-late", &elapsed),
+    };
+    let session = stream.get_ref().1;
+    let sni = session.server_name().and_then(|name| Host::parse(name).ok());
+    let two = session.alpn_protocol() == Some(HTTP_2);
+    let guest = Guest { thread, pulse: Pulse::new(!two), secure, sni, https_port };
+    if two { http_2(stream, guest, &stop).await } else { http_1(stream, guest, &stop).await }
+}
+
+fn failed(reason: &'static str, error: &dyn std::error::Error) {
+    metrics::counter!("ruche_web_failed_connections_total", "reason" => reason).increment(1);
+    tracing::debug!(%error, reason, "a connection was not made");
+}
+
+async fn http_1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, guest: Guest, stop: &Stop) {
+    let pulse = Arc::clone(&guest.pulse);
+    let io = TokioIo::new(Felt::new(stream, Arc::clone(&pulse)));
+    let mut builder = http1::Builder::new();
+    // The pulse watches the time a head takes, and silence.
+    builder.header_read_timeout(None).max_headers(WEB_HEADERS_MAX).max_buf_size(WEB_HEAD_MAX);
+    keep(builder.serve_connection(io, service(guest)), &pulse, stop).await;
+}
+
+async fn http_2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, guest: Guest, stop: &Stop) {
+    let pulse = Arc::clone(&guest.pulse);
+    let io = TokioIo::new(Felt::new(stream, Arc::clone(&pulse)));
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(WEB_STREAMS_MAX)
+        .max_header_list_size(WEB_HEAD_MAX as u32)
+        .max_pending_accept_reset_streams(WEB_PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(WEB_ERROR_RESETS_MAX)
+        .max_send_buf_size(WEB_SEND_BUFFER_MAX)
+        .keep_alive_interval(WEB_PING_EVERY)
+        .keep_alive_timeout(WEB_PING_WAIT);
+    keep(builder.serve_connection(io, service(guest)), &pulse, stop).await;
+}
+
+fn service(
+    guest: Guest,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Sent>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<Sent>, Infallible>> + Send,
+> {
+    let guest = Arc::new(guest);
+    service_fn(move |request| answer(Arc::clone(&guest), request))
+}
+
+/// A connection that can be asked to finish what it has and take nothing more.
+trait Leave: Future<Output = hyper::Result<()>> {
+    fn leave(self: Pin<&mut Self>);
+}
+
+impl<S, I> Leave for http1::Connection<I, S>
+where
+    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    fn leave(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S, I> Leave for http2::Connection<I, S, TokioExecutor>
+where
+    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Future + Send + 'static>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    fn leave(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Keeps the connection going until it ends by itself, the node drains, or nothing moves on it any more.
+async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
+    let mut connection = pin!(connection);
+    let mut drain = pin!(stop.drain());
+    let mut draining = false;
+    let mut cut_at = None;
+    let mut alarm = pin!(sleep_until(Instant::now() + WEB_IDLE_WAIT));
+    let ended = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            if !draining && drain.as_mut().poll(cx).is_ready() {
+                draining = true;
+                connection.as_mut().leave();
+                continue;
+            }
+            let now = Instant::now();
+            let due = cut_at.or_else(|| pulse.due()).unwrap_or(now + WEB_IDLE_WAIT);
+            if due <= now {
+                if cut_at.is_some() || pulse.is_in_head() {
+                    return Poll::Ready(None);
+                }
+                cut_at = Some(now + WEB_LEAVE_WAIT);
+                connection.as_mut().leave();
+                continue;
+            }
+            // Later it is set only when it rings: most connections move more often than that.
+            if due < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(due);
+            }
+            if alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    });
+    match ended.await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => failed("broken", &error),
+        None => metrics::counter!("ruche_web_failed_connections_total", "reason" => "silent").increment(1),
+    }
+}

@@ -1,0 +1,110 @@
+//! The web plane: serves sites to visitors over HTTP and HTTPS, on a thread for each core. Reads snapshots and files; never
+//! the databases, never another node's state, and never waits for the cluster.
+mod answer;
+mod body;
+mod conn;
+mod counts;
+mod hosts;
+mod listen;
+mod pages;
+mod places;
+mod ports;
+mod pulse;
+mod redirect;
+mod route;
+mod sent;
+mod sites;
+mod static_files;
+mod threads;
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tokio::sync::watch;
+
+use crate::api::status::Listener;
+use crate::base::ids::NodeId;
+use crate::base::limits::{WEB_CONNECTIONS_MAX, WEB_CONNECTIONS_PER_ADDRESS, WEB_DESCRIPTORS_LEFT};
+use crate::config;
+use crate::files::sites::SiteDirs;
+use crate::ops::blocking::Blocking;
+use crate::ops::board::{Board, PlaneReporter};
+use crate::ops::descriptors;
+use crate::ops::sockets::Inherited;
+use crate::ops::tasks::{Ends, Tasks};
+use crate::store::feed::Feed;
+use crate::web::places::Places;
+use crate::web::ports::Ports;
+
+/// What all threads share.
+#[derive(Debug)]
+struct Plane {
+    node: NodeId,
+    feed: Feed,
+    tls: Arc<ServerConfig>,
+    dirs: Arc<SiteDirs>,
+    blocking: Blocking,
+    board: Board,
+    ports: Ports,
+    places: Arc<Places>,
+    /// How many serve; on the board the directories count as one more.
+    threads: usize,
+    reporter: PlaneReporter,
+}
+
+/// What the plane is given.
+#[derive(Debug)]
+pub struct Web<'a> {
+    pub config: &'a config::Web,
+    pub node: NodeId,
+    pub feed: Feed,
+    /// With the certificates and the protocols to offer.
+    pub tls: Arc<ServerConfig>,
+    pub dirs: Arc<SiteDirs>,
+    pub blocking: Blocking,
+    pub board: &'a Board,
+    pub inherited: &'a mut Inherited,
+    /// Where `ruche status` reads what is listened on.
+    pub shown: Arc<watch::Sender<Vec<Listener>>>,
+}
+
+impl Web<'_> {
+    /// Opens the listeners and starts the threads. Without a listener there is no plane.
+    pub fn start(self, tasks: &Tasks) {
+        let (config, board) = (self.config, self.board);
+        if config.http.is_empty() && config.https.is_empty() {
+            return;
+        }
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+        let most = WEB_CONNECTIONS_MAX.min(descriptors::raise().saturating_sub(WEB_DESCRIPTORS_LEFT));
+        let plane = Arc::new(Plane {
+            node: self.node,
+            feed: self.feed,
+            tls: self.tls,
+            dirs: self.dirs,
+            blocking: self.blocking,
+            board: board.clone(),
+            ports: Ports::open(config, threads, self.inherited, board, self.shown),
+            places: Places::new(most, WEB_CONNECTIONS_PER_ADDRESS),
+            threads,
+            reporter: board.register_plane("web", threads + 1),
+        });
+        let ports = Arc::clone(&plane);
+        // Before the threads, so that at the stop it is told after them: it waits until they have let go.
+        tasks.spawn("listeners", Ends::AtGiveUp, move |stop| {
+            let plane = Arc::clone(&ports);
+            async move {
+                plane.ports.keep(&stop).await;
+                Ok(())
+            }
+        });
+        let keeper = Arc::clone(&plane);
+        tasks.spawn("sites", Ends::AtGiveUp, move |stop| sites::keep(Arc::clone(&keeper), stop));
+        for index in 0..threads {
+            let plane = Arc::clone(&plane);
+            // A task's name lives as long as the process, and so do the threads.
+            let name: &'static str = String::leak(format!("web-{index}"));
+            tasks.spawn(name, Ends::AtDrain, move |stop| threads::run(Arc::clone(&plane), index, name, stop));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Whether anything moves on a connection, and until when it may stay as it is: slow heads, clients that take nothing, and
+//! mere silence end it. Never counts what we owe the client against it: a handler takes the time it takes.
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::base::limits::{WEB_HEAD_WAIT, WEB_IDLE_WAIT};
+
+/// Counted by everything that moves on one connection. All of it happens on one thread; atomics only make it shareable.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    born: Instant,
+    /// Milliseconds after `born` of the last move.
+    moved: AtomicU64,
+    /// The same, plus one, of the first byte of a head that is not whole yet; 0: none.
+    head: AtomicU64,
+    /// Whether heads are told from the bytes read: with HTTP/1, where one request comes at a time.
+    heads: bool,
+    /// Requests whose handler works, and bodies that wait for it.
+    owed: AtomicU32,
+    /// Responses that are not sent to their end.
+    open: AtomicU32,
+}
+
+impl Pulse {
+    pub(crate) fn new(heads: bool) -> Arc<Self> {
+        Arc::new(Self {
+            born: Instant::now(),
+            moved: AtomicU64::new(0),
+            head: AtomicU64::new(0),
+            heads,
+            owed: AtomicU32::new(0),
+            open: AtomicU32::new(0),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.born.elapsed().as_millis() as u64
+    }
+
+    pub(crate) fn touch(&self) {
+        self.moved.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// A request is there, and is owed an answer until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> Owed {
+        self.head.store(0, Ordering::Relaxed);
+        Owed::new(self)
+    }
+
+    /// A response is on its way until the guard is dropped.
+    pub(crate) fn open(self: &Arc<Self>) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+
+    /// When the connection is over if nothing moves until then; None while we owe something.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        if self.owed.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let after = |millis: u64, wait| self.born + Duration::from_millis(millis) + wait;
+        let idle = after(self.moved.load(Ordering::Relaxed), WEB_IDLE_WAIT);
+        let head = self.head.load(Ordering::Relaxed).checked_sub(1).map(|since| after(since, WEB_HEAD_WAIT));
+        Some(head.map_or(idle, |head| head.min(idle)))
+    }
+
+    /// Whether a request has begun to come and is not whole.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.head.load(Ordering::Relaxed) > 0
+    }
+
+    fn read(&self) {
+        let between = self.heads && self.owed.load(Ordering::Relaxed) == 0 && self.open.load(Ordering::Relaxed) == 0;
+        if between && self.head.load(Ordering::Relaxed) == 0 {
+            self.head.store(self.now() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn wrote(&self) {
+        if self.open.load(Ordering::Relaxed) > 0 {
+            self.touch();
+        }
+    }
+}
+
+/// While it lives, the connection waits for us.
+#[derive(Debug)]
+pub(crate) struct Owed(Arc<Pulse>);
+
+impl Owed {
+    pub(crate) fn new(pulse: &Arc<Pulse>) -> Self {
+        pulse.touch();
+        pulse.owed.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(pulse))
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.owed.fetch_sub(1, Ordering::Relaxed);
+        self.0.touch();
+    }
+}
+
+/// While it lives, a response is on its way, and what is written of it is a move.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Pulse>);
+
+impl Open {
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.0
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.touch();
+    }
+}
+
+/// A stream that tells its pulse.
+#[derive(Debug)]
+pub(crate) struct Felt<S> {
+    stream: S,
+    pulse: Arc<Pulse>,
+}
+
+impl<S> Felt<S> {
+    pub(crate) fn new(stream: S, pulse: Arc<Pulse>) -> Self {
+        Self { stream, pulse }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Felt<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.pulse.read();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if matches!(wrote, Poll::Ready(Ok(1..))) {
+            self.pulse.wrote();
+        }
+        wrote
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        if matches!(wrote, Poll::Ready(Ok(1..))) {
+            self.pulse.wrote();
+        }
+        wrote
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

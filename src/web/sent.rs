@@ -1,0 +1,57 @@
+//! A response's body on its way out: counted for its site, and felt by the pulse of its connection.
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use metrics::Counter;
+
+use crate::web::body::Body;
+use crate::web::pulse::{Open, Owed};
+
+#[derive(Debug)]
+pub(crate) struct Sent {
+    body: Body,
+    bytes: Counter,
+    open: Open,
+    /// While the next piece is to come from us, and not to be taken by the client.
+    owed: Option<Owed>,
+}
+
+impl Sent {
+    pub(crate) fn new(body: Body, bytes: Counter, open: Open) -> Self {
+        Self { body, bytes, open, owed: None }
+    }
+}
+
+impl http_body::Body for Sent {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let sent = &mut *self;
+        let frame = Pin::new(&mut sent.body).poll_frame(cx);
+        match &frame {
+            Poll::Pending => {
+                sent.owed.get_or_insert_with(|| Owed::new(sent.open.pulse()));
+            }
+            Poll::Ready(frame) => {
+                sent.owed = None;
+                if let Some(Ok(frame)) = frame {
+                    sent.open.pulse().touch();
+                    sent.bytes.increment(frame.data_ref().map_or(0, |data| data.len() as u64));
+                }
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,149 @@
+//! The directories of the sites at home here: made before the board says that a site is served, put in the trash when it is
+//! gone, the trash swept. Follows the state from change to change; what fails is tried again. Never touches a site's files.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::base::clock::Time;
+use crate::base::ids::{NodeId, SiteId};
+use crate::base::limits::{SITE_DIRS_RETRY, TRASH_SWEEP_EVERY};
+use crate::files::sites::{SiteDirs, SiteDirsError};
+use crate::model::sites::{Handler, Site};
+use crate::model::state::State;
+use crate::ops::stop::Stop;
+use crate::ops::tasks::TaskResult;
+use crate::web::Plane;
+
+const ENTRY: &str = "site-directories";
+
+/// What is to be done about a site's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Todo {
+    Make,
+    Discard,
+}
+
+/// Whether the site's files are kept here.
+fn is_kept(site: &Site, here: NodeId) -> bool {
+    site.home == here && matches!(site.handler, Handler::Static | Handler::Php { .. })
+}
+
+/// What a change of a site asks for. A site that stops serving files keeps them: it may go back to it.
+fn todo(before: Option<&Site>, after: Option<&Site>, here: NodeId) -> Option<Todo> {
+    match (before, after) {
+        (_, Some(site)) if is_kept(site, here) => Some(Todo::Make),
+        (Some(site), None) if site.home == here => Some(Todo::Discard),
+        _ => None,
+    }
+}
+
+/// Keeps the directories in step with the state until the stop.
+pub(crate) async fn keep(plane: Arc<Plane>, stop: Stop) -> TaskResult {
+    let mut view = plane.feed.view();
+    let mut known = State::default().sites;
+    let mut waiting = BTreeMap::new();
+    let mut retry = None;
+    let mut sweep = Instant::now();
+    tell_orphans(&plane, view.now()).await?;
+    while !stop.is_given_up() {
+        let newest = Arc::clone(view.now());
+        for (before, after) in newest.sites_since(&known) {
+            let Some(id) = before.or(after).map(|site| site.id) else { continue };
+            if let Some(todo) = todo(before.map(AsRef::as_ref), after.map(AsRef::as_ref), plane.node) {
+                waiting.insert(id, todo);
+                retry = None;
+            }
+        }
+        known = newest.sites.clone();
+        if !waiting.is_empty() && retry.is_none_or(|at| at <= Instant::now()) {
+            retry = work(&plane, &mut waiting, newest.time).await;
+        }
+        if waiting.is_empty() {
+            plane.reporter.serves(plane.threads, newest.revision);
+        }
+        if sweep <= Instant::now() {
+            sweep = Instant::now() + TRASH_SWEEP_EVERY;
+            swept(&plane, newest.time).await;
+        }
+        drop(newest);
+        tokio::select! {
+            changed = view.changed() => if !changed { stop.give_up().await },
+            () = sleep_until(retry.unwrap_or(sweep).min(sweep)) => {}
+            () = stop.give_up() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Does what waits; returns when to try again what failed.
+async fn work(plane: &Plane, waiting: &mut BTreeMap<SiteId, Todo>, now: Time) -> Option<Instant> {
+    let (dirs, todo) = (Arc::clone(&plane.dirs), std::mem::take(waiting));
+    let done = plane.blocking.run({
+        let todo = todo.clone();
+        move || each(&dirs, todo, now)
+    });
+    let fault = match done.await {
+        Ok((failed, fault)) => {
+            *waiting = failed;
+            fault.map(|fault| fault.to_string())
+        }
+        Err(error) => {
+            *waiting = todo;
+            Some(error.to_string())
+        }
+    };
+    match fault {
+        None => {
+            plane.board.clear(ENTRY);
+            None
+        }
+        Some(fault) => {
+            let count = waiting.len();
+            plane.board.yellow(ENTRY, format!("failed to {fault} ({count} sites wait); it is tried again"));
+            Some(Instant::now() + SITE_DIRS_RETRY)
+        }
+    }
+}
+
+/// Those that failed, and the first fault.
+fn each(dirs: &SiteDirs, todo: BTreeMap<SiteId, Todo>, now: Time) -> (BTreeMap<SiteId, Todo>, Option<SiteDirsError>) {
+    let (mut failed, mut first) = (BTreeMap::new(), None);
+    for (id, todo) in todo {
+        let done = match todo {
+            Todo::Make => dirs.make(id),
+            Todo::Discard => dirs.discard(id, now),
+        };
+        if let Err(error) = done {
+            failed.insert(id, todo);
+            first = first.or(Some(error));
+        }
+    }
+    (failed, first)
+}
+
+async fn swept(plane: &Plane, now: Time) {
+    let dirs = Arc::clone(&plane.dirs);
+    match plane.blocking.run(move || dirs.sweep(now)).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(sites)) => tracing::info!(sites, "deleted the files of sites removed a week ago"),
+        Ok(Err(error)) => tracing::warn!("failed to {error}"),
+        Err(error) => tracing::warn!("failed to {error}"),
+    }
+}
+
+/// Directories that belong to no site are left where they are: a state put back from an old copy must not cost files.
+async fn tell_orphans(plane: &Plane, state: &State) -> TaskResult {
+    let dirs = Arc::clone(&plane.dirs);
+    let present = plane.blocking.run(move || dirs.present()).await??;
+    let orphans: Vec<_> = present.iter().filter(|id| !state.sites.contains_key(*id)).collect();
+    if let Some(first) = orphans.first() {
+        let path = plane.dirs.path(**first).display().to_string();
+        tracing::warn!(
+            count = orphans.len(),
+            first = path,
+            "directories of sites that do not exist; remove them by hand"
+        );
+    }
+    Ok(())
+}

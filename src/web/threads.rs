@@ -1,0 +1,143 @@
+//! The threads of the plane: one for each core, each with a runtime of its own, its own view of the state and its own
+//! connections. A thread that dies is started again; the others do not feel it. Nothing ticks while nobody asks.
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::Response;
+use http::request::Parts;
+use rustls::ServerConfig;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use crate::model::sites::Site;
+use crate::model::state::Snapshot;
+use crate::ops::stop::Stop;
+use crate::ops::tasks::TaskResult;
+use crate::store::feed::View;
+use crate::web::Plane;
+use crate::web::body::Body;
+use crate::web::counts::{Count, Counts};
+use crate::web::listen::{Alive, accept};
+use crate::web::places::Places;
+use crate::web::route::{Door, Head, Here, Route, route};
+use crate::web::static_files::Files;
+
+/// One thread, as its connections see it.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    plane: Arc<Plane>,
+    index: usize,
+    /// Held for the moment of a decision, never across an await; no other thread ever takes it.
+    view: Mutex<View>,
+    counts: Mutex<Counts>,
+    files: Files,
+}
+
+impl Thread {
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(crate) fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.plane.tls)
+    }
+
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.plane.places
+    }
+
+    pub(crate) fn https_port(&self) -> u16 {
+        self.plane.ports.https_port()
+    }
+
+    /// What becomes of a request in the newest snapshot, and the counters of its site.
+    pub(crate) fn decide(&self, door: Door<'_>, https_port: u16, head: &Head<'_>) -> (Route, Option<Count>) {
+        let here = Here { node: self.plane.node, https_port };
+        let route = route(lock(&self.view).now(), here, door, head);
+        let count = match &route {
+            Route::Of(site, _) => Some(lock(&self.counts).of(site)),
+            Route::Refused(_) => None,
+        };
+        (route, count)
+    }
+
+    /// Answers with what lies in a site's directory.
+    pub(crate) async fn file(&self, site: &Site, parts: &Parts) -> Response<Body> {
+        self.files.serve(&self.plane.dirs, (site.id, site.epoch), parts).await
+    }
+
+    /// Takes up the newest snapshot and says so on the board.
+    fn refresh(&self, newest: &Snapshot) {
+        lock(&self.view).now();
+        lock(&self.counts).sweep(newest);
+        self.plane.reporter.serves(self.index, newest.revision);
+    }
+}
+
+/// Runs one thread of the plane until the stop. An error is a panic of the thread, or that it could not be made.
+pub(crate) async fn run(plane: Arc<Plane>, index: usize, name: &'static str, stop: Stop) -> TaskResult {
+    let (done, ended) = oneshot::channel();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _ = done.send(body(plane, index, stop));
+    })?;
+    match ended.await {
+        Ok(ended) => Ok(ended?),
+        Err(_) => Err(format!("keep the thread {name}: it panicked").into()),
+    }
+}
+
+fn body(plane: Arc<Plane>, index: usize, stop: Stop) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(plane, index, &stop));
+    // What is left was cut off by the deadline of the drain: it is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
+    let mut newest = plane.feed.view();
+    let view = Mutex::new(plane.feed.view());
+    let files = Files::new(plane.blocking.clone());
+    let thread = Arc::new(Thread { plane, index, view, counts: Mutex::default(), files });
+    let (alive, mut all_gone) = mpsc::channel(1);
+    thread.refresh(newest.now());
+    {
+        let mut opened = thread.plane.ports.opened();
+        let mut accepting = JoinSet::new();
+        let mut taken = 0;
+        let mut fed = true;
+        while !stop.is_given_up() {
+            tokio::select! {
+                changed = newest.changed(), if fed => {
+                    fed = changed;
+                    thread.refresh(newest.now());
+                }
+                changed = opened.changed() => if changed.is_ok() {
+                    let all = opened.borrow_and_update().clone();
+                    for one in all.iter().skip(taken) {
+                        accepting.spawn(accept(Arc::clone(&thread), Arc::clone(one), Alive::clone(&alive), stop.clone()));
+                    }
+                    taken = all.len();
+                },
+                Some(ended) = accepting.join_next() => ended??,
+                () = stop.give_up() => {}
+            }
+        }
+        while let Some(ended) = accepting.join_next().await {
+            ended??;
+        }
+    }
+    drop(alive);
+    let deadline = stop.drain().await;
+    if timeout_at(deadline, all_gone.recv()).await.is_err() {
+        tracing::warn!(thread = index, "connections were cut off: they did not end in time");
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in a decision leaves the view and the counters as good as they were.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
