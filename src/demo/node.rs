@@ -14,6 +14,7 @@ use crate::cluster::door::random;
 use crate::fetch::client::Client;
 use crate::fetch::error::FetchError;
 use crate::fetch::target::Target;
+use crate::fetch::trust::TrustError;
 
 /// How long the node may take to be ready, and to stop.
 const READY_WAIT: Duration = Duration::from_secs(30);
@@ -33,6 +34,12 @@ pub(crate) enum DemoError {
     Fetch(#[from] FetchError),
     #[error("ask the node: {method} {path} answered {status}: {body}")]
     Answered { method: Method, path: String, status: StatusCode, body: String },
+    #[error("trust the node: {0}")]
+    Trust(#[from] TrustError),
+    #[error("put a page: {0}")]
+    Page(std::io::Error),
+    #[error("see {expected:?} at {url}: it answered {status}: {body}")]
+    Seen { url: String, status: StatusCode, body: String, expected: String },
     #[error("see it work: {0} does not hold")]
     Unmet(&'static str),
     #[error("finish: interrupted")]
@@ -52,6 +59,11 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn new(method: Method, path: &str, body: Value, status: StatusCode) -> Self {
         Self { method, path: path.to_owned(), body: Some(body), status }
+    }
+
+    /// Makes something.
+    pub(crate) fn post(path: &str, body: Value) -> Self {
+        Self::new(Method::POST, path, body, StatusCode::CREATED)
     }
 
     pub(crate) fn get(path: &str) -> Self {
@@ -82,17 +94,8 @@ impl Node {
         &self.dir
     }
 
-    /// Lines that work as they are printed.
-    pub(crate) fn examples(&self) -> String {
-        let program = std::env::current_exe().unwrap_or_else(|_| "ruche".into());
-        let socket = self.dir.join("admin.sock");
-        format!(
-            "  export RUCHE_SOCKET={socket}\n  {program} status\n  {program} site ls\n  \
-             {program} record set bücher.example www A 192.0.2.1\n  {program} record ls bücher.example\n  \
-             {program} events\n  curl --unix-socket {socket} http://localhost/v1/sites",
-            socket = socket.display(),
-            program = program.display(),
-        )
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join("admin.sock")
     }
 
     async fn ready(&mut self) -> Result<(), DemoError> {
@@ -114,6 +117,11 @@ impl Node {
     }
 
     pub(crate) async fn ask(&self, asked: Asked) -> Result<Value, DemoError> {
+        let body = self.body(asked).await?;
+        Ok(serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    pub(crate) async fn body(&self, asked: Asked) -> Result<Bytes, DemoError> {
         let Asked { method, path, body, status } = asked;
         let bytes = body.as_ref().map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let mut request = Request::new(bytes);
@@ -127,7 +135,7 @@ impl Node {
             let body = String::from_utf8_lossy(&response.body).into_owned();
             return Err(DemoError::Answered { method, path, status: response.status, body });
         }
-        Ok(serde_json::from_slice(&response.body).unwrap_or(Value::Null))
+        Ok(response.body)
     }
 
     pub(crate) async fn kill_and_restart(&mut self) -> Result<(), DemoError> {
@@ -151,7 +159,7 @@ impl Node {
 fn config(dir: &Path) -> String {
     let dir = dir.display();
     format!(
-        "[node]\nname = \"demo\"\ndata_dir = \"{dir}/data\"\n\n[web]\nhttp = []\nhttps = []\n\n[dns]\nlisten = []\n\n\
+        "[node]\nname = \"demo\"\ndata_dir = \"{dir}/data\"\n\n[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\n[dns]\nlisten = []\n\n\
          [ftp]\nlisten = []\n\n[admin]\nsocket = \"{dir}/admin.sock\"\nlisten = [\"127.0.0.1:0\"]\n\n[cluster]\nlisten = []\n"
     )
 }

@@ -47,7 +47,9 @@ impl Client {
         let target = &self.target;
         let broken = |error: hyper::Error| FetchError::of(&error, target);
         let wire = target.connect(self.bounds.connect).await?;
-        if let Ok(host) = HeaderValue::from_str(&target.authority()) {
+        if let (Ok(host), false) =
+            (HeaderValue::from_str(&target.authority()), request.headers().contains_key(header::HOST))
+        {
             request.headers_mut().insert(header::HOST, host);
         }
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
