@@ -48,6 +48,8 @@ pub(super) async fn run(store: &mut Store, first: u64, batches: &[Batch]) -> Vec
         store.log.blocking_append([entry.clone()]).await.unwrap();
         store.log.save_committed(Some(entry.log_id)).await.unwrap();
         answers.extend(store.machine.apply([entry]).await.unwrap());
+        // Each a transaction of its own, and none left to be written.
+        assert!(store.machine.answers().await);
     }
     answers
 }
