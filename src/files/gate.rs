@@ -87,9 +87,8 @@ impl Gates {
         let frozen = self.close(site)?;
         let all_back = async {
             loop {
-                let mut returned = std::pin::pin!(self.shared.returned.notified());
-                // Enlisted before the look, so that a permit returned between the look and the wait is not missed.
-                returned.as_mut().enable();
+                // Made before the look: it hears of a permit returned between the look and the wait.
+                let returned = self.shared.returned.notified();
                 if self.permits(site) == 0 {
                     return;
                 }

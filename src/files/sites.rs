@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::base::clock::Time;
@@ -60,8 +60,7 @@ impl SiteDirs {
 
     /// Where uploads grow until they are whole: beside `public`, so that nobody sees or reaches them there.
     pub(super) fn incoming(&self, site: SiteId) -> Result<OwnedFd, JailError> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let site = rustix::fs::openat2(&self.sites, site.to_string(), jail::LISTED, Mode::empty(), resolve)?;
+        let site = rustix::fs::openat(&self.sites, site.to_string(), jail::LISTED, Mode::empty())?;
         Ok(subdir(site, "incoming", 0o700)?)
     }
 
@@ -83,7 +82,7 @@ impl SiteDirs {
         let public = subdir(&site, ".public.new", 0o750)?;
         // Set, not asked for at the making: the umask has no say.
         [&site, &public].into_iter().try_for_each(|dir| rustix::fs::fchmod(dir, Mode::from_raw_mode(0o750)))?;
-        rustix::fs::renameat_with(&site, ".public.new", &site, "public", RenameFlags::NOREPLACE)?;
+        rustix::fs::renameat(&site, ".public.new", &site, "public")?;
         [&public, &site, &self.sites].into_iter().try_for_each(rustix::fs::fsync)
     }
 
@@ -100,7 +99,7 @@ impl SiteDirs {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let discarded = || {
             let (from, to) = (site.to_string(), format!("{site}-{}", now.seconds()));
-            match rustix::fs::renameat_with(&self.sites, from, &self.trash, to, RenameFlags::NOREPLACE) {
+            match rustix::fs::renameat(&self.sites, from, &self.trash, to) {
                 Err(Errno::NOENT) => return Ok(()),
                 moved => moved?,
             }
@@ -205,7 +204,12 @@ mod tests {
         symlink("../../elsewhere", dirs.path(SiteId(2))).unwrap();
         fs::create_dir(at(SiteId(3))).unwrap();
         fs::write(dirs.path(SiteId(3)), "").unwrap();
-        for site in [1, 2, 3].map(SiteId) {
+        // Nor one to another site, which would stay beneath.
+        dirs.make(SITE).unwrap();
+        symlink(SITE.to_string(), at(SiteId(4))).unwrap();
+        fs::create_dir(at(SiteId(5))).unwrap();
+        symlink(format!("../{SITE}/public"), dirs.path(SiteId(5))).unwrap();
+        for site in [1, 2, 3, 4, 5].map(SiteId) {
             assert!(dirs.jail(site).is_err(), "{site}");
             let told = dirs.make(site).unwrap_err().to_string();
             assert!(told.starts_with(&format!("make {}: ", dirs.path(site).display())), "{told}");

@@ -156,14 +156,11 @@ fn next_directory(entries: &mut Dir, used: &mut u64) -> Result<Option<(OwnedFd, 
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => *used += u64::try_from(stat.st_size).unwrap_or(0),
-            FileType::Directory => {
-                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-                match rustix::fs::openat2(dir, name, LISTED, Mode::empty(), resolve) {
-                    Ok(inner) => return Ok(Some((inner, entry.offset()))),
-                    Err(Errno::NOENT | Errno::ACCESS | Errno::XDEV) => {}
-                    Err(errno) => return Err(errno),
-                }
-            }
+            FileType::Directory => match rustix::fs::openat2(dir, name, LISTED, Mode::empty(), ResolveFlags::NO_XDEV) {
+                Ok(inner) => return Ok(Some((inner, entry.offset()))),
+                Err(Errno::NOENT | Errno::ACCESS | Errno::XDEV) => {}
+                Err(errno) => return Err(errno),
+            },
             _ => {}
         }
     }

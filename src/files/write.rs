@@ -475,28 +475,39 @@ mod tests {
         home.dirs.sweep(crate::base::clock::Time::now()).unwrap();
     }
 
+    const PAGES: [(u8, usize); 2] = [(b'a', 300_000), (b'b', 200_000)];
+
+    /// Not a test of its own: what the tests below run in a process that they trace or kill.
+    #[test]
+    fn an_uploading_process() {
+        let Some(dir) = std::env::var_os("RUCHE_TEST_UPLOADS") else { return };
+        let dirs = SiteDirs::open(Path::new(&dir)).unwrap();
+        dirs.make(SITE).unwrap();
+        let writer = Writer::open(&dirs, SITE, None).unwrap();
+        let once = std::env::var_os("RUCHE_TEST_ONCE").is_some();
+        for (byte, length) in PAGES.iter().cycle().take(if once { 1 } else { usize::MAX }) {
+            put(&writer, &permit(SITE), "page", &vec![*byte; *length]).unwrap();
+        }
+    }
+
+    fn uploading(home: &Home, tracer: &[&str]) -> Command {
+        let (_, here) = module_path!().split_once("::").unwrap();
+        let exe = std::env::current_exe().unwrap();
+        let mut words = tracer.iter().map(std::ffi::OsStr::new).chain([exe.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(["--exact", &format!("{here}::an_uploading_process")]);
+        command.env("RUCHE_TEST_UPLOADS", home._dir.path()).stdout(std::process::Stdio::null());
+        command
+    }
+
     /// Killed at any moment, an uploading process leaves one of the two pages whole.
     #[test]
     fn a_killed_upload_leaves_old_or_new() {
-        let pages = [vec![b'a'; 300_000], vec![b'b'; 200_000]];
-        if let Some(dir) = std::env::var_os("RUCHE_TEST_UPLOADS") {
-            let dirs = SiteDirs::open(Path::new(&dir)).unwrap();
-            let writer = Writer::open(&dirs, SITE, None).unwrap();
-            for page in pages.iter().cycle() {
-                put(&writer, &permit(SITE), "page", page).unwrap();
-            }
-        }
         let home = home();
-        put(&home.writer(None), &home.permit, "page", &pages[0]).unwrap();
-        let name = format!("{}::a_killed_upload_leaves_old_or_new", module_path!().split_once("::").unwrap().1);
+        put(&home.writer(None), &home.permit, "page", &vec![PAGES[0].0; PAGES[0].1]).unwrap();
         let mut left = 0;
         for round in 0..8_u32 {
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", &name])
-                .env("RUCHE_TEST_UPLOADS", home._dir.path())
-                .stdout(std::process::Stdio::null())
-                .spawn()
-                .unwrap();
+            let mut child = uploading(&home, &[]).spawn().unwrap();
             let before = fs::metadata(home.at("page")).unwrap().ino();
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
             while fs::metadata(home.at("page")).unwrap().ino() == before {
@@ -508,11 +519,42 @@ mod tests {
             child.wait().unwrap();
             left += home.incoming();
             let page = fs::read(home.at("page")).unwrap();
-            assert!(pages.contains(&page), "{} bytes", page.len());
+            assert!(PAGES.map(|(byte, length)| vec![byte; length]).contains(&page), "{} bytes", page.len());
             assert_eq!(home.writer(None).usage().used(), page.len() as u64);
             assert_eq!(home.incoming(), 0);
         }
         eprintln!("{left} of 8 kills left an upload behind");
+    }
+
+    /// What a power cut leaves depends on the order of the calls: content, name, directory.
+    #[test]
+    fn content_is_on_the_disk_before_its_name_and_an_error_there_is_told() {
+        let home = home();
+        put(&home.writer(None), &home.permit, "page", b"old").unwrap();
+        let trace = home._dir.path().join("trace");
+        let calls = "trace=fsync,rename,renameat,renameat2";
+        let tracer = ["strace", "-f", "-y", "-e", calls, "-o", trace.to_str().unwrap()];
+        let traced = uploading(&home, &tracer).env("RUCHE_TEST_ONCE", "1").stderr(std::process::Stdio::null()).status();
+        if !traced.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: strace is not installed, or may not trace");
+            return;
+        }
+        assert_eq!(fs::metadata(home.at("page")).unwrap().len(), PAGES[0].1 as u64);
+        let trace = fs::read_to_string(trace).unwrap();
+        // Opening the directories of the sites syncs the data directory first.
+        let own = |line: &&str| line.contains("/incoming") || line.contains("/public>)");
+        let calls: Vec<_> = trace.lines().filter(own).filter_map(|line| line.split_once(' ')).collect();
+        let begins = |at: usize, call: &str| calls.get(at).is_some_and(|(_, met)| met.trim().starts_with(call));
+        assert_eq!(calls.len(), 3, "{calls:#?}");
+        assert!(begins(0, "fsync(") && begins(1, "rename") && begins(2, "fsync("), "{calls:#?}");
+        assert!(calls[0].1.contains("/incoming/") && calls[2].1.contains("/public>"), "{calls:#?}");
+
+        put(&home.writer(None), &home.permit, "page", b"old").unwrap();
+        let fault = ["strace", "-f", "-o", "/dev/null", "-e", "inject=fsync:error=EIO:when=2+"];
+        let faulty = uploading(&home, &fault).env("RUCHE_TEST_ONCE", "1").stderr(std::process::Stdio::null()).status();
+        assert!(!faulty.unwrap().success());
+        assert_eq!(fs::read_to_string(home.at("page")).unwrap(), "old");
+        assert_eq!(home.incoming(), 0);
     }
 
     #[derive(Debug, Clone)]
