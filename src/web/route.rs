@@ -181,6 +181,7 @@ mod tests {
             epoch: 1,
             standbys: Vec::new(),
             issuer: None,
+            certificate: None,
             quota: None,
             suspended: false,
             maintenance: false,
