@@ -16,7 +16,8 @@ use crate::ops::tasks::TaskResult;
 /// The bound listeners, from which each start of the serving task gets its own descriptors; empty once they were given up.
 pub(crate) type Bound = Arc<Mutex<Option<(std::os::unix::net::UnixListener, Vec<std::net::TcpListener>)>>>;
 
-type Shown = watch::Receiver<Vec<api::status::Listener>>;
+/// What `ruche status` shows, added to by whoever listens.
+pub(crate) type Shown = Arc<watch::Sender<Vec<api::status::Listener>>>;
 
 /// Binds the admin socket and the loopback addresses.
 pub(crate) fn desk(config: &Config, inherited: &mut Inherited) -> Result<(Bound, Shown), SocketError> {
@@ -25,8 +26,7 @@ pub(crate) fn desk(config: &Config, inherited: &mut Inherited) -> Result<(Bound,
     let mut shown = vec![shown("admin.socket", format!("unix:{}", config.admin.socket.display()))];
     let addresses = tcp.iter().filter_map(|listener| listener.local_addr().ok());
     shown.extend(addresses.map(|address| self::shown("admin.listen", address.to_string())));
-    let (_, shown) = watch::channel(shown);
-    Ok((Arc::new(Mutex::new(Some((unix, tcp)))), shown))
+    Ok((Arc::new(Mutex::new(Some((unix, tcp)))), Arc::new(watch::Sender::new(shown))))
 }
 
 fn shown(name: &str, address: String) -> api::status::Listener {

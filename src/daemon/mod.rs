@@ -2,6 +2,7 @@
 pub mod check;
 mod identity;
 mod listen;
+mod planes;
 mod reload;
 pub mod start;
 mod tls;

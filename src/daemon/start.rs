@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::config::load::load;
 use crate::daemon::identity::{self, IdentityError};
 use crate::daemon::listen;
+use crate::daemon::planes::{self, Ground, PlanesError};
 use crate::daemon::reload;
 use crate::daemon::tls;
 use crate::files::lock::{self, DirLock, LockError};
@@ -49,6 +50,8 @@ enum RunError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Socket(#[from] SocketError),
+    #[error(transparent)]
+    Planes(#[from] PlanesError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     #[error(transparent)]
@@ -117,15 +120,25 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     lead(&member, &config, &keyring).await?;
     identity::prove(&member, &keyring, &config.node.data_dir)?;
     reload::compare_name(&config, &member, &board);
-    let _tls = tls::start(&tasks, &member, &keyring, &blocking, &config.node.name).await?;
+    let tls = tls::start(&tasks, &member, &keyring, &blocking, &config.node.name).await?;
 
-    let (desk, listeners) = listen::desk(&config, &mut inherited)?;
+    let (desk, shown) = listen::desk(&config, &mut inherited)?;
+    planes::start(Ground {
+        config: &config,
+        tasks: &tasks,
+        board: &board,
+        blocking: &blocking,
+        member: &member,
+        tls: &tls,
+        inherited: &mut inherited,
+        shown: &shown,
+    })?;
     let info = NodeInfo {
         id,
         name: config.node.name.clone(),
         version: env!("CARGO_PKG_VERSION"),
         data_dir: config.node.data_dir.clone(),
-        listeners,
+        listeners: shown.subscribe(),
     };
     let context = Context {
         door: member.door(),

@@ -17,25 +17,27 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::base::limits::{
-    WEB_ERROR_RESETS_MAX, WEB_HANDSHAKE_WAIT, WEB_HEAD_MAX, WEB_HEADERS_MAX, WEB_IDLE_WAIT, WEB_LEAVE_WAIT,
-    WEB_PENDING_RESETS_MAX, WEB_PING_EVERY, WEB_PING_WAIT, WEB_SEND_BUFFER_MAX, WEB_STREAMS_MAX,
+    WEB_ERROR_RESETS_MAX, WEB_HANDSHAKE_WAIT, WEB_HEAD_MAX, WEB_HEAD_WAIT, WEB_HEADERS_MAX, WEB_IDLE_WAIT,
+    WEB_LEAVE_WAIT, WEB_PENDING_RESETS_MAX, WEB_PING_EVERY, WEB_PING_WAIT, WEB_SEND_BUFFER_MAX, WEB_STREAMS_MAX,
 };
 use crate::base::names::Host;
 use crate::ops::stop::Stop;
 use crate::web::answer::{Guest, answer};
-use crate::web::pulse::{Felt, Pulse};
+use crate::web::pulse::{Felt, Pulse, Waits};
 use crate::web::sent::Sent;
 use crate::web::threads::Thread;
 
 /// What the client and we agreed to speak (RFC 7301); nothing agreed means HTTP/1.1.
 const HTTP_2: &[u8] = b"h2";
 
+const WAITS: Waits = Waits { head: WEB_HEAD_WAIT, idle: WEB_IDLE_WAIT, leave: WEB_LEAVE_WAIT };
+
 /// Talks with a visitor until either has had enough.
 pub(crate) async fn converse(thread: Arc<Thread>, stream: TcpStream, secure: bool, https_port: u16, stop: Stop) {
     if !secure {
-        let pulse = Pulse::new(true);
-        let guest = Guest { thread, pulse, secure, sni: None, https_port };
-        return http_1(stream, guest, &stop).await;
+        let pulse = Pulse::new(true, &WAITS);
+        let guest = Guest { thread, pulse: Arc::clone(&pulse), secure, sni: None, https_port };
+        return http_1(stream, &pulse, service(guest), &stop).await;
     }
     let accepted = timeout(WEB_HANDSHAKE_WAIT, TlsAcceptor::from(thread.tls()).accept(stream)).await;
     let stream = match accepted {
@@ -46,8 +48,13 @@ pub(crate) async fn converse(thread: Arc<Thread>, stream: TcpStream, secure: boo
     let session = stream.get_ref().1;
     let sni = session.server_name().and_then(|name| Host::parse(name).ok());
     let two = session.alpn_protocol() == Some(HTTP_2);
-    let guest = Guest { thread, pulse: Pulse::new(!two), secure, sni, https_port };
-    if two { http_2(stream, guest, &stop).await } else { http_1(stream, guest, &stop).await }
+    let pulse = Pulse::new(!two, &WAITS);
+    let guest = Guest { thread, pulse: Arc::clone(&pulse), secure, sni, https_port };
+    if two {
+        http_2(stream, &pulse, service(guest), &stop).await;
+    } else {
+        http_1(stream, &pulse, service(guest), &stop).await;
+    }
 }
 
 fn failed(reason: &'static str, error: &dyn std::error::Error) {
@@ -55,18 +62,30 @@ fn failed(reason: &'static str, error: &dyn std::error::Error) {
     tracing::debug!(%error, reason, "a connection was not made");
 }
 
-async fn http_1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, guest: Guest, stop: &Stop) {
-    let pulse = Arc::clone(&guest.pulse);
-    let io = TokioIo::new(Felt::new(stream, Arc::clone(&pulse)));
+/// What answers on a connection.
+trait Answers: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Send + 'static> {}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Send + 'static>
+{
+}
+
+async fn http_1<S>(stream: S, pulse: &Arc<Pulse>, service: impl Answers, stop: &Stop)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let io = TokioIo::new(Felt::new(stream, Arc::clone(pulse)));
     let mut builder = http1::Builder::new();
     // The pulse watches the time a head takes, and silence.
     builder.header_read_timeout(None).max_headers(WEB_HEADERS_MAX).max_buf_size(WEB_HEAD_MAX);
-    keep(builder.serve_connection(io, service(guest)), &pulse, stop).await;
+    keep(builder.serve_connection(io, service), pulse, stop).await;
 }
 
-async fn http_2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, guest: Guest, stop: &Stop) {
-    let pulse = Arc::clone(&guest.pulse);
-    let io = TokioIo::new(Felt::new(stream, Arc::clone(&pulse)));
+async fn http_2<S>(stream: S, pulse: &Arc<Pulse>, service: impl Answers, stop: &Stop)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let io = TokioIo::new(Felt::new(stream, Arc::clone(pulse)));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -77,17 +96,10 @@ async fn http_2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, guest: Guest, stop
         .max_send_buf_size(WEB_SEND_BUFFER_MAX)
         .keep_alive_interval(WEB_PING_EVERY)
         .keep_alive_timeout(WEB_PING_WAIT);
-    keep(builder.serve_connection(io, service(guest)), &pulse, stop).await;
+    keep(builder.serve_connection(io, service), pulse, stop).await;
 }
 
-fn service(
-    guest: Guest,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<Sent>,
-    Error = Infallible,
-    Future = impl Future<Output = Result<Response<Sent>, Infallible>> + Send,
-> {
+fn service(guest: Guest) -> impl Answers {
     let guest = Arc::new(guest);
     service_fn(move |request| answer(Arc::clone(&guest), request))
 }
@@ -99,7 +111,7 @@ trait Leave: Future<Output = hyper::Result<()>> {
 
 impl<S, I> Leave for http1::Connection<I, S>
 where
-    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible>,
+    S: Answers,
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
     fn leave(self: Pin<&mut Self>) {
@@ -109,7 +121,7 @@ where
 
 impl<S, I> Leave for http2::Connection<I, S, TokioExecutor>
 where
-    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Future + Send + 'static>,
+    S: Answers,
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
     fn leave(self: Pin<&mut Self>) {
@@ -123,7 +135,8 @@ async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
     let mut drain = pin!(stop.drain());
     let mut draining = false;
     let mut cut_at = None;
-    let mut alarm = pin!(sleep_until(Instant::now() + WEB_IDLE_WAIT));
+    let waits = pulse.waits();
+    let mut alarm = pin!(sleep_until(Instant::now() + waits.idle));
     let ended = poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
@@ -135,12 +148,12 @@ async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
                 continue;
             }
             let now = Instant::now();
-            let due = cut_at.or_else(|| pulse.due()).unwrap_or(now + WEB_IDLE_WAIT);
+            let due = cut_at.or_else(|| pulse.due()).unwrap_or(now + waits.idle);
             if due <= now {
                 if cut_at.is_some() || pulse.is_in_head() {
                     return Poll::Ready(None);
                 }
-                cut_at = Some(now + WEB_LEAVE_WAIT);
+                cut_at = Some(now + waits.leave);
                 connection.as_mut().leave();
                 continue;
             }
@@ -159,3 +172,6 @@ async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
         None => metrics::counter!("ruche_web_failed_connections_total", "reason" => "silent").increment(1),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,25 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::base::limits::{WEB_HEAD_WAIT, WEB_IDLE_WAIT};
+/// A PING of HTTP/2 and its answer (RFC 9113 section 6.7): that somebody is there is no reason to stay.
+const PING_BYTES: usize = 17;
+
+/// How long a connection may stay as it is; tests have less time.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    /// From the first byte of a head to the last.
+    pub(crate) head: Duration,
+    /// Without a move.
+    pub(crate) idle: Duration,
+    /// Between the word that it is over and the cut.
+    pub(crate) leave: Duration,
+}
 
 /// Counted by everything that moves on one connection. All of it happens on one thread; atomics only make it shareable.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     born: Instant,
+    waits: &'static Waits,
     /// Milliseconds after `born` of the last move.
     moved: AtomicU64,
     /// The same, plus one, of the first byte of a head that is not whole yet; 0: none.
@@ -29,15 +42,21 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn new(heads: bool) -> Arc<Self> {
+    /// `heads`: with HTTP/1.
+    pub(crate) fn new(heads: bool, waits: &'static Waits) -> Arc<Self> {
         Arc::new(Self {
             born: Instant::now(),
+            waits,
             moved: AtomicU64::new(0),
             head: AtomicU64::new(0),
             heads,
             owed: AtomicU32::new(0),
             open: AtomicU32::new(0),
         })
+    }
+
+    pub(crate) fn waits(&self) -> &'static Waits {
+        self.waits
     }
 
     fn now(&self) -> u64 {
@@ -66,8 +85,8 @@ impl Pulse {
             return None;
         }
         let after = |millis: u64, wait| self.born + Duration::from_millis(millis) + wait;
-        let idle = after(self.moved.load(Ordering::Relaxed), WEB_IDLE_WAIT);
-        let head = self.head.load(Ordering::Relaxed).checked_sub(1).map(|since| after(since, WEB_HEAD_WAIT));
+        let idle = after(self.moved.load(Ordering::Relaxed), self.waits.idle);
+        let head = self.head.load(Ordering::Relaxed).checked_sub(1).map(|since| after(since, self.waits.head));
         Some(head.map_or(idle, |head| head.min(idle)))
     }
 
@@ -83,9 +102,13 @@ impl Pulse {
         }
     }
 
-    fn wrote(&self) {
-        if self.open.load(Ordering::Relaxed) > 0 {
+    fn wrote(&self, bytes: usize) {
+        if self.heads || bytes > PING_BYTES {
             self.touch();
+            // A request that came early waits for its turn, not we for it.
+            if self.is_in_head() {
+                self.head.store(self.now() + 1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -109,7 +132,7 @@ impl Drop for Owed {
     }
 }
 
-/// While it lives, a response is on its way, and what is written of it is a move.
+/// While it lives, a response is on its way.
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Pulse>);
 
@@ -153,8 +176,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Felt<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if matches!(wrote, Poll::Ready(Ok(1..))) {
-            self.pulse.wrote();
+        if let Poll::Ready(Ok(bytes @ 1..)) = wrote {
+            self.pulse.wrote(bytes);
         }
         wrote
     }
@@ -165,8 +188,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        if matches!(wrote, Poll::Ready(Ok(1..))) {
-            self.pulse.wrote();
+        if let Poll::Ready(Ok(bytes @ 1..)) = wrote {
+            self.pulse.wrote(bytes);
         }
         wrote
     }

@@ -149,3 +149,203 @@ fn turn(state: &State, here: Here, site: &Site, host: &Host, method: &Method, ta
         Handler::Static | Handler::Php { .. } | Handler::Proxy { .. } => Turn::Serve,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::HOST;
+    use http::{HeaderValue, Request};
+
+    use super::*;
+    use crate::base::clock::Time;
+    use crate::base::ids::SiteId;
+    use crate::base::names::AccountName;
+    use crate::model::accounts::Account;
+    use crate::model::effect::Stored;
+    use crate::model::row::Row;
+
+    const HERE: Here = Here { node: NodeId(1), https_port: 443 };
+
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap()
+    }
+
+    fn site(id: u64, name: &str) -> Site {
+        Site {
+            id: SiteId(id),
+            host: host(name),
+            aliases: Vec::new(),
+            www: Www::Off,
+            handler: Handler::Static,
+            account: None,
+            home: HERE.node,
+            epoch: 1,
+            standbys: Vec::new(),
+            issuer: None,
+            certificate: None,
+            quota: None,
+            suspended: false,
+            maintenance: false,
+            created: Time(1),
+            revision: 1,
+        }
+    }
+
+    fn state() -> State {
+        let redirect = |to: &str| Handler::Redirect { to: to.into(), status: 302 };
+        let suspended = AccountName::parse("late").unwrap();
+        let mut state = State::default();
+        let mut put = |row| state.put(&Stored::new(row));
+        let name = suspended.clone();
+        put(Row::Account(Account { name, plan: None, contact: None, suspended: true, created: Time(1), revision: 1 }));
+        for site in [
+            Site { aliases: vec![host("alias.example")], www: Www::Redirect, ..site(1, "one.example") },
+            Site { www: Www::Serve, ..site(2, "two.example") },
+            Site { suspended: true, www: Www::Redirect, ..site(3, "suspended.example") },
+            Site { account: Some(suspended), ..site(4, "late.example") },
+            Site { maintenance: true, ..site(5, "closed.example") },
+            Site { handler: redirect("https://new.example"), ..site(6, "old.example") },
+            Site { handler: redirect("https://new.example/start?x"), ..site(7, "older.example") },
+            Site { home: NodeId(2), ..site(8, "far.example") },
+            Site { home: NodeId(2), handler: redirect("https://new.example"), ..site(9, "far-old.example") },
+        ] {
+            put(Row::Site(site.into()));
+        }
+        state
+    }
+
+    fn asked(door: Door<'_>, method: &str, uri: &str, hosts: &[&str]) -> String {
+        let mut request = Request::builder().method(method).uri(uri).version(Version::HTTP_11);
+        for host in hosts {
+            request = request.header(HOST, HeaderValue::from_str(host).unwrap());
+        }
+        shown(door, request.body(()).unwrap())
+    }
+
+    fn shown(door: Door<'_>, request: Request<()>) -> String {
+        let (parts, ()) = request.into_parts();
+        let head = Head { method: &parts.method, version: parts.version, uri: &parts.uri, headers: &parts.headers };
+        match route(&state(), HERE, door, &head) {
+            Route::Refused(refused) => refused.as_str().to_owned(),
+            Route::Of(site, Turn::Redirect { status, location }) => {
+                format!("{} {} {location}", site.host, status.as_u16())
+            }
+            Route::Of(site, turn) => format!("{} {turn:?}", site.host),
+        }
+    }
+
+    fn tls(sni: &str, method: &str, uri: &str, name: &str) -> String {
+        asked(Door::Tls { sni: Some(&host(sni)) }, method, uri, &[name])
+    }
+
+    #[test]
+    fn without_tls_everything_known_goes_to_https() {
+        let plain = |method, uri, hosts: &[&str]| asked(Door::Plain, method, uri, hosts);
+        for (method, uri, name, expected) in [
+            ("GET", "/a/b?c=%20d&e", "one.example", "one.example 301 https://one.example/a/b?c=%20d&e"),
+            ("HEAD", "/", "ONE.example.:80", "one.example 301 https://one.example/"),
+            ("POST", "/x", "alias.example", "one.example 308 https://alias.example/x"),
+            ("DELETE", "/x", "www.one.example", "one.example 308 https://www.one.example/x"),
+            ("GET", "/x", "www.two.example", "two.example 301 https://www.two.example/x"),
+            // The visitor's own words never become the host.
+            ("GET", "//evil.example/x", "one.example", "one.example 301 https://one.example//evil.example/x"),
+            ("GET", "/\\evil.example", "one.example", "one.example 301 https://one.example/\\evil.example"),
+            ("GET", "/@evil.example", "one.example:8080", "one.example 301 https://one.example/@evil.example"),
+            ("GET", "http://one.example/x", "two.example", "one.example 301 https://one.example/x"),
+            ("GET", "http://one.example?x", "one.example", "one.example 301 https://one.example/?x"),
+            ("GET", "http://evil.example/x", "one.example", "unknown-host"),
+            ("GET", "http://evil.example@one.example/x", "one.example", "bad-request"),
+            // What a site is does not show before TLS.
+            ("GET", "/", "suspended.example", "suspended.example 301 https://suspended.example/"),
+            ("GET", "/", "closed.example", "closed.example 301 https://closed.example/"),
+            ("GET", "/x", "old.example", "old.example 301 https://old.example/x"),
+            ("GET", "/", "far.example", "far.example 301 https://far.example/"),
+            ("GET", "/", "www.far.example", "unknown-host"),
+            ("GET", "/", "nobody.example", "unknown-host"),
+            ("GET", "/", "192.0.2.1", "unknown-host"),
+            ("GET", "/", "[2001:db8::1]:80", "unknown-host"),
+            ("GET", "/", "user@one.example", "bad-request"),
+            ("GET", "/", "one.example/x", "bad-request"),
+            ("OPTIONS", "*", "one.example", "not-allowed"),
+            ("GET", "*", "one.example", "bad-request"),
+            ("GET", "one.example", "one.example", "bad-request"),
+            ("TRACE", "/", "one.example", "not-allowed"),
+            ("CONNECT", "one.example:443", "one.example:443", "not-allowed"),
+        ] {
+            assert_eq!(plain(method, uri, &[name]), expected, "{method} {uri} for {name}");
+        }
+        assert_eq!(plain("GET", "/", &[]), "bad-request");
+        assert_eq!(plain("GET", "/", &["one.example", "one.example"]), "bad-request");
+        let old = Request::builder().version(Version::HTTP_10).uri("/").body(()).unwrap();
+        assert_eq!(shown(Door::Plain, old), "unknown-host");
+    }
+
+    #[test]
+    fn another_port_is_named_in_the_redirect() {
+        let head = Request::builder().uri("/x").header(HOST, "one.example").body(()).unwrap().into_parts().0;
+        let head = Head { method: &head.method, version: head.version, uri: &head.uri, headers: &head.headers };
+        let here = Here { https_port: 8443, ..HERE };
+        let Route::Of(_, Turn::Redirect { location, .. }) = route(&state(), here, Door::Plain, &head) else {
+            panic!("no redirect")
+        };
+        assert_eq!(location, "https://one.example:8443/x");
+    }
+
+    #[test]
+    fn with_tls_the_host_must_be_of_the_site_the_connection_was_made_for() {
+        for (sni, name, expected) in [
+            ("one.example", "one.example", "one.example Serve"),
+            ("one.example", "One.Example.:443", "one.example Serve"),
+            ("one.example", "alias.example", "one.example Serve"),
+            ("alias.example", "one.example", "one.example Serve"),
+            ("two.example", "www.two.example", "two.example Serve"),
+            ("www.two.example", "two.example", "two.example Serve"),
+            ("one.example", "two.example", "misdirected"),
+            ("one.example", "nobody.example", "misdirected"),
+            ("one.example", "192.0.2.1", "misdirected"),
+            ("nobody.example", "nobody.example", "misdirected"),
+            ("nobody.example", "one.example", "misdirected"),
+            ("one.example", "two.example@one.example", "bad-request"),
+        ] {
+            assert_eq!(tls(sni, "GET", "/", name), expected, "{sni} {name}");
+        }
+        for name in ["one.example", "nobody.example", "192.0.2.1"] {
+            assert_eq!(asked(Door::Tls { sni: None }, "GET", "/", &[name]), "misdirected");
+        }
+        let one = host("one.example");
+        let door = Door::Tls { sni: Some(&one) };
+        let old = Request::builder().version(Version::HTTP_10).uri("/").body(()).unwrap();
+        assert_eq!(shown(door, old), "one.example Serve");
+        for (uri, named, expected) in [
+            ("https://one.example/x", None, "one.example Serve"),
+            ("https://two.example/x", None, "misdirected"),
+            ("https://one.example/x", Some("two.example"), "bad-request"),
+            ("/x", Some("one.example"), "one.example Serve"),
+        ] {
+            let mut request = Request::builder().version(Version::HTTP_2).uri(uri);
+            if let Some(named) = named {
+                request = request.header(HOST, named);
+            }
+            assert_eq!(shown(door, request.body(()).unwrap()), expected, "{uri} {named:?}");
+        }
+    }
+
+    #[test]
+    fn how_a_site_answers() {
+        for (method, uri, name, expected) in [
+            ("GET", "/x?y", "www.one.example", "one.example 301 https://one.example/x?y"),
+            ("POST", "/x?y", "www.one.example", "one.example 308 https://one.example/x?y"),
+            ("GET", "/", "suspended.example", "suspended.example Suspended"),
+            ("GET", "/", "www.suspended.example", "suspended.example Suspended"),
+            ("GET", "/", "late.example", "late.example Suspended"),
+            ("GET", "/", "closed.example", "closed.example Maintenance"),
+            ("GET", "/x?y", "old.example", "old.example 302 https://new.example/x?y"),
+            ("GET", "//evil.example", "old.example", "old.example 302 https://new.example//evil.example"),
+            ("GET", "/x?y", "older.example", "older.example 302 https://new.example/start?x"),
+            ("GET", "/", "far.example", "far.example Elsewhere"),
+            ("GET", "/", "far-old.example", "far-old.example 302 https://new.example/"),
+            ("TRACE", "/", "one.example", "not-allowed"),
+        ] {
+            assert_eq!(tls(name, method, uri, name), expected, "{method} {name}{uri}");
+        }
+    }
+}

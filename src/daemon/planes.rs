@@ -1,0 +1,66 @@
+//! What serves customers: the planes, and what feeds them. Wires only.
+use std::sync::Arc;
+
+use crate::cluster::member::Member;
+use crate::config::Config;
+use crate::daemon::listen::Shown;
+use crate::files::sites::{SiteDirs, SiteDirsError};
+use crate::ops::blocking::Blocking;
+use crate::ops::board::Board;
+use crate::ops::sockets::Inherited;
+use crate::ops::tasks::{Ends, Tasks};
+use crate::store::feed::{Feed, Feeder};
+use crate::tls::error::TlsError;
+use crate::tls::server::Tls;
+use crate::web::Web;
+
+/// What sites speak, the preferred first (RFC 7301).
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// Completes "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanesError {
+    #[error(transparent)]
+    Dirs(#[from] SiteDirsError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What the planes stand on.
+pub(crate) struct Ground<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) tasks: &'a Tasks,
+    pub(crate) board: &'a Board,
+    pub(crate) blocking: &'a Blocking,
+    pub(crate) member: &'a Member,
+    pub(crate) tls: &'a Tls,
+    pub(crate) inherited: &'a mut Inherited,
+    pub(crate) shown: &'a Shown,
+}
+
+pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
+    let Ground { config, tasks, board, blocking, member, tls, inherited, shown } = ground;
+    let web = Web {
+        config: &config.web,
+        node: member.node(),
+        feed: feed(member, tasks),
+        tls: tls.server(PROTOCOLS)?,
+        dirs: Arc::new(SiteDirs::open(&config.node.data_dir)?),
+        blocking: blocking.clone(),
+        board,
+        inherited,
+        shown: Arc::clone(shown),
+    };
+    web.start(tasks);
+    Ok(())
+}
+
+/// Paces the snapshots for all threads of all planes.
+fn feed(member: &Member, tasks: &Tasks) -> Feed {
+    let (mut feeder, feed) = Feeder::new(member.snapshot());
+    tasks.spawn_once("feed", Ends::AtGiveUp, move |stop| async move {
+        feeder.run(&stop).await;
+        Ok(())
+    });
+    feed
+}
