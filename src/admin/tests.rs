@@ -517,17 +517,6 @@ async fn sites_changed_at_one_time_are_all_certified() {
 }
 
 #[tokio::test]
-async fn more_sites_at_one_time_than_the_pool_has_places() {
-    let node = Arc::new(Node::new().await);
-    let mut made = tokio::task::JoinSet::new();
-    for n in 0..100 {
-        let node = Arc::clone(&node);
-        made.spawn(async move { node.post("/v1/sites", site(&format!("s{n}.example"))).await.expect(201) });
-    }
-    assert!(made.join_all().await.iter().all(|made| made.body["certificate"].is_string()));
-}
-
-#[tokio::test]
 async fn certificates_are_seen_by_their_owners_and_the_ca_by_all() {
     let node = Node::new().await;
     node.post("/v1/accounts", json!({"name": "club"})).await.expect(201);
