@@ -102,6 +102,7 @@ pub(crate) async fn mint(
     }
     let (cluster, keyring, now) = (snapshot.cluster.clone(), Arc::clone(&desk.keyring), snapshot.time);
     let cluster = cluster.ok_or_else(|| unready(&TlsError::NoCa))?;
+    let _turn = desk.mints.acquire().await.map_err(|_| Failure::busy("the node is stopping"))?;
     let minted = desk.blocking.run(move || sealed::mint_for(&cluster, &keyring, hosts, now)).await?;
     minted.map(Some).map_err(|error| unready(&error))
 }

@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::api::status::Listener;
 use crate::base::ids::NodeId;
-use crate::base::limits::{EVENT_STREAMS_MAX, PASSWORD_HASHES_AT_ONCE};
+use crate::base::limits::{EVENT_STREAMS_MAX, MINTS_AT_ONCE, PASSWORD_HASHES_AT_ONCE};
 use crate::base::names::NodeName;
 use crate::cluster::door::Door;
 use crate::cluster::member::Member;
@@ -48,13 +48,14 @@ pub struct NodeInfo {
 pub(crate) struct Desk {
     context: Context,
     pub(crate) hashes: Semaphore,
+    pub(crate) mints: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
 }
 
 impl Desk {
     pub(crate) fn new(context: Context) -> Self {
-        let hashes = Semaphore::new(PASSWORD_HASHES_AT_ONCE);
-        Self { context, hashes, streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)) }
+        let (hashes, mints) = (Semaphore::new(PASSWORD_HASHES_AT_ONCE), Semaphore::new(MINTS_AT_ONCE));
+        Self { context, hashes, mints, streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)) }
     }
 
     /// The state as it is now: taken once per request.

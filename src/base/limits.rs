@@ -81,6 +81,8 @@ pub const TICKET_KEYS_MAX: usize = 3;
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// Age at which the newest ticket key is followed by another one, if tickets are made at all.
 pub const TICKET_KEY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Certificates being minted at one time: each takes a core for a tenth of a millisecond, and others need the pool as well.
+pub const MINTS_AT_ONCE: usize = 2;
 /// Rounds in which sites without a certificate get one at a start; what is changed three times meanwhile waits for the next.
 pub const CERTIFY_ROUNDS_MAX: usize = 3;
 /// How often a change of a site's hosts mints anew because somebody else changed them at the same time.
