@@ -139,7 +139,7 @@ fn examples(node: &Node, visitor: &Visitor) -> String {
          echo '<h1>Mine</h1>' > {root}/index.html\n  \
          curl --cacert {ca} --resolve {HOST_A}:{port}:127.0.0.1 {url}\n  \
          export RUCHE_SOCKET={socket}\n  {program} status\n  {program} site show {HOST}\n  \
-         {program} site maintenance on {HOST}\n  {program} record set {HOST} www A 192.0.2.1\n  {program} events",
+         {program} site maintenance {HOST} on\n  {program} record set {HOST} www A 192.0.2.1\n  {program} events",
         url = visitor.url(),
     )
 }

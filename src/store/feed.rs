@@ -54,7 +54,8 @@ impl Feeder {
         }
     }
 
-    fn publish(&mut self) {
+    /// Gives the threads what the source has.
+    pub fn publish(&mut self) {
         let snapshot = Arc::clone(&self.source.borrow_and_update());
         let generation = snapshot.generation;
         // First the number: whoever is woken by the snapshot must find that it is another one.

@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 
 /// Nothing, bytes at hand, or a stream of pieces.
 #[derive(Default)]
-pub(crate) enum Body {
+pub enum Body {
     #[default]
     Empty,
     Bytes(Bytes),

@@ -1,7 +1,7 @@
 //! The web plane: serves sites to visitors over HTTP and HTTPS, on a thread for each core. Reads snapshots and files; never
 //! the databases, never another node's state, and never waits for the cluster.
 mod answer;
-mod body;
+pub mod body;
 mod conn;
 mod counts;
 mod hosts;
@@ -11,10 +11,10 @@ mod places;
 mod ports;
 mod pulse;
 mod redirect;
-mod route;
+pub mod route;
 mod sent;
 mod sites;
-mod static_files;
+pub mod static_files;
 mod threads;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::web::redirect;
 
 /// The way a connection came in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Door<'a> {
+pub enum Door<'a> {
     /// Without TLS: everything known is sent to HTTPS.
     Plain,
     /// With TLS, and the name it was asked for.
@@ -21,23 +21,23 @@ pub(crate) enum Door<'a> {
 
 /// Where the request arrived.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Here {
-    pub(crate) node: NodeId,
+pub struct Here {
+    pub node: NodeId,
     /// Where visitors reach HTTPS.
-    pub(crate) https_port: u16,
+    pub https_port: u16,
 }
 
 /// The head of a request, as far as it decides.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Head<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) version: Version,
-    pub(crate) uri: &'a Uri,
-    pub(crate) headers: &'a HeaderMap,
+pub struct Head<'a> {
+    pub method: &'a Method,
+    pub version: Version,
+    pub uri: &'a Uri,
+    pub headers: &'a HeaderMap,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Route {
+pub enum Route {
     /// A site's, and how it answers.
     Of(Arc<Site>, Turn),
     /// Nobody's.
@@ -45,7 +45,7 @@ pub(crate) enum Route {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// By its handler.
     Serve,
     Redirect {
@@ -59,7 +59,7 @@ pub(crate) enum Turn {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// No single sound host, or no path.
     BadRequest,
     /// CONNECT, TRACE and requests to the server as a whole.
@@ -71,7 +71,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad-request",
             Self::NotAllowed => "not-allowed",
@@ -81,7 +81,7 @@ impl Refused {
     }
 }
 
-pub(crate) fn route(state: &State, here: Here, door: Door<'_>, head: &Head<'_>) -> Route {
+pub fn route(state: &State, here: Here, door: Door<'_>, head: &Head<'_>) -> Route {
     decide(state, here, door, head).unwrap_or_else(Route::Refused)
 }
 

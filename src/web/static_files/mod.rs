@@ -30,18 +30,18 @@ const INDEX: [&str; 2] = ["index.html", "index.htm"];
 
 /// One thread's files.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub struct Files {
     blocking: Blocking,
     caches: Caches,
 }
 
 impl Files {
-    pub(crate) fn new(blocking: Blocking) -> Self {
+    pub fn new(blocking: Blocking) -> Self {
         Self { blocking, caches: Caches::new() }
     }
 
     /// Answers one request for a site at home here.
-    pub(crate) async fn serve(&self, dirs: &SiteDirs, site: (SiteId, u64), parts: &Parts) -> Response<Body> {
+    pub async fn serve(&self, dirs: &SiteDirs, site: (SiteId, u64), parts: &Parts) -> Response<Body> {
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             return not_allowed(&parts.method);
         }
