@@ -89,6 +89,8 @@ pub enum Handler {
     },
     /// Another address.
     Redirect {
+        /// Without a path (`https://example.org`) it keeps the path and query that were asked for; with one, if only `/`, it
+        /// is where everybody lands.
         to: String,
         /// 301, 302, 307 or 308.
         #[serde(default = "permanent")]

@@ -75,7 +75,8 @@ struct HandlerArgs {
     /// Pass requests on to these servers: http://host:port, https://host:port or unix:/path
     #[arg(long, value_name = "URL", num_args = 1..)]
     proxy: Vec<String>,
-    /// Redirect to another address
+    /// Redirect to another address: path and query are kept where the URL has no path of its own (https://example.org), else
+    /// everybody lands on the URL itself
     #[arg(long, value_name = "URL")]
     redirect: Option<String>,
     /// Serve the site's files and run PHP of this version

@@ -7,6 +7,7 @@ pub mod http;
 pub mod load;
 pub mod measure;
 pub mod node;
+pub mod sites;
 
 use std::time::{Duration, Instant};
 
