@@ -118,17 +118,18 @@ impl Machine {
     /// Applies what is known to be committed before raft starts, which would do it itself but never end on a full disk: there
     /// the state stays as it is, is served, and catches up when there is space.
     pub async fn catch_up(&self, log: &mut Log) -> Result<(), StorageError> {
-        let (applied, committed) = (self.image().meta.applied, log.read_committed().await?);
+        let (applied, committed) = (self.applied(), log.read_committed().await?);
         let after = |at: Option<LogId>| at.map_or(0, |at| at.index + 1);
         let (mut next, end) = (after(applied), after(committed));
         while next < end {
             let entries = log.limited_get_log_entries(next, end).await?;
             next += entries.len().max(1) as u64;
-            let Prepared { state, meta, effects, .. } = self.prepare(entries)?;
+            let Prepared { state, meta, effects, .. } = self.prepare(entries).map_err(|error| unreadable(&error))?;
             let behind = Behind { effects, meta: meta.clone(), room: Vec::new() };
             let written = self.thread.call(move |owner| owner.write_at_once(behind)).await.map_err(lost)?;
             if written.is_err() {
-                return log.save_committed(self.image().meta.applied).await;
+                let applied = self.applied();
+                return log.save_committed(applied).await;
             }
             self.image().swap(state, meta);
         }
@@ -172,6 +173,10 @@ impl Machine {
         &self.thread
     }
 
+    fn applied(&self) -> Option<LogId> {
+        self.image().meta.applied
+    }
+
     fn image(&self) -> MutexGuard<'_, Image> {
         // It is only ever replaced as a whole.
         self.image.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,7 +187,7 @@ impl Machine {
         self.thread.call(|owner| owner.meta.clone()).await.map_err(|error| StorageIOError::read(&error).into())
     }
 
-    fn prepare(&self, entries: Vec<Entry>) -> Result<Prepared, StorageError> {
+    fn prepare(&self, entries: Vec<Entry>) -> Result<Prepared, BatchError> {
         let (state, meta) = {
             let image = self.image();
             (image.state.clone(), image.meta.clone())
@@ -197,9 +202,8 @@ impl Machine {
                     Applied::default()
                 }
                 // What cannot be read stops applying: it is never skipped.
-                EntryPayload::Normal(payload) => prepared.batch(&payload).map_err(|error| {
+                EntryPayload::Normal(payload) => prepared.batch(&payload).inspect_err(|error| {
                     self.health.fail(&format!("apply the log: {error}; upgrade this node"));
-                    StorageError::from(StorageIOError::write_state_machine(&error))
                 })?,
             };
             prepared.answers.push(answer);
@@ -348,7 +352,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         if let Some(reason) = self.health.failed() {
             return Err(StorageIOError::write_state_machine(&std::io::Error::other(reason)).into());
         }
-        let Prepared { state, meta, effects, answers } = self.prepare(entries)?;
+        let Prepared { state, meta, effects, answers } = self.prepare(entries).map_err(|error| unreadable(&error))?;
         self.image().swap(state, meta.clone());
         self.write_behind(effects, meta, room);
         Ok(answers)
@@ -398,6 +402,10 @@ fn weight(entry: &Entry) -> usize {
         EntryPayload::Normal(payload) => payload.0.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
+}
+
+fn unreadable(error: &BatchError) -> StorageError {
+    StorageIOError::write_state_machine(error).into()
 }
 
 fn lost(error: Unreached) -> StorageError {
