@@ -91,7 +91,7 @@ pub const MINT_RACES_MAX: usize = 4;
 pub const TICKET_RETRY: Duration = Duration::from_secs(60);
 /// A session ticket as it is read: ours have some 250 bytes.
 pub const TICKET_BYTES_MAX: usize = 2048;
-/// Parsed private keys kept for handshakes, about 3 KiB each; a site that has none waits 0.1 ms for it.
+/// Parsed private keys kept for handshakes, about 2 KiB each; a site that has none waits 0.1 ms for it.
 pub const PARSED_KEYS_MAX: usize = 1024;
 /// Names in one certificate: the main host, `www.` and all aliases of a site.
 pub const CERTIFICATE_NAMES_MAX: usize = SITE_ALIASES_MAX + 2;
