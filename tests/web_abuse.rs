@@ -193,6 +193,28 @@ fn a_lack_of_descriptors_is_survived() {
     sites.is_well("one.example");
 }
 
+#[test]
+fn without_any_descriptor_visitors_wait_and_are_served_when_there_are_some() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let sites = serving();
+    let pid = Pid::from_raw(sites.node.pid() as i32);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(8), maximum }).unwrap();
+    let lines = sites.node.log_lines();
+    let mut waiting: Vec<_> = (0..20).map(|_| sites.plain()).collect();
+    until(30, "it is said", || sites.node.log_after(lines).contains("failed to accept connections").then_some(()));
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sites.node.log_after(lines).matches("failed to accept").count(), 1, "one line a minute");
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    for stream in &mut waiting {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: one.example\r\n\r\n").unwrap();
+        assert_eq!(http::head(&mut BufReader::new(stream)).unwrap().0, 301);
+    }
+    let refused = sites.metric("ruche_web_refused_connections_total{reason=\"short\"}");
+    assert!((2..200).contains(&refused), "{refused} tries within two seconds: it spins, or never tried again");
+    sites.is_well("one.example");
+}
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

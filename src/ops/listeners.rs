@@ -95,6 +95,19 @@ mod tests {
     }
 
     #[test]
+    fn an_inherited_socket_is_shared_by_the_threads() {
+        let handed = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = handed.local_addr().unwrap();
+        let mut inherited = Inherited::of(handed);
+        let listeners = each(address, 2, &mut inherited).unwrap();
+        assert_eq!(inherited.left(), 0);
+        let _client = TcpStream::connect(address).unwrap();
+        let (stream, _) = listeners[1].accept().expect("either thread may take the connection");
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(listeners[0].accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
     fn connections_of_before_do_not_keep_the_address() {
         let mut none = Inherited::default();
         let before = each(any("127.0.0.1"), 2, &mut none).unwrap();

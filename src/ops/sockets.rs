@@ -51,6 +51,11 @@ impl Inherited {
         copies(numbers).map(Self).map_err(|error| SocketError::Inherited(error.into()))
     }
 
+    #[cfg(test)]
+    pub(super) fn of(listener: TcpListener) -> Self {
+        Self(vec![listener.into()])
+    }
+
     /// Sockets that match no configured address: announced to nobody, so worth a warning.
     pub fn left(&self) -> usize {
         self.0.len()

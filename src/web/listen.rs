@@ -23,8 +23,9 @@ pub(crate) type Alive = mpsc::Sender<std::convert::Infallible>;
 /// Accepts until the listener is given up; whom the kernel had accepted by then is served too.
 pub(crate) async fn accept(thread: Arc<Thread>, opened: Arc<Opened>, alive: Alive, stop: Stop) -> io::Result<()> {
     let listener = TcpListener::from_std(opened.listener(thread.index())?)?;
-    let port = listener.local_addr()?.port();
-    let mut given_up = pin!(stop.give_up());
+    let (port, secure) = (listener.local_addr()?.port(), opened.secure);
+    drop(opened);
+    let mut given_up = pin!(thread.ports().given_up(&stop));
     let admit = |accepted: io::Result<(TcpStream, SocketAddr)>| -> Option<Duration> {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -40,8 +41,8 @@ pub(crate) async fn accept(thread: Arc<Thread>, opened: Arc<Opened>, alive: Aliv
                 return None;
             }
         };
-        let https_port = if opened.secure { port } else { thread.https_port() };
-        let (thread, alive, stop, secure) = (Arc::clone(&thread), alive.clone(), stop.clone(), opened.secure);
+        let https_port = if secure { port } else { thread.ports().https_port() };
+        let (thread, alive, stop) = (Arc::clone(&thread), alive.clone(), stop.clone());
         tokio::spawn(async move {
             converse(thread, stream, secure, https_port, stop).await;
             drop((place, alive));

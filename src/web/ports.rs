@@ -100,6 +100,16 @@ impl Ports {
         self.https_port.load(Ordering::Relaxed)
     }
 
+    /// Returns at the stop when the threads' own descriptors are the last: whoever comes until then finds somebody who accepts.
+    pub(crate) async fn given_up(&self, stop: &Stop) {
+        stop.give_up().await;
+        let mut opened = self.opened.subscribe();
+        tokio::select! {
+            _ = opened.wait_for(Vec::is_empty) => {}
+            _ = stop.drain() => {}
+        }
+    }
+
     /// Tries what is missing again and again; at the stop lets go of everything, and returns when every thread has too.
     pub(crate) async fn keep(&self, stop: &Stop) {
         while !self.wanted().is_empty() {

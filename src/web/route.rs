@@ -151,7 +151,7 @@ fn turn(state: &State, here: Here, site: &Site, host: &Host, method: &Method, ta
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use http::header::HOST;
     use http::{HeaderValue, Request};
 
@@ -169,7 +169,7 @@ mod tests {
         Host::parse(text).unwrap()
     }
 
-    fn site(id: u64, name: &str) -> Site {
+    pub(crate) fn site(id: u64, name: &str) -> Site {
         Site {
             id: SiteId(id),
             host: host(name),

@@ -147,3 +147,34 @@ async fn tell_orphans(plane: &Plane, state: &State) -> TaskResult {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::route::tests::site;
+
+    #[test]
+    fn a_directory_is_made_for_files_at_home_and_goes_with_its_site_only() {
+        let here = NodeId(1);
+        let files = site(1, "a.example");
+        let redirect =
+            Site { handler: Handler::Redirect { to: "https://b.example".into(), status: 308 }, ..files.clone() };
+        let far = Site { home: NodeId(2), ..files.clone() };
+        for (before, after, expected) in [
+            (None, Some(&files), Some(Todo::Make)),
+            (Some(&files), Some(&files), Some(Todo::Make)),
+            (Some(&redirect), Some(&files), Some(Todo::Make)),
+            (Some(&far), Some(&files), Some(Todo::Make)),
+            (None, Some(&redirect), None),
+            (Some(&files), Some(&redirect), None),
+            (None, Some(&far), None),
+            // A move has its own way with the files.
+            (Some(&files), Some(&far), None),
+            (Some(&files), None, Some(Todo::Discard)),
+            (Some(&redirect), None, Some(Todo::Discard)),
+            (Some(&far), None, None),
+        ] {
+            assert_eq!(todo(before, after, here), expected, "{before:?} {after:?}");
+        }
+    }
+}

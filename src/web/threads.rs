@@ -21,6 +21,7 @@ use crate::web::body::Body;
 use crate::web::counts::{Count, Counts};
 use crate::web::listen::{Alive, accept};
 use crate::web::places::Places;
+use crate::web::ports::Ports;
 use crate::web::route::{Door, Head, Here, Route, route};
 use crate::web::static_files::Files;
 
@@ -48,8 +49,8 @@ impl Thread {
         &self.plane.places
     }
 
-    pub(crate) fn https_port(&self) -> u16 {
-        self.plane.ports.https_port()
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.plane.ports
     }
 
     /// What becomes of a request in the newest snapshot, and the counters of its site.

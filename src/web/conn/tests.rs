@@ -15,6 +15,8 @@ use crate::web::body::Body;
 
 const WAITS: Waits =
     Waits { head: Duration::from_millis(200), idle: Duration::from_millis(600), leave: Duration::from_millis(100) };
+/// Silence ends nothing while a test lasts.
+const PATIENT: Waits = Waits { idle: Duration::from_secs(600), ..WAITS };
 /// Longer than any of the waits.
 const LONG: Duration = Duration::from_millis(1200);
 /// Bytes a client leaves lying before the server's writes wait.
@@ -36,8 +38,12 @@ async fn answers(pulse: Arc<Pulse>, request: Request<Incoming>) -> Result<Respon
 
 /// A client's end, and the task of the connection.
 fn open(two: bool, stop: &Stop) -> (DuplexStream, JoinHandle<()>) {
+    open_for(&WAITS, two, stop)
+}
+
+fn open_for(waits: &'static Waits, two: bool, stop: &Stop) -> (DuplexStream, JoinHandle<()>) {
     let (client, server) = duplex(PIPE);
-    let (pulse, stop) = (Pulse::new(!two, &WAITS), stop.clone());
+    let (pulse, stop) = (Pulse::new(!two, waits), stop.clone());
     let service = {
         let pulse = Arc::clone(&pulse);
         service_fn(move |request| answers(Arc::clone(&pulse), request))
@@ -152,8 +158,8 @@ async fn a_panic_ends_its_connection_only() {
 async fn a_drain_ends_idle_connections_and_lets_answers_finish() {
     for two in [false, true] {
         let (stopper, stop) = Stopper::new();
-        let (idle, idle_task) = open(two, &stop);
-        let (busy, busy_task) = open(two, &stop);
+        let (idle, idle_task) = open_for(&PATIENT, two, &stop);
+        let (busy, busy_task) = open_for(&PATIENT, two, &stop);
         let busy = tokio::spawn(async move {
             if two {
                 let mut sender = shake_hands(busy).await;
@@ -169,9 +175,9 @@ async fn a_drain_ends_idle_connections_and_lets_answers_finish() {
         assert!(!idle_task.is_finished(), "only the listeners are given up in the first phase");
         let deadline = Instant::now() + LONG * 10;
         stopper.drain(deadline);
+        timeout(LONG * 5, idle_task).await.expect("it has nothing to finish").unwrap();
         assert!(busy.await.unwrap().ends_with(b"slow"));
-        busy_task.await.unwrap();
-        idle_task.await.unwrap();
+        timeout(LONG * 5, busy_task).await.expect("it has finished").unwrap();
         drop(idle);
     }
 }
