@@ -8,7 +8,7 @@ mod range;
 mod reading;
 mod validators;
 
-use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
@@ -127,6 +127,8 @@ impl Files {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, content_type(name));
+        // Said also of an empty body, where the engine would leave it out.
+        headers.insert(CONTENT_LENGTH, count.into());
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         validators.put(headers);
         if status == StatusCode::PARTIAL_CONTENT {
