@@ -133,8 +133,8 @@ where
 async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
     let mut connection = pin!(connection);
     let mut drain = pin!(stop.drain());
-    let mut draining = false;
-    let mut cut_at = None;
+    // Since when it has been asked to end.
+    let mut left = None;
     let waits = pulse.waits();
     let mut alarm = pin!(sleep_until(Instant::now() + waits.idle));
     let ended = poll_fn(|cx| {
@@ -142,18 +142,13 @@ async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Some(ended));
             }
-            if !draining && drain.as_mut().poll(cx).is_ready() {
-                draining = true;
-                connection.as_mut().leave();
-                continue;
-            }
             let now = Instant::now();
-            let due = cut_at.or_else(|| pulse.due()).unwrap_or(now + waits.idle);
-            if due <= now {
-                if cut_at.is_some() || pulse.is_in_head() {
-                    return Poll::Ready(None);
-                }
-                cut_at = Some(now + waits.leave);
+            let due = pulse.due(left).unwrap_or(now + waits.idle);
+            if due <= now && (left.is_some() || pulse.is_in_head()) {
+                return Poll::Ready(None);
+            }
+            if left.is_none() && (due <= now || drain.as_mut().poll(cx).is_ready()) {
+                left = Some(now);
                 connection.as_mut().leave();
                 continue;
             }

@@ -79,15 +79,21 @@ impl Pulse {
         Open(Arc::clone(self))
     }
 
-    /// When the connection is over if nothing moves until then; None while we owe something.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    /// When the connection is over if nothing moves until then; None while we owe something. `left`: since when it has
+    /// been asked to end, which one without a response on its way has no reason to put off.
+    pub(crate) fn due(&self, left: Option<Instant>) -> Option<Instant> {
         if self.owed.load(Ordering::Relaxed) > 0 {
             return None;
         }
-        let after = |millis: u64, wait| self.born + Duration::from_millis(millis) + wait;
-        let idle = after(self.moved.load(Ordering::Relaxed), self.waits.idle);
-        let head = self.head.load(Ordering::Relaxed).checked_sub(1).map(|since| after(since, self.waits.head));
-        Some(head.map_or(idle, |head| head.min(idle)))
+        let at = |millis: u64| self.born + Duration::from_millis(millis);
+        let moved = at(self.moved.load(Ordering::Relaxed));
+        let silent = match left {
+            None => moved + self.waits.idle,
+            Some(left) if self.open.load(Ordering::Relaxed) == 0 => moved.max(left) + self.waits.leave,
+            Some(left) => (moved + self.waits.idle).max(left + self.waits.leave),
+        };
+        let head = self.head.load(Ordering::Relaxed).checked_sub(1).map(|since| at(since) + self.waits.head);
+        Some(head.map_or(silent, |head| head.min(silent)))
     }
 
     /// Whether a request has begun to come and is not whole.
