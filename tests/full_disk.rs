@@ -4,6 +4,15 @@
 
 use std::time::{Duration, Instant};
 
+use ruche::base::ids::{ClusterId, NodeId};
+use ruche::base::names::NodeName;
+use ruche::cluster::member::Member;
+use ruche::ops::blocking::Blocking;
+use ruche::ops::board::Board;
+use ruche::ops::tasks::Tasks;
+use ruche::seal::Sealed;
+use ruche::seal::keyring::KeyId;
+use ruche::store::node::Store;
 use serde_json::json;
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
@@ -145,4 +154,30 @@ fn a_node_restarts_on_a_full_disk() {
     assert_eq!(raft["health"], "green", "{raft}");
     writers.iter_mut().for_each(Writer::settle);
     load::compare(&node, &writers);
+}
+
+/// The disk is full when a node wants to lead for the first time: it founds its cluster when there is space.
+#[test]
+fn a_first_start_that_met_a_full_disk_founds_its_cluster_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), 512) else { return };
+    let runtime = ruche::daemon::start::control_runtime().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(disk.path()).unwrap();
+        disk.fill();
+        let (member, proposals) = Member::start(store, NodeId(1)).await.unwrap();
+        let board = Board::default();
+        let tasks = Tasks::new(board.clone(), tokio::runtime::Handle::current());
+        member.run(&tasks, &board, proposals);
+        assert!(!member.lead().await.unwrap_or(false), "there was space");
+        let later = member.clone();
+        let led = tokio::spawn(async move { later.leads().await });
+        disk.free();
+        tokio::time::timeout(Duration::from_secs(30), led).await.unwrap().unwrap().unwrap();
+        let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: Vec::new() };
+        member.found(ClusterId(1), NodeName::parse("late").unwrap(), key_check).await.unwrap();
+        assert!(member.is_founded());
+        tasks.stop(Duration::from_secs(1)).await;
+        member.stop(&Blocking::new(tokio::runtime::Handle::current())).await;
+    });
 }

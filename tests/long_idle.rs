@@ -9,28 +9,17 @@ use serde_json::json;
 mod support;
 
 use support::measure::{is_judged, pss_kib, sleeps, written_bytes};
-use support::node::Node;
 use support::sites::Sites;
 
 const OBJECTS: usize = 100;
 const QUIET: Duration = Duration::from_secs(60);
-/// Without listeners for visitors, and with them.
-const PSS_MAX_KIB: [u64; 2] = [15 << 10, 20 << 10];
+const PSS_MAX_KIB: u64 = 20 << 10;
 const WAKEUPS_MAX: f64 = 1.5;
 
 #[test]
 #[ignore = "long: two minutes of silence"]
 fn an_idle_node_rests() {
-    rests(&mut Node::ready(), PSS_MAX_KIB[0]);
-}
-
-#[test]
-#[ignore = "long: two minutes of silence"]
-fn an_idle_node_that_listens_for_visitors_rests() {
-    rests(&mut Sites::ready().node, PSS_MAX_KIB[1]);
-}
-
-fn rests(node: &mut Node, pss_max: u64) {
+    let mut node = Sites::ready().node;
     for number in 0..OBJECTS {
         let host = format!("s{number}.example.org");
         node.post("/v1/sites", json!({"host": host, "handler": {"type": "static"}})).done();
@@ -54,7 +43,7 @@ fn rests(node: &mut Node, pss_max: u64) {
             "idle, restarted: {restarted}: PSS {pss} KiB, {wakeups:.2} wakeups/s, {written} bytes written in {seconds:.0} s"
         );
         if is_judged() {
-            assert!(pss <= pss_max && wakeups <= WAKEUPS_MAX && written == 0);
+            assert!(pss <= PSS_MAX_KIB && wakeups <= WAKEUPS_MAX && written == 0);
         }
     }
 }

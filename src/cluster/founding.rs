@@ -35,10 +35,16 @@ impl Member {
     /// Makes this node a voter of one, if it is none yet, and leads. False: it does not lead (yet), everything else works.
     pub async fn lead(&self) -> Result<bool, FoundError> {
         let refused = |error: &dyn std::fmt::Display| FoundError::Initialize(error.to_string());
-        if !self.raft().is_initialized().await.map_err(|error| refused(&error))? {
+        let initialize = async {
+            if self.raft().is_initialized().await.map_err(|error| refused(&error))? {
+                return Ok(());
+            }
             let members = BTreeMap::from([(self.node().0, Peer::default())]);
-            self.raft().initialize(members).await.map_err(|error| refused(&error))?;
-        }
+            self.raft().initialize(members).await.map_err(|error| refused(&error))
+        };
+        // raft answers nothing while its first entry waits for space on the disk, and goes on by itself when there is some.
+        let Ok(initialized) = timeout(LEAD_WAIT, initialize).await else { return Ok(false) };
+        initialized?;
         let alone = self.status().voters == [self.node()];
         if alone && self.status().leader.is_none() {
             self.raft().trigger().elect().await.map_err(|error| refused(&error))?;
@@ -53,6 +59,12 @@ impl Member {
             }
         }
         Ok(led.is_ok())
+    }
+
+    /// Returns once there is a leader.
+    pub async fn leads(&self) -> Result<(), FoundError> {
+        let led = self.raft().wait(None).metrics(|seen| seen.current_leader.is_some(), "leader").await;
+        led.map(drop).map_err(|error| FoundError::Initialize(error.to_string()))
     }
 
     /// Writes the first change of a cluster.

@@ -26,6 +26,7 @@ use crate::ops::metrics::{Metrics, MetricsError};
 use crate::ops::notify;
 use crate::ops::sockets::{Inherited, SocketError};
 use crate::ops::tasks::{Ends, Tasks};
+use crate::seal::keyring::Keyring;
 use crate::store::database::OpenError;
 use crate::store::local::Local;
 use crate::store::node::Store;
@@ -117,7 +118,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     give_up_databases_last(&tasks, &member, &blocking, lock);
     member.run(&tasks, &board, proposals);
     let keyring = Arc::new(identity::keyring(&config.node.data_dir, member.is_founded())?);
-    lead(&member, &config, &keyring).await?;
+    lead(&tasks, &member, &config, &keyring).await?;
     identity::prove(&member, &keyring, &config.node.data_dir)?;
     reload::compare_name(&config, &member, &board);
     let tls = tls::start(&tasks, &member, &keyring, &blocking, &config.node.name).await?;
@@ -205,10 +206,27 @@ fn give_up_databases_last(tasks: &Tasks, member: &Member, blocking: &Blocking, l
 }
 
 /// Leads a cluster of one, founding it at the first start. Where that has to wait (a full disk), serving does not.
-async fn lead(member: &Member, config: &Config, keyring: &crate::seal::keyring::Keyring) -> Result<(), RunError> {
-    if member.lead().await.map_err(IdentityError::from)? {
-        identity::found(member, &config.node.name, keyring).await?;
+async fn lead(tasks: &Tasks, member: &Member, config: &Config, keyring: &Arc<Keyring>) -> Result<(), RunError> {
+    let leads = member.lead().await.map_err(IdentityError::from)?;
+    if member.is_founded() || (leads && identity::found(member, &config.node.name, keyring).await.is_ok()) {
+        return Ok(());
     }
+    tracing::warn!("the cluster is founded as soon as that can be written");
+    let (member, keyring, name) = (member.clone(), Arc::clone(keyring), config.node.name.clone());
+    tasks.spawn("founding", Ends::AtGiveUp, move |stop| {
+        let (member, keyring, name) = (member.clone(), Arc::clone(&keyring), name.clone());
+        async move {
+            let found = async {
+                member.leads().await?;
+                identity::found(&member, &name, &keyring).await
+            };
+            // What fails is tried again, as every task is.
+            tokio::select! {
+                done = found => done.map_err(Into::into),
+                () = stop.give_up() => Ok(()),
+            }
+        }
+    });
     Ok(())
 }
 
