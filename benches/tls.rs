@@ -24,7 +24,7 @@ use tokio::sync::watch;
 const NOW: Time = Time(1_795_327_200_000);
 const ID: ClusterId = ClusterId(1);
 /// More than fit in the memory of keys, so that a walk through them misses each time.
-const SITES: usize = 2 * PARSED_KEYS_MAX;
+const SITES: usize = 2 * PARSED_KEYS_MAX.get();
 
 fn main() {
     divan::main();

@@ -1,5 +1,5 @@
-//! What the web plane does for each change, handshake and request, without the network: `cargo bench --bench web`. The state has
-//! 10,000 sites, each with its certificate.
+//! What the web plane does for each change and each request, without the network: `cargo bench --bench web`. The state has
+//! 10,000 sites; handshakes are in `benches/tls.rs`.
 use std::sync::{Arc, OnceLock};
 
 use divan::{Bencher, black_box};
@@ -12,14 +12,13 @@ use ruche::files::sites::SiteDirs;
 use ruche::model::LEVEL;
 use ruche::model::apply::apply_batch;
 use ruche::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
-use ruche::model::cluster::{Found, SitesCaPut};
+use ruche::model::cluster::Found;
 use ruche::model::sites::{Handler, SiteCreate, SiteSet, Www};
 use ruche::model::state::{Snapshot, State};
 use ruche::ops::blocking::Blocking;
-use ruche::seal::keyring::Keyring;
+use ruche::seal::Sealed;
+use ruche::seal::keyring::KeyId;
 use ruche::store::feed::Feeder;
-use ruche::tls::resolver::Resolver;
-use ruche::tls::{node, sealed};
 use ruche::web::route::{Door, Head, Here, Route, route};
 use ruche::web::static_files::Files;
 use tokio::sync::watch;
@@ -33,10 +32,6 @@ fn main() {
 
 fn host(number: usize) -> Host {
     Host::parse(&format!("site{number}.example.org")).expect("it is a host")
-}
-
-fn keyring() -> Arc<Keyring> {
-    Arc::new(Keyring::generate([7; 32]))
 }
 
 fn batch(change: Change) -> Batch {
@@ -57,15 +52,11 @@ fn apply(state: &mut State, change: Change) {
 fn state() -> &'static State {
     static STATE: OnceLock<State> = OnceLock::new();
     STATE.get_or_init(|| {
-        let (keyring, cluster, mut state) = (keyring(), ClusterId(1), State::default());
+        let (cluster, mut state) = (ClusterId(1), State::default());
         let name = NodeName::parse("bench").expect("it is a name");
-        let key_check = ruche::seal::Sealed { key_id: keyring.current().0, nonce: [0; 24], bytes: Vec::new() };
+        let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: Vec::new() };
         apply(&mut state, Change::Found(Found { cluster, level: LEVEL, node: HERE.node, name, key_check }));
-        let ca = sealed::make_sites_ca(cluster, &keyring, Time::now()).expect("a CA is made");
-        apply(&mut state, Change::SitesCaPut(SitesCaPut { ca }));
-        let cluster = state.cluster.clone().expect("it was founded");
         for number in 0..SITES {
-            let minted = sealed::mint_for(&cluster, &keyring, vec![host(number)], Time::now()).expect("a certificate");
             let create = SiteCreate {
                 host: host(number),
                 aliases: Vec::new(),
@@ -76,16 +67,12 @@ fn state() -> &'static State {
                 standbys: Vec::new(),
                 issuer: None,
                 quota: None,
-                certificate: Some(minted),
+                certificate: None,
             };
             apply(&mut state, Change::SiteCreate(Box::new(create)));
         }
         state
     })
-}
-
-fn snapshot() -> watch::Receiver<Arc<Snapshot>> {
-    watch::channel(Arc::new(Snapshot { state: state().clone(), generation: 1 })).1
 }
 
 /// A change of one site, from the decoded batch until a thread has the new snapshot.
@@ -108,31 +95,6 @@ fn publish(bencher: Bencher<'_, '_>) {
         feeder.publish();
         black_box(view.now().revision);
     });
-}
-
-/// The certificate of a name whose key is in memory.
-#[divan::bench]
-fn sni_lookup(bencher: Bencher<'_, '_>) {
-    let resolver = resolver();
-    resolver.certificate(Some("site7.example.org")).expect("it has a certificate");
-    bencher.bench(|| resolver.certificate(black_box(Some("site7.example.org"))));
-}
-
-/// The certificate of a name that was not asked for lately: unsealed and parsed.
-#[divan::bench]
-fn sni_lookup_of_a_rare_name(bencher: Bencher<'_, '_>) {
-    let (resolver, mut number) = (resolver(), 0);
-    let name = move || {
-        number = (number + 1) % SITES;
-        format!("site{number}.example.org")
-    };
-    bencher.with_inputs(name).bench_local_values(|name| resolver.certificate(Some(&name)));
-}
-
-fn resolver() -> Resolver {
-    let (name, snapshots, keyring) = (NodeName::parse("bench").expect("it is a name"), snapshot(), keyring());
-    let own = node::certificate(None, &keyring, &name, Time::now()).expect("a certificate");
-    Resolver::new(snapshots, keyring, own)
 }
 
 /// From the head of a request to what becomes of it.

@@ -1,4 +1,5 @@
 //! Every bound of the program, with its reason. A queue, body, wait or count that is not bounded here is a defect.
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// Longest host, zone or node name in octets of presentation form (RFC 1035 section 2.3.4: 255 octets of wire, 253 of text).
@@ -92,7 +93,7 @@ pub const TICKET_RETRY: Duration = Duration::from_secs(60);
 /// A session ticket as it is read: ours have some 250 bytes.
 pub const TICKET_BYTES_MAX: usize = 2048;
 /// Parsed private keys kept for handshakes, about 2 KiB each; a site that has none waits 0.1 ms for it.
-pub const PARSED_KEYS_MAX: usize = 1024;
+pub const PARSED_KEYS_MAX: NonZeroUsize = some(1024);
 /// Names in one certificate: the main host, `www.` and all aliases of a site.
 pub const CERTIFICATE_NAMES_MAX: usize = SITE_ALIASES_MAX + 2;
 
@@ -206,9 +207,9 @@ pub const WEB_CONNECTIONS_PER_ADDRESS: u32 = 512;
 pub const WEB_SMALL_FILE_MAX: usize = 64 << 10;
 /// What each thread keeps of small files: the pages, styles and scripts that everybody asks for.
 pub const WEB_SMALL_FILES_BYTES: usize = 8 << 20;
-pub const WEB_SMALL_FILES_MAX: usize = 4096;
+pub const WEB_SMALL_FILES_MAX: NonZeroUsize = some(4096);
 /// Directories of sites that each thread keeps open: one descriptor each.
-pub const WEB_JAILS_KEPT: usize = 256;
+pub const WEB_JAILS_KEPT: NonZeroUsize = some(256);
 /// Bytes of a large file in memory for each response: four records of TLS.
 pub const WEB_FILE_PIECE: usize = 64 << 10;
 /// Time a visitor has to finish the TLS handshake.
@@ -244,3 +245,8 @@ pub const LISTEN_RETRY: Duration = Duration::from_secs(5);
 pub const TRASH_SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How often a site's directory that could not be made or discarded is tried again.
 pub const SITE_DIRS_RETRY: Duration = Duration::from_secs(5);
+
+/// Of something that holds one thing at least.
+const fn some(most: usize) -> NonZeroUsize {
+    NonZeroUsize::new(most).expect("it is not 0")
+}

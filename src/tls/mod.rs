@@ -10,7 +10,6 @@ pub mod sealed;
 pub mod server;
 pub mod tickets;
 
-mod lru;
 mod validity;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! asked for, and the last ones stay in memory. An unknown name gets nothing, and the handshake is refused.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lru::LruCache;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
@@ -11,11 +12,10 @@ use crate::base::limits::PARSED_KEYS_MAX;
 use crate::model::certificates::Certificate;
 use crate::model::state::Snapshot;
 use crate::seal::keyring::Keyring;
-use crate::tls::lru::Lru;
 use crate::tls::sealed::open_certificate;
 
 /// By certificate and revision; `None` for one that cannot be used, so that it is tried and told of once.
-type Keys = Lru<(CertificateId, u64), Option<Arc<CertifiedKey>>>;
+type Keys = LruCache<(CertificateId, u64), Option<Arc<CertifiedKey>>>;
 
 /// One for all threads.
 pub struct Resolver {
@@ -34,7 +34,10 @@ impl std::fmt::Debug for Resolver {
 
 impl Resolver {
     pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, keyring: Arc<Keyring>, node: Arc<CertifiedKey>) -> Self {
-        Self { snapshots, keyring, node, keys: Mutex::new(Lru::new(PARSED_KEYS_MAX)) }
+        // It grows with what is asked for.
+        let mut keys = LruCache::unbounded();
+        keys.resize(PARSED_KEYS_MAX);
+        Self { snapshots, keyring, node, keys: Mutex::new(keys) }
     }
 
     /// The certificate for a server name in lower case, or the node's own for none.
@@ -44,12 +47,12 @@ impl Resolver {
         let site = snapshot.hosts.get(name).and_then(|id| snapshot.sites.get(id))?;
         let stored = snapshot.certificates.get(&site.certificate?)?;
         let key = (stored.id, stored.revision);
-        if let Some(known) = self.keys().get(key) {
-            return known;
+        if let Some(known) = self.keys().get(&key) {
+            return known.clone();
         }
         // Not under the lock; two threads that open the same key do so once each.
         let opened = self.open(&snapshot, stored);
-        self.keys().insert(key, opened.clone());
+        self.keys().put(key, opened.clone());
         opened
     }
 

@@ -1,6 +1,5 @@
 //! What a thread keeps of files: the directories of the sites asked for last, and the content of small files. A file is opened
 //! for each request and its content used only while it is the very same, so nothing old is ever served.
-use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -41,12 +40,10 @@ struct Files {
 
 impl Caches {
     pub(crate) fn new() -> Self {
-        let size = |most| NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
         // They grow with what is asked for: an idle thread has neither.
-        let (jails, contents) = (LruCache::unbounded(), LruCache::unbounded());
-        let (mut jails, mut contents) = (jails, contents);
-        jails.resize(size(WEB_JAILS_KEPT));
-        contents.resize(size(WEB_SMALL_FILES_MAX));
+        let (mut jails, mut contents) = (LruCache::unbounded(), LruCache::unbounded());
+        jails.resize(WEB_JAILS_KEPT);
+        contents.resize(WEB_SMALL_FILES_MAX);
         Self { jails: Mutex::new(jails), files: Mutex::new(Files { contents, bytes: 0 }) }
     }
 
