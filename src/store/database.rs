@@ -1,7 +1,8 @@
 //! One SQLite database: one connection, owned by one thread, locked exclusively so that the index of its write-ahead log lies
 //! in heap memory (a mapped file would raise SIGBUS on a full disk) and no second process can open it. A full disk is waited
 //! out; any other error of a write ends writing until a restart, because a failed fsync must not be tried again.
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,6 +151,8 @@ pub(crate) struct Writer {
     health: HealthCell,
     stopping: Arc<AtomicBool>,
     reads: Receiver<Read>,
+    /// Reads that were taken up and are still to run.
+    taken_up: RefCell<VecDeque<Read>>,
     /// Whether a write waits for space on a full disk; else it fails.
     pub(crate) patient: Cell<bool>,
 }
@@ -206,6 +209,7 @@ impl Writer {
 
     /// While a write waits for space, what was committed is still read.
     fn read_until(&self, retry: Instant) {
+        self.read_taken_up();
         while let Some(left) = retry.checked_duration_since(Instant::now()) {
             let Ok(read) = self.reads.recv_timeout(left) else { return };
             read(&self.connection);
@@ -215,10 +219,18 @@ impl Writer {
         }
     }
 
-    fn read_waiting(&self) {
-        while let Ok(read) = self.reads.try_recv() {
+    fn take_up_reads(&self) {
+        self.taken_up.borrow_mut().extend(self.reads.try_iter());
+    }
+
+    fn read_taken_up(&self) {
+        while let Some(read) = self.next_taken_up() {
             read(&self.connection);
         }
+    }
+
+    fn next_taken_up(&self) -> Option<Read> {
+        self.taken_up.borrow_mut().pop_front()
     }
 }
 
@@ -232,6 +244,9 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 /// What a thread owns beside its database; the writer is in there.
 pub(crate) trait Owns {
     fn writer(&self) -> &Writer;
+
+    /// Writes what was answered for and is not in the database yet.
+    fn catch_up(&mut self) {}
 }
 
 /// The thread that owns a database. Jobs run in the order in which they were given.
@@ -275,6 +290,7 @@ impl<T: 'static> Thread<T> {
                 health,
                 stopping: stop,
                 reads: waiting,
+                taken_up: RefCell::default(),
                 patient: Cell::new(true),
             };
             let mut owner = owner(writer);
@@ -322,7 +338,10 @@ impl<T: Owns + 'static> Thread<T> {
             let called = Arc::clone(&self.called);
             let look = move |owner: &mut T| {
                 called.store(false, Ordering::SeqCst);
-                owner.writer().read_waiting();
+                // First taken up, then caught up: each finds what was answered before it was asked.
+                owner.writer().take_up_reads();
+                owner.catch_up();
+                owner.writer().read_taken_up();
             };
             self.send(Box::new(look)).inspect_err(|_| self.called.store(false, Ordering::SeqCst))?;
         }

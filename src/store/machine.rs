@@ -256,6 +256,10 @@ impl Owns for Owner {
     fn writer(&self) -> &Writer {
         &self.writer
     }
+
+    fn catch_up(&mut self) {
+        self.write_what_waits();
+    }
 }
 
 impl Owner {

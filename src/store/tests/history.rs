@@ -135,3 +135,31 @@ async fn queries_leave_raft_its_place() {
     }
     assert_eq!(answered, 2 * STORE_QUEUE, "each had its turn");
 }
+
+/// `state.db` follows behind the answers. A query that waited for another one finds all the same what was answered before it.
+#[tokio::test]
+async fn a_query_finds_what_was_answered_before_it() {
+    let dir = dir();
+    let mut store = Store::open(dir.path()).unwrap();
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+    let (begins, begun) = tokio::sync::oneshot::channel();
+    let thread = std::sync::Arc::clone(store.machine.thread());
+    let slow = tokio::spawn(async move {
+        let work = move |_: &rusqlite::Connection| {
+            begins.send(()).unwrap();
+            held.recv().unwrap();
+        };
+        thread.read(work).await
+    });
+    begun.await.unwrap();
+    store.machine.apply([entry(0, &batches(11, 1)[0])]).await.unwrap();
+    let last = now(&store).revision;
+    let history = store.history.clone();
+    let query = tokio::spawn(async move { history.event(last).await });
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    release.send(()).unwrap();
+    slow.await.unwrap().unwrap();
+    assert!(query.await.unwrap().unwrap().is_some(), "the event of a change that was answered is missing");
+}
