@@ -212,6 +212,8 @@ pub const WEB_SMALL_FILES_MAX: NonZeroUsize = some(4096);
 pub const WEB_JAILS_KEPT: NonZeroUsize = some(256);
 /// Bytes of a large file in memory for each response: four records of TLS.
 pub const WEB_FILE_PIECE: usize = 64 << 10;
+/// The first piece of a large file; the next ones double. An HTTP/2 client that takes nothing holds one for each stream.
+pub const WEB_FILE_FIRST_PIECE: usize = 4 << 10;
 /// Time a visitor has to finish the TLS handshake.
 pub const WEB_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Time a visitor has from the first byte of a request's head to the last.

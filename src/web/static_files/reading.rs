@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::base::limits::WEB_FILE_PIECE;
+use crate::base::limits::{WEB_FILE_FIRST_PIECE, WEB_FILE_PIECE};
 use crate::files::jail::Opened;
 use crate::ops::blocking::Blocking;
 
@@ -45,17 +45,19 @@ pub(crate) struct Reading {
     file: Arc<File>,
     next: u64,
     left: u64,
+    /// Of the next piece at most.
+    piece: usize,
     blocking: Blocking,
     slow: Option<Slow>,
 }
 
 impl Reading {
     pub(crate) fn new(file: File, first: u64, count: u64, blocking: Blocking) -> Self {
-        Self { file: Arc::new(file), next: first, left: count, blocking, slow: None }
+        Self { file: Arc::new(file), next: first, left: count, piece: WEB_FILE_FIRST_PIECE, blocking, slow: None }
     }
 
     fn piece(&self) -> usize {
-        usize::try_from(self.left).unwrap_or(WEB_FILE_PIECE).min(WEB_FILE_PIECE)
+        usize::try_from(self.left).unwrap_or(self.piece).min(self.piece)
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
@@ -93,6 +95,8 @@ impl http_body::Body for Reading {
         match &piece {
             Ok(piece) => {
                 self.next += piece.len() as u64;
+                // Taken: the client reads, and gets larger ones.
+                self.piece = (2 * self.piece).min(WEB_FILE_PIECE);
                 self.left -= piece.len() as u64;
             }
             Err(_) => self.left = 0,
@@ -156,4 +160,33 @@ fn read(file: &File, offset: u64, count: usize) -> io::Result<Bytes> {
 /// The file lost bytes since its length was told: the response cannot be finished, and is cut off where the client sees it.
 fn shorter() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// HTTP/2 takes a piece of each stream before the client may get any: a hundred streams of a client that takes nothing
+    /// must not hold a hundred large ones.
+    #[tokio::test]
+    async fn pieces_grow_as_they_are_taken() {
+        let mut file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..8 * WEB_FILE_PIECE + 7).map(|at| (at % 251) as u8).collect();
+        file.write_all(&content).unwrap();
+        let blocking = Blocking::new(tokio::runtime::Handle::current());
+        let mut body = Reading::new(file, 0, content.len() as u64, blocking);
+        let (mut sizes, mut read) = (Vec::new(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            sizes.push(piece.len());
+            read.extend(piece);
+        }
+        assert!(read == content);
+        assert!(sizes[0] <= WEB_FILE_FIRST_PIECE, "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size <= WEB_FILE_PIECE) && sizes.len() < 20, "{sizes:?}");
+    }
 }
