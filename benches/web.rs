@@ -118,6 +118,8 @@ fn small_file(bencher: Bencher<'_, '_>) {
     let dirs = SiteDirs::open(data.path()).expect("the directories of sites");
     dirs.make(SiteId(7)).expect("a site's directory");
     std::fs::write(dirs.path(SiteId(7)).join("page.html"), [b'x'; 1024]).expect("a page");
+    // What was just written is not kept yet.
+    std::thread::sleep(std::time::Duration::from_millis(200));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let files = Files::new(Blocking::new(runtime.handle().clone()));
     let (parts, ()) = Request::get("/page.html").body(()).expect("a request").into_parts();

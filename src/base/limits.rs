@@ -210,6 +210,11 @@ pub const WEB_SMALL_FILES_BYTES: usize = 8 << 20;
 pub const WEB_SMALL_FILES_MAX: NonZeroUsize = some(4096);
 /// Directories of sites that each thread keeps open: one descriptor each.
 pub const WEB_JAILS_KEPT: NonZeroUsize = some(256);
+/// For how long: another directory may have been put in its place, by who restores a copy.
+pub const WEB_JAIL_KEPT_FOR: Duration = Duration::from_secs(1);
+/// A file that was changed within this time is not kept: times of files tick, on some kernels every 10 ms, and two changes
+/// within one tick look the same.
+pub const WEB_FILE_SETTLES: Duration = Duration::from_millis(100);
 /// Bytes of a large file in memory for each response: four records of TLS.
 pub const WEB_FILE_PIECE: usize = 64 << 10;
 /// The first piece of a large file; the next ones double. An HTTP/2 client that takes nothing holds one for each stream.

@@ -1,12 +1,15 @@
 //! What a thread keeps of files: the directories of the sites asked for last, and the content of small files. A file is opened
 //! for each request and its content used only while it is the very same, so nothing old is ever served.
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use lru::LruCache;
 
 use crate::base::ids::SiteId;
-use crate::base::limits::{WEB_JAILS_KEPT, WEB_SMALL_FILES_BYTES, WEB_SMALL_FILES_MAX};
+use crate::base::limits::{
+    WEB_FILE_SETTLES, WEB_JAIL_KEPT_FOR, WEB_JAILS_KEPT, WEB_SMALL_FILES_BYTES, WEB_SMALL_FILES_MAX,
+};
 use crate::files::jail::{Jail, JailError, Opened};
 
 /// A file in one state: where it lies and when it last changed, by the clock of the kernel, which nobody sets back.
@@ -24,11 +27,19 @@ impl Known {
         let Opened { len, modified, changed, dev, ino, .. } = *opened;
         Self { dev, ino, len, modified, changed }
     }
+
+    /// Whether the next change will be seen. A time to come is none of which that is known.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let (seconds, nanos) = self.changed;
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(seconds).unwrap_or(0), nanos);
+        now.duration_since(changed).is_ok_and(|age| age >= WEB_FILE_SETTLES)
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Caches {
-    jails: Mutex<LruCache<(SiteId, u64), Jail>>,
+    /// And when each was opened.
+    jails: Mutex<LruCache<(SiteId, u64), (Jail, Instant)>>,
     files: Mutex<Files>,
 }
 
@@ -47,18 +58,20 @@ impl Caches {
         Self { jails: Mutex::new(jails), files: Mutex::new(Files { contents, bytes: 0 }) }
     }
 
-    /// The directory of a site in one epoch, opened if it is not known.
+    /// The directory of a site in one epoch, opened if it was not lately.
     pub(crate) fn jail(
         &self,
         site: (SiteId, u64),
+        now: Instant,
         open: impl FnOnce() -> Result<Jail, JailError>,
     ) -> Result<Jail, JailError> {
         let mut jails = self.jails.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(jail) = jails.get(&site) {
-            return Ok(jail.clone());
+        match jails.get(&site) {
+            Some((jail, opened)) if now.duration_since(*opened) < WEB_JAIL_KEPT_FOR => return Ok(jail.clone()),
+            _ => {}
         }
         let jail = open()?;
-        jails.put(site, jail.clone());
+        jails.put(site, (jail.clone(), now));
         Ok(jail)
     }
 
@@ -66,7 +79,11 @@ impl Caches {
         self.files().contents.get(file).cloned()
     }
 
-    pub(crate) fn keep(&self, file: Known, content: Bytes) {
+    /// `now` is that of the clock that dates files.
+    pub(crate) fn keep(&self, file: Known, content: Bytes, now: SystemTime) {
+        if !file.is_settled(now) {
+            return;
+        }
         let mut files = self.files();
         files.bytes += content.len();
         if let Some((_, gone)) = files.contents.push(file, content) {
@@ -94,12 +111,44 @@ mod tests {
         let known = |ino| Known { dev: 1, ino, len: 1, modified: (1, 1), changed: (1, 1) };
         let content = Bytes::from(vec![7; WEB_SMALL_FILES_BYTES / 4]);
         for ino in 0..10 {
-            caches.keep(known(ino), content.clone());
+            caches.keep(known(ino), content.clone(), SystemTime::now());
         }
         assert_eq!(caches.files().bytes, WEB_SMALL_FILES_BYTES / 4 * 4);
         assert!(caches.content(&known(5)).is_none() && caches.content(&known(9)).is_some());
-        caches.keep(known(9), content.clone());
+        caches.keep(known(9), content.clone(), SystemTime::now());
         assert_eq!(caches.files().bytes, WEB_SMALL_FILES_BYTES / 4 * 4, "the same file counts once");
         assert!(caches.content(&Known { changed: (1, 2), ..known(9) }).is_none(), "it was changed since");
+    }
+
+    #[test]
+    fn a_file_is_kept_once_its_next_change_will_be_seen() {
+        let caches = Caches::new();
+        let now = SystemTime::UNIX_EPOCH + Duration::new(1000, 500_000_000);
+        for (changed, kept) in [
+            ((1000, 500_000_000), false),
+            ((1000, 490_000_000), false),
+            ((1001, 0), false),
+            ((1000, 300_000_000), true),
+        ] {
+            let known = Known { dev: 1, ino: 1, len: 1, modified: changed, changed };
+            caches.keep(known, Bytes::from_static(b"x"), now);
+            assert_eq!(caches.content(&known).is_some(), kept, "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_put_in_the_place_of_another_is_found() {
+        let (dir, caches, begin) = (tempfile::tempdir().unwrap(), Caches::new(), Instant::now());
+        let public = dir.path().join("public");
+        std::fs::create_dir(&public).unwrap();
+        let has_page = |now| {
+            let jail = caches.jail((SiteId(7), 1), now, || Jail::open(&public)).unwrap();
+            jail.look("page").is_ok()
+        };
+        assert!(!has_page(begin));
+        std::fs::rename(&public, dir.path().join("old")).unwrap();
+        std::fs::create_dir(&public).unwrap();
+        std::fs::write(public.join("page"), "new").unwrap();
+        assert!(has_page(begin + WEB_JAIL_KEPT_FOR));
     }
 }

@@ -8,6 +8,8 @@ mod range;
 mod reading;
 mod validators;
 
+use std::time::{Instant, SystemTime};
+
 use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -46,7 +48,7 @@ impl Files {
             return not_allowed(&parts.method);
         }
         let Ok(wanted) = Wanted::parse(parts.uri.path()) else { return pages::not_found() };
-        let jail = match self.caches.jail(site, || dirs.jail(site.0)) {
+        let jail = match self.caches.jail(site, Instant::now(), || dirs.jail(site.0)) {
             Ok(jail) => jail,
             // It is made when the site appears here; until then there is nothing in it.
             Err(JailError::NotFound) => return pages::not_found(),
@@ -146,7 +148,7 @@ impl Files {
             Some(content) => content,
             None => {
                 let content = reading::whole(opened, &self.blocking).await?;
-                self.caches.keep(known, content.clone());
+                self.caches.keep(known, content.clone(), SystemTime::now());
                 content
             }
         };
