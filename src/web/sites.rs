@@ -38,6 +38,11 @@ fn todo(before: Option<&Site>, after: Option<&Site>, here: NodeId) -> Option<Tod
     }
 }
 
+/// Whether all sites can be served. One that is gone is not, whatever becomes of its files.
+fn is_served(waiting: &BTreeMap<SiteId, Todo>) -> bool {
+    !waiting.values().any(|todo| *todo == Todo::Make)
+}
+
 /// Keeps the directories in step with the state until the stop.
 pub(crate) async fn keep(plane: Arc<Plane>, stop: Stop) -> TaskResult {
     let mut view = plane.feed.view();
@@ -59,7 +64,7 @@ pub(crate) async fn keep(plane: Arc<Plane>, stop: Stop) -> TaskResult {
         if !waiting.is_empty() && retry.is_none_or(|at| at <= Instant::now()) {
             retry = work(&plane, &mut waiting, newest.time).await;
         }
-        if waiting.is_empty() {
+        if is_served(&waiting) {
             plane.reporter.serves(plane.threads, newest.revision);
         }
         if sweep <= Instant::now() {
@@ -176,5 +181,13 @@ mod tests {
         ] {
             assert_eq!(todo(before, after, here), expected, "{before:?} {after:?}");
         }
+    }
+
+    #[test]
+    fn files_that_cannot_be_moved_to_the_trash_hold_up_no_write() {
+        let waiting = |todo: &[Todo]| todo.iter().enumerate().map(|(id, todo)| (SiteId(id as u64), *todo)).collect();
+        assert!(is_served(&waiting(&[])));
+        assert!(is_served(&waiting(&[Todo::Discard, Todo::Discard])));
+        assert!(!is_served(&waiting(&[Todo::Discard, Todo::Make])));
     }
 }
