@@ -44,6 +44,8 @@ fn a_site_is_served_as_soon_as_its_creation_is_answered() {
     sites.node.ask("DELETE", "/v1/sites/s0.example", None, &[]).done();
     assert!(sites.curl(&["https://s0.example/"]).unwrap_err().contains("alert"), "its name is unknown now");
     assert!(!fs::exists(root).unwrap(), "its files are in the trash");
+    let metrics = sites.node.get("/metrics").done().text;
+    assert!(!metrics.contains("s0.example") && metrics.contains("site=\"s1.example\""), "what is gone is not counted");
 }
 
 #[test]

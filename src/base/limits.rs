@@ -219,6 +219,9 @@ pub const WEB_FILE_SETTLES: Duration = Duration::from_millis(100);
 pub const WEB_FILE_PIECE: usize = 64 << 10;
 /// The first piece of a large file; the next ones double. An HTTP/2 client that takes nothing holds one for each stream.
 pub const WEB_FILE_FIRST_PIECE: usize = 4 << 10;
+/// Bytes of large files that one thread holds for clients which do not take them; beyond that each response gets no more than
+/// its first piece at a time.
+pub const WEB_FILE_BYTES_HELD_MAX: usize = 32 << 20;
 /// Time a visitor has to finish the TLS handshake.
 pub const WEB_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Time a visitor has from the first byte of a request's head to the last.

@@ -7,6 +7,7 @@ use crate::daemon::listen::Shown;
 use crate::files::sites::{SiteDirs, SiteDirsError};
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
+use crate::ops::metrics::Metrics;
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::{Feed, Feeder};
@@ -32,6 +33,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) tasks: &'a Tasks,
     pub(crate) board: &'a Board,
     pub(crate) blocking: &'a Blocking,
+    pub(crate) metrics: &'a Metrics,
     pub(crate) member: &'a Member,
     pub(crate) tls: &'a Tls,
     pub(crate) inherited: &'a mut Inherited,
@@ -39,7 +41,7 @@ pub(crate) struct Ground<'a> {
 }
 
 pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
-    let Ground { config, tasks, board, blocking, member, tls, inherited, shown } = ground;
+    let Ground { config, tasks, board, blocking, metrics, member, tls, inherited, shown } = ground;
     let web = Web {
         config: &config.web,
         node: member.node(),
@@ -48,6 +50,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         dirs: Arc::new(SiteDirs::open(&config.node.data_dir)?),
         blocking: blocking.clone(),
         board,
+        metrics,
         inherited,
         shown: Arc::clone(shown),
     };

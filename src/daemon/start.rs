@@ -129,6 +129,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         tasks: &tasks,
         board: &board,
         blocking: &blocking,
+        metrics: &metrics,
         member: &member,
         tls: &tls,
         inherited: &mut inherited,

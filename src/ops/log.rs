@@ -62,6 +62,8 @@ impl Levels {
     /// Libraries speak from `warn` on unless they are named: their `info` is nobody's business here.
     fn targets(&self) -> Targets {
         let mut targets = Targets::new().with_default(self.all.min(LevelFilter::WARN)).with_target("ruche", self.all);
+        // It warns of each hostile connection; those are counted.
+        targets = targets.with_target("h2", self.all.min(LevelFilter::ERROR));
         for (module, level) in &self.modules {
             targets = targets.with_target(format!("ruche::{module}"), *level).with_target(module.clone(), *level);
         }

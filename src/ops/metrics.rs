@@ -1,7 +1,8 @@
 //! Metrics in the Prometheus text form, counted all the time, written at the scrape. Nothing ticks between scrapes, hence
 //! no histogram is ever recorded: it would keep each sample until somebody scrapes.
+use std::fmt;
 use std::fs;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
@@ -13,20 +14,44 @@ static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 #[error("install the metrics recorder: there is another one")]
 pub struct MetricsError;
 
-#[derive(Debug, Clone)]
-pub struct Metrics(PrometheusHandle);
+/// Writes metrics that are kept elsewhere, in the same text form.
+type Collector = Box<dyn Fn(&mut String) + Send + Sync>;
+
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: PrometheusHandle,
+    /// What comes and goes, such as the counters of sites: the recorder forgets nothing.
+    collectors: Arc<Mutex<Vec<Collector>>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
 
 impl Metrics {
     /// Starts counting; what was counted before is lost.
     pub fn install() -> Result<Self, MetricsError> {
         let handle = RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().ok());
-        handle.clone().map(Self).ok_or(MetricsError)
+        handle.clone().map(|recorder| Self { recorder, collectors: Arc::default() }).ok_or(MetricsError)
     }
 
     /// All metrics, and those of the process as they are now.
     pub fn render(&self) -> String {
         process();
-        self.0.render()
+        let mut text = self.recorder.render();
+        self.collectors().iter().for_each(|collect| collect(&mut text));
+        text
+    }
+
+    /// Has more metrics written at each scrape.
+    pub fn collect(&self, collector: impl Fn(&mut String) + Send + Sync + 'static) {
+        self.collectors().push(Box::new(collector));
+    }
+
+    fn collectors(&self) -> MutexGuard<'_, Vec<Collector>> {
+        self.collectors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

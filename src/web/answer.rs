@@ -8,12 +8,11 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use metrics::Counter;
 
 use crate::base::names::Host;
 use crate::model::sites::{Handler, Site};
 use crate::web::body::Body;
-use crate::web::counts::Count;
+use crate::web::counts::Tally;
 use crate::web::pages;
 use crate::web::pulse::Pulse;
 use crate::web::route::{Door, Head, Refused, Route, Turn};
@@ -36,23 +35,23 @@ pub(crate) async fn answer(guest: Arc<Guest>, request: Request<Incoming>) -> Res
     let _owed = guest.pulse.begin();
     let _counted = Panics;
     let (parts, _) = request.into_parts();
-    let (response, bytes) = match guest.decide(&parts) {
-        (Route::Of(site, turn), Some(Count { requests, bytes })) => {
-            requests.increment(1);
-            (serve(&guest.thread, &site, turn, &parts).await, bytes)
+    let (response, tally) = match guest.decide(&parts) {
+        (Route::Of(site, turn), Some(tally)) => {
+            tally.asked();
+            (serve(&guest.thread, &site, turn, &parts).await, Some(tally))
         }
-        (Route::Of(..), None) => (pages::failed(), Counter::noop()),
+        (Route::Of(..), None) => (pages::failed(), None),
         (Route::Refused(refused), _) => {
             metrics::counter!("ruche_web_refused_requests_total", "reason" => refused.as_str()).increment(1);
-            (refuse(refused, parts.version), Counter::noop())
+            (refuse(refused, parts.version), None)
         }
     };
     let response = finished(response, &parts.method);
-    Ok(response.map(|body| Sent::new(body, bytes, guest.pulse.open())))
+    Ok(response.map(|body| Sent::new(body, tally, guest.pulse.open())))
 }
 
 impl Guest {
-    fn decide(&self, parts: &Parts) -> (Route, Option<Count>) {
+    fn decide(&self, parts: &Parts) -> (Route, Option<Arc<Tally>>) {
         let door = if self.secure { Door::Tls { sni: self.sni.as_ref() } } else { Door::Plain };
         let head = Head { method: &parts.method, version: parts.version, uri: &parts.uri, headers: &parts.headers };
         self.thread.decide(door, self.https_port, &head)

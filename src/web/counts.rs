@@ -1,35 +1,81 @@
-//! Requests and bytes of each site, for `/metrics`. A thread looks a site's counters up once and keeps them; what it counts
-//! survives the thread.
+//! Requests and bytes of each site, for `/metrics`. A thread looks a site's tally up once and keeps it; what it counts survives
+//! the thread, and is forgotten with the site.
 use std::collections::HashMap;
-
-use metrics::Counter;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::ids::SiteId;
 use crate::model::sites::Site;
 use crate::model::state::State;
 
-/// One site's counters; a copy counts to the same.
-#[derive(Debug, Clone)]
-pub(crate) struct Count {
-    pub(crate) requests: Counter,
+/// One site's counters.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    host: String,
+    requests: AtomicU64,
     /// Of bodies, as they were handed to the connection.
-    pub(crate) bytes: Counter,
+    bytes: AtomicU64,
 }
 
-/// The counters of one thread's sites.
-#[derive(Debug, Default)]
-pub(crate) struct Counts(HashMap<SiteId, Count>);
-
-impl Counts {
-    pub(crate) fn of(&mut self, site: &Site) -> Count {
-        let count = self.0.entry(site.id).or_insert_with(|| Count {
-            requests: metrics::counter!("ruche_site_requests_total", "site" => site.host.to_string()),
-            bytes: metrics::counter!("ruche_site_bytes_total", "site" => site.host.to_string()),
-        });
-        count.clone()
+impl Tally {
+    pub(crate) fn asked(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lets go of sites that are gone, once there are more counters than sites.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The tallies of all sites that were asked for, over all threads.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies(Mutex<HashMap<SiteId, Arc<Tally>>>);
+
+impl Tallies {
+    fn all(&self) -> MutexGuard<'_, HashMap<SiteId, Arc<Tally>>> {
+        // Each change of the map is one insertion or removal.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, site: &Site) -> Arc<Tally> {
+        let new = || Arc::new(Tally { host: site.host.to_string(), ..Tally::default() });
+        Arc::clone(self.all().entry(site.id).or_insert_with(new))
+    }
+
+    pub(crate) fn forget(&self, site: SiteId) {
+        self.all().remove(&site);
+    }
+
+    /// In the Prometheus text form.
+    pub(crate) fn render(&self, out: &mut String) {
+        let all = self.all();
+        let mut sites: Vec<&Tally> = all.values().map(AsRef::as_ref).collect();
+        sites.sort_by(|one, other| one.host.cmp(&other.host));
+        column(out, "ruche_site_requests_total", &sites, |tally| &tally.requests);
+        column(out, "ruche_site_bytes_total", &sites, |tally| &tally.bytes);
+    }
+}
+
+fn column(out: &mut String, name: &str, sites: &[&Tally], count: impl Fn(&Tally) -> &AtomicU64) {
+    if !sites.is_empty() {
+        let _ = writeln!(out, "# TYPE {name} counter");
+    }
+    for tally in sites {
+        let _ = writeln!(out, "{name}{{site=\"{}\"}} {}", tally.host, count(tally).load(Ordering::Relaxed));
+    }
+}
+
+/// The tallies one thread has looked up.
+#[derive(Debug, Default)]
+pub(crate) struct Counts(HashMap<SiteId, Arc<Tally>>);
+
+impl Counts {
+    pub(crate) fn of(&mut self, site: &Site, tallies: &Tallies) -> Arc<Tally> {
+        Arc::clone(self.0.entry(site.id).or_insert_with(|| tallies.of(site)))
+    }
+
+    /// Lets go of sites that are gone, once there are more tallies than sites.
     pub(crate) fn sweep(&mut self, state: &State) {
         if self.0.len() > state.sites.len() {
             self.0.retain(|id, _| state.sites.contains_key(id));

@@ -30,9 +30,11 @@ use crate::files::sites::SiteDirs;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::{Board, PlaneReporter};
 use crate::ops::descriptors;
+use crate::ops::metrics::Metrics;
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
+use crate::web::counts::Tallies;
 use crate::web::places::Places;
 use crate::web::ports::Ports;
 
@@ -47,6 +49,7 @@ struct Plane {
     board: Board,
     ports: Ports,
     places: Arc<Places>,
+    tallies: Arc<Tallies>,
     /// How many serve; on the board the directories count as one more.
     threads: usize,
     reporter: PlaneReporter,
@@ -63,6 +66,7 @@ pub struct Web<'a> {
     pub dirs: Arc<SiteDirs>,
     pub blocking: Blocking,
     pub board: &'a Board,
+    pub metrics: &'a Metrics,
     pub inherited: &'a mut Inherited,
     /// Where `ruche status` reads what is listened on.
     pub shown: Arc<watch::Sender<Vec<Listener>>>,
@@ -77,6 +81,7 @@ impl Web<'_> {
         }
         let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
         let most = WEB_CONNECTIONS_MAX.min(descriptors::raise().saturating_sub(WEB_DESCRIPTORS_LEFT));
+        let tallies = Arc::new(Tallies::default());
         let plane = Arc::new(Plane {
             node: self.node,
             feed: self.feed,
@@ -86,9 +91,11 @@ impl Web<'_> {
             board: board.clone(),
             ports: Ports::open(config, threads, self.inherited, board, self.shown),
             places: Places::new(most, WEB_CONNECTIONS_PER_ADDRESS),
+            tallies: Arc::clone(&tallies),
             threads,
             reporter: board.register_plane("web", threads + 1),
         });
+        self.metrics.collect(move |text| tallies.render(text));
         let ports = Arc::clone(&plane);
         // Before the threads, so that at the stop it is told after them: it waits until they have let go.
         tasks.spawn("listeners", Ends::AtGiveUp, move |stop| {

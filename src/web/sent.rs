@@ -1,27 +1,29 @@
 //! A response's body on its way out: counted for its site, and felt by the pulse of its connection.
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use metrics::Counter;
 
 use crate::web::body::Body;
+use crate::web::counts::Tally;
 use crate::web::pulse::{Open, Owed};
 
 #[derive(Debug)]
 pub(crate) struct Sent {
     body: Body,
-    bytes: Counter,
+    /// Of the site whose body it is; none for the node's own.
+    tally: Option<Arc<Tally>>,
     open: Open,
     /// While the next piece is to come from us, and not to be taken by the client.
     owed: Option<Owed>,
 }
 
 impl Sent {
-    pub(crate) fn new(body: Body, bytes: Counter, open: Open) -> Self {
-        Self { body, bytes, open, owed: None }
+    pub(crate) fn new(body: Body, tally: Option<Arc<Tally>>, open: Open) -> Self {
+        Self { body, tally, open, owed: None }
     }
 }
 
@@ -40,7 +42,9 @@ impl http_body::Body for Sent {
                 sent.owed = None;
                 if let Some(Ok(frame)) = frame {
                     sent.open.pulse().touch();
-                    sent.bytes.increment(frame.data_ref().map_or(0, |data| data.len() as u64));
+                    if let Some(tally) = &sent.tally {
+                        tally.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                    }
                 }
             }
         }

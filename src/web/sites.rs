@@ -1,6 +1,6 @@
 //! The directories of the sites at home here: made before the board says that a site is served, put in the trash when it is
 //! gone, the trash swept. Follows the state from change to change; what fails is tried again. Never touches a site's files.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
@@ -38,9 +38,10 @@ fn todo(before: Option<&Site>, after: Option<&Site>, here: NodeId) -> Option<Tod
     }
 }
 
-/// Whether all sites can be served. One that is gone is not, whatever becomes of its files.
-fn is_served(waiting: &BTreeMap<SiteId, Todo>) -> bool {
-    !waiting.values().any(|todo| *todo == Todo::Make)
+/// Whether what just changed can be served. A site that is gone needs no directory, whatever becomes of its files; one whose
+/// directory could not be made before is told on the board, and holds up nobody else's changes.
+fn is_served(changed: &BTreeSet<SiteId>, waiting: &BTreeMap<SiteId, Todo>) -> bool {
+    !changed.iter().any(|id| waiting.get(id) == Some(&Todo::Make))
 }
 
 /// Keeps the directories in step with the state until the stop.
@@ -53,18 +54,23 @@ pub(crate) async fn keep(plane: Arc<Plane>, stop: Stop) -> TaskResult {
     tell_orphans(&plane, view.now()).await?;
     while !stop.is_given_up() {
         let newest = Arc::clone(view.now());
+        let mut changed = BTreeSet::new();
         for (before, after) in newest.sites_since(&known) {
             let Some(id) = before.or(after).map(|site| site.id) else { continue };
             if let Some(todo) = todo(before.map(AsRef::as_ref), after.map(AsRef::as_ref), plane.node) {
                 waiting.insert(id, todo);
+                changed.insert(id);
                 retry = None;
+            }
+            if after.is_none() {
+                plane.tallies.forget(id);
             }
         }
         known = newest.sites.clone();
         if !waiting.is_empty() && retry.is_none_or(|at| at <= Instant::now()) {
             retry = work(&plane, &mut waiting, newest.time).await;
         }
-        if is_served(&waiting) {
+        if is_served(&changed, &waiting) {
             plane.reporter.serves(plane.threads, newest.revision);
         }
         if sweep <= Instant::now() {
@@ -186,8 +192,10 @@ mod tests {
     #[test]
     fn files_that_cannot_be_moved_to_the_trash_hold_up_no_write() {
         let waiting = |todo: &[Todo]| todo.iter().enumerate().map(|(id, todo)| (SiteId(id as u64), *todo)).collect();
-        assert!(is_served(&waiting(&[])));
-        assert!(is_served(&waiting(&[Todo::Discard, Todo::Discard])));
-        assert!(!is_served(&waiting(&[Todo::Discard, Todo::Make])));
+        let changed = |ids: &[u64]| ids.iter().map(|id| SiteId(*id)).collect();
+        assert!(is_served(&changed(&[0]), &waiting(&[])));
+        assert!(is_served(&changed(&[0, 1]), &waiting(&[Todo::Discard, Todo::Discard])));
+        assert!(!is_served(&changed(&[1]), &waiting(&[Todo::Discard, Todo::Make])));
+        assert!(is_served(&changed(&[2]), &waiting(&[Todo::Discard, Todo::Make])), "another site's trouble");
     }
 }

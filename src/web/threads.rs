@@ -18,7 +18,7 @@ use crate::ops::tasks::TaskResult;
 use crate::store::feed::View;
 use crate::web::Plane;
 use crate::web::body::Body;
-use crate::web::counts::{Count, Counts};
+use crate::web::counts::{Counts, Tally};
 use crate::web::listen::{Alive, accept};
 use crate::web::places::Places;
 use crate::web::ports::Ports;
@@ -54,11 +54,11 @@ impl Thread {
     }
 
     /// What becomes of a request in the newest snapshot, and the counters of its site.
-    pub(crate) fn decide(&self, door: Door<'_>, https_port: u16, head: &Head<'_>) -> (Route, Option<Count>) {
+    pub(crate) fn decide(&self, door: Door<'_>, https_port: u16, head: &Head<'_>) -> (Route, Option<Arc<Tally>>) {
         let here = Here { node: self.plane.node, https_port };
         let route = route(lock(&self.view).now(), here, door, head);
         let count = match &route {
-            Route::Of(site, _) => Some(lock(&self.counts).of(site)),
+            Route::Of(site, _) => Some(lock(&self.counts).of(site, &self.plane.tallies)),
             Route::Refused(_) => None,
         };
         (route, count)

@@ -4,7 +4,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2 as client;
-use metrics::Counter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -33,7 +32,7 @@ async fn answers(pulse: Arc<Pulse>, request: Request<Incoming>) -> Result<Respon
         "/large" => Body::from(vec![b'x'; 1 << 20]),
         _ => Body::from("fine"),
     };
-    Ok(Response::new(Sent::new(body, Counter::noop(), pulse.open())))
+    Ok(Response::new(Sent::new(body, None, pulse.open())))
 }
 
 /// A client's end, and the task of the connection.

@@ -10,6 +10,10 @@ mod validators;
 
 use std::time::{Instant, SystemTime};
 
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -35,11 +39,13 @@ const INDEX: [&str; 2] = ["index.html", "index.htm"];
 pub struct Files {
     blocking: Blocking,
     caches: Caches,
+    /// Bytes of large files that clients have not taken yet.
+    held: Arc<AtomicUsize>,
 }
 
 impl Files {
     pub fn new(blocking: Blocking) -> Self {
-        Self { blocking, caches: Caches::new() }
+        Self { blocking, caches: Caches::new(), held: Arc::default() }
     }
 
     /// Answers one request for a site at home here.
@@ -54,11 +60,21 @@ impl Files {
             Err(JailError::NotFound) => return pages::not_found(),
             Err(error) => return failed(&error, &wanted.path),
         };
-        match self.find(&jail, &wanted).await {
-            Ok(Some((opened, name))) => self.file(opened, &name, parts).await,
-            Ok(None) => pages::redirect(StatusCode::MOVED_PERMANENTLY, &wanted.with_slash(parts.uri.query())),
-            Err(JailError::Io(error)) => failed(&JailError::Io(error), &wanted.path),
-            Err(_) => pages::not_found(),
+        let mut again = true;
+        loop {
+            return match self.find(&jail, &wanted).await {
+                Ok(Some((opened, name))) => match self.file(opened, &name, parts).await {
+                    // Written anew in its place, between the look at it and the reading.
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof && again => {
+                        again = false;
+                        continue;
+                    }
+                    done => done.unwrap_or_else(|error| failed(&error, &name)),
+                },
+                Ok(None) => pages::redirect(StatusCode::MOVED_PERMANENTLY, &wanted.with_slash(parts.uri.query())),
+                Err(JailError::Io(error)) => failed(&JailError::Io(error), &wanted.path),
+                Err(_) => pages::not_found(),
+            };
         }
     }
 
@@ -95,14 +111,14 @@ impl Files {
         }
     }
 
-    async fn file(&self, opened: Opened, name: &str, parts: &Parts) -> Response<Body> {
+    async fn file(&self, opened: Opened, name: &str, parts: &Parts) -> std::io::Result<Response<Body>> {
         let validators = Validators::of(&opened);
         let part = match conditions::verdict(&parts.headers, &validators) {
-            Verdict::Failed => return bare(StatusCode::PRECONDITION_FAILED),
+            Verdict::Failed => return Ok(bare(StatusCode::PRECONDITION_FAILED)),
             Verdict::Unchanged => {
                 let mut response = bare(StatusCode::NOT_MODIFIED);
                 validators.put(response.headers_mut());
-                return response;
+                return Ok(response);
             }
             Verdict::Send { ranges: true } if parts.method == Method::GET => range::asked(&parts.headers, opened.len),
             Verdict::Send { .. } => Part::Whole,
@@ -114,16 +130,13 @@ impl Files {
             Part::Unsatisfiable => {
                 let mut response = bare(StatusCode::RANGE_NOT_SATISFIABLE);
                 put(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{len}"));
-                return response;
+                return Ok(response);
             }
         };
         let body = if parts.method == Method::HEAD {
             Body::stream(reading::Unread(count))
         } else {
-            match self.body(opened, first, count).await {
-                Ok(body) => body,
-                Err(error) => return failed(&error, name),
-            }
+            self.body(opened, first, count).await?
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
@@ -136,12 +149,13 @@ impl Files {
         if status == StatusCode::PARTIAL_CONTENT {
             put(headers, CONTENT_RANGE, &format!("bytes {first}-{}/{len}", first + count - 1));
         }
-        response
+        Ok(response)
     }
 
     async fn body(&self, opened: Opened, first: u64, count: u64) -> std::io::Result<Body> {
         if opened.len > WEB_SMALL_FILE_MAX as u64 {
-            return Ok(Body::stream(reading::Reading::new(opened.file, first, count, self.blocking.clone())));
+            let (blocking, held) = (self.blocking.clone(), Arc::clone(&self.held));
+            return Ok(Body::stream(reading::Reading::new(opened.file, first, count, blocking, held)));
         }
         let known = Known::of(&opened);
         let whole = match self.caches.content(&known) {

@@ -5,13 +5,14 @@ use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::base::limits::{WEB_FILE_FIRST_PIECE, WEB_FILE_PIECE};
+use crate::base::limits::{WEB_FILE_BYTES_HELD_MAX, WEB_FILE_FIRST_PIECE, WEB_FILE_PIECE};
 use crate::files::jail::Opened;
 use crate::ops::blocking::Blocking;
 
@@ -47,17 +48,22 @@ pub(crate) struct Reading {
     left: u64,
     /// Of the next piece at most.
     piece: usize,
+    /// Bytes of pieces that clients have not taken yet, of all bodies of the thread.
+    held: Arc<AtomicUsize>,
     blocking: Blocking,
     slow: Option<Slow>,
 }
 
 impl Reading {
-    pub(crate) fn new(file: File, first: u64, count: u64, blocking: Blocking) -> Self {
-        Self { file: Arc::new(file), next: first, left: count, piece: WEB_FILE_FIRST_PIECE, blocking, slow: None }
+    pub(crate) fn new(file: File, first: u64, count: u64, blocking: Blocking, held: Arc<AtomicUsize>) -> Self {
+        Self { file: Arc::new(file), next: first, left: count, piece: WEB_FILE_FIRST_PIECE, held, blocking, slow: None }
     }
 
     fn piece(&self) -> usize {
-        usize::try_from(self.left).unwrap_or(self.piece).min(self.piece)
+        // Who takes nothing must not cost more than a little, and together they must not cost everything.
+        let crowded = self.held.load(Ordering::Relaxed) >= WEB_FILE_BYTES_HELD_MAX;
+        let piece = if crowded { WEB_FILE_FIRST_PIECE } else { self.piece };
+        usize::try_from(self.left).unwrap_or(piece).min(piece)
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
@@ -101,7 +107,7 @@ impl http_body::Body for Reading {
             }
             Err(_) => self.left = 0,
         }
-        Poll::Ready(Some(piece.map(Frame::data)))
+        Poll::Ready(Some(piece.map(|piece| Frame::data(Held::of(piece, &self.held)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -110,6 +116,31 @@ impl http_body::Body for Reading {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+/// A piece on its way, counted until it is gone.
+struct Held {
+    piece: Bytes,
+    held: Arc<AtomicUsize>,
+}
+
+impl Held {
+    fn of(piece: Bytes, held: &Arc<AtomicUsize>) -> Bytes {
+        held.fetch_add(piece.len(), Ordering::Relaxed);
+        Bytes::from_owner(Self { piece, held: Arc::clone(held) })
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.piece.len(), Ordering::Relaxed);
     }
 }
 
@@ -173,12 +204,16 @@ mod tests {
     /// HTTP/2 takes a piece of each stream before the client may get any: a hundred streams of a client that takes nothing
     /// must not hold a hundred large ones.
     #[tokio::test]
-    async fn pieces_grow_as_they_are_taken() {
+    async fn pieces_grow_as_they_are_taken_and_while_there_is_room() {
         let mut file = tempfile::tempfile().unwrap();
         let content: Vec<u8> = (0..8 * WEB_FILE_PIECE + 7).map(|at| (at % 251) as u8).collect();
         file.write_all(&content).unwrap();
         let blocking = Blocking::new(tokio::runtime::Handle::current());
-        let mut body = Reading::new(file, 0, content.len() as u64, blocking);
+        let held = Arc::new(AtomicUsize::new(0));
+        let start = |file, held: &Arc<AtomicUsize>| {
+            Reading::new(file, 0, content.len() as u64, blocking.clone(), Arc::clone(held))
+        };
+        let mut body = start(file.try_clone().unwrap(), &held);
         let (mut sizes, mut read) = (Vec::new(), Vec::new());
         while let Some(frame) = body.frame().await {
             let piece = frame.unwrap().into_data().unwrap();
@@ -188,5 +223,16 @@ mod tests {
         assert!(read == content);
         assert!(sizes[0] <= WEB_FILE_FIRST_PIECE, "{sizes:?}");
         assert!(sizes.iter().all(|size| *size <= WEB_FILE_PIECE) && sizes.len() < 20, "{sizes:?}");
+        assert_eq!(held.load(Ordering::Relaxed), 0, "what was taken is not held");
+
+        held.store(WEB_FILE_BYTES_HELD_MAX, Ordering::Relaxed);
+        let mut body = start(file, &held);
+        let mut kept = Vec::new();
+        for _ in 0..8 {
+            kept.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        }
+        assert!(kept.iter().all(|piece| piece.len() <= WEB_FILE_FIRST_PIECE), "others hold all there is");
+        let of_these: usize = kept.iter().map(Bytes::len).sum();
+        assert_eq!(held.load(Ordering::Relaxed), WEB_FILE_BYTES_HELD_MAX + of_these);
     }
 }
