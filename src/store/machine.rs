@@ -258,7 +258,11 @@ impl Owns for Owner {
     }
 
     fn catch_up(&mut self) {
-        self.write_what_waits();
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(behind) = behind {
+            // The health says what became of it, and who waits for the next batch learns it there.
+            let _ = self.write(behind);
+        }
     }
 }
 
@@ -266,18 +270,10 @@ impl Owner {
     /// Runs jobs until the last sender is gone. Each finds in the database what was applied before it was given.
     fn run(&mut self, queue: &Receiver<Job<Self>>) {
         while let Ok(job) = queue.recv() {
-            self.write_what_waits();
+            self.catch_up();
             job(self);
         }
-        self.write_what_waits();
-    }
-
-    fn write_what_waits(&mut self) {
-        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(behind) = behind {
-            // The health says what became of it, and who waits for the next batch learns it there.
-            let _ = self.write(behind);
-        }
+        self.catch_up();
     }
 
     /// Writes without waiting for space on a full disk.

@@ -116,6 +116,28 @@ async fn a_state_that_waits_for_space_goes_on() {
     assert_same(&again.snapshot().borrow(), &in_memory(&log));
 }
 
+/// However slow the disk is, memory holds no more than so much that `state.db` lacks; the rest waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_is_only_so_far_behind() {
+    let dir = crate::store::tests::bench::dir();
+    let mut store = Store::open(dir.path()).unwrap();
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
+    store.machine.thread().send(Box::new(move |_| drop(held.recv()))).unwrap();
+    let batch = batches(25, 50).remove(0);
+    let large = entry(0, &batch);
+    let bytes = batch.encode().len();
+    let fit = crate::base::limits::STATE_BEHIND_BYTES / bytes;
+    let mut machine = store.machine.clone();
+    for _ in 0..fit {
+        machine.apply([large.clone()]).await.unwrap();
+    }
+    let late = tokio::time::timeout(Duration::from_millis(200), store.machine.apply([large.clone()])).await;
+    assert!(late.is_err(), "more is held than it says");
+    drop(release);
+    assert!(store.machine.answers().await);
+    tokio::time::timeout(Duration::from_secs(10), store.machine.apply([large])).await.unwrap().unwrap();
+}
+
 /// Batches are published before `state.db` has them. Where one is given up at the stop, none after it is written: what is on
 /// disk is what the log had up to some entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
