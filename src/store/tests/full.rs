@@ -122,7 +122,7 @@ async fn the_state_is_only_so_far_behind() {
     let dir = crate::store::tests::bench::dir();
     let mut store = Store::open(dir.path()).unwrap();
     let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
-    store.machine.thread().send(Box::new(move |_| drop(held.recv()))).unwrap();
+    store.machine.thread().send(Box::new(move |_| held.recv().unwrap_or_default())).unwrap();
     let batch = batches(25, 50).remove(0);
     let large = entry(0, &batch);
     let bytes = batch.encode().len();
