@@ -122,7 +122,14 @@ async fn the_state_is_only_so_far_behind() {
     let dir = crate::store::tests::bench::dir();
     let mut store = Store::open(dir.path()).unwrap();
     let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
-    store.machine.thread().send(Box::new(move |_| held.recv().unwrap_or_default())).unwrap();
+    let (holds, begun) = tokio::sync::oneshot::channel();
+    let hold = move |_: &mut _| {
+        holds.send(()).unwrap();
+        held.recv().unwrap_or_default();
+    };
+    store.machine.thread().send(Box::new(hold)).unwrap();
+    // Before a job the thread writes what was applied by then: it must be in it when the first batch comes.
+    begun.await.unwrap();
     let batch = batches(25, 50).remove(0);
     let large = entry(0, &batch);
     let bytes = batch.encode().len();
