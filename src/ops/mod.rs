@@ -7,6 +7,7 @@ pub mod listeners;
 pub mod log;
 pub mod metrics;
 pub mod notify;
+pub mod places;
 pub mod sockets;
 pub mod stop;
 pub mod tasks;

@@ -7,7 +7,6 @@ mod counts;
 mod hosts;
 mod listen;
 mod pages;
-mod places;
 mod ports;
 mod pulse;
 mod redirect;
@@ -31,11 +30,11 @@ use crate::ops::blocking::Blocking;
 use crate::ops::board::{Board, PlaneReporter};
 use crate::ops::descriptors;
 use crate::ops::metrics::Metrics;
+use crate::ops::places::Places;
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
 use crate::web::counts::Tallies;
-use crate::web::places::Places;
 use crate::web::ports::Ports;
 
 /// What all threads share.
@@ -90,7 +89,7 @@ impl Web<'_> {
             blocking: self.blocking,
             board: board.clone(),
             ports: Ports::open(config, threads, self.inherited, board, self.shown),
-            places: Places::new(most, WEB_CONNECTIONS_PER_ADDRESS),
+            places: Places::new(most, WEB_CONNECTIONS_PER_ADDRESS, metrics::gauge!("ruche_web_connections")),
             tallies: Arc::clone(&tallies),
             threads,
             reporter: board.register_plane("web", threads + 1),

@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 
 use crate::model::sites::Site;
 use crate::model::state::Snapshot;
+use crate::ops::places::Places;
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
 use crate::store::feed::View;
@@ -20,7 +21,6 @@ use crate::web::Plane;
 use crate::web::body::Body;
 use crate::web::counts::{Counts, Tally};
 use crate::web::listen::{Alive, accept};
-use crate::web::places::Places;
 use crate::web::ports::Ports;
 use crate::web::route::{Door, Head, Here, Route, route};
 use crate::web::static_files::Files;

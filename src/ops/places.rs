@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and of one address, over all threads. Knows nothing of what is said on them.
+//! How many connections there may be, in all and of one address, over all threads of a plane. Knows nothing of what is said on them.
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ const SHARDS: usize = 16;
 
 /// Hands out places for connections.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub struct Places {
     most: usize,
     most_each: u32,
     taken: AtomicUsize,
@@ -23,20 +23,20 @@ pub(crate) struct Places {
 
 /// One connection's place, free again when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     places: Arc<Places>,
     source: Option<Source>,
 }
 
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
+pub enum Full {
     All,
     Address,
 }
 
 impl Full {
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::All => "full",
             Self::Address => "address-full",
@@ -66,8 +66,8 @@ impl Source {
 }
 
 impl Places {
-    pub(crate) fn new(most: usize, most_each: u32) -> Arc<Self> {
-        let shown = metrics::gauge!("ruche_web_connections");
+    /// `shown`: the gauge of the places taken.
+    pub fn new(most: usize, most_each: u32, shown: Gauge) -> Arc<Self> {
         // Shown from the first scrape.
         shown.set(0.0);
         Arc::new(Self {
@@ -80,7 +80,7 @@ impl Places {
         })
     }
 
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
+    pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         let taken = self.taken.fetch_add(1, Ordering::Relaxed);
         self.shown.increment(1.0);
         // Gives back what was taken when it is dropped on the way out.
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn nobody_takes_all_places_and_each_comes_free_again() {
-        let places = Places::new(5, 2);
+        let places = Places::new(5, 2, Gauge::noop());
         let mut held = vec![places.take(ip("192.0.2.1")).unwrap(), places.take(ip("192.0.2.1")).unwrap()];
         assert_eq!(places.take(ip("192.0.2.1")).err(), Some(Full::Address));
         assert_eq!(places.take(ip("::ffff:192.0.2.1")).err(), Some(Full::Address), "it is the same address");
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_machine_itself_counts_in_all_only() {
-        let places = Places::new(4, 1);
+        let places = Places::new(4, 1, Gauge::noop());
         let held: Vec<_> = ["127.0.0.1", "127.0.0.1", "::1", "::1"].map(|at| places.take(ip(at)).unwrap()).into();
         assert_eq!(places.take(ip("127.0.0.1")).err(), Some(Full::All));
         drop(held);
