@@ -1,6 +1,7 @@
 //! One request, from its head to a response: routed on the newest snapshot, answered by the site's handler or by a page of the
 //! node, counted. Never fails: what goes wrong is a page too.
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, SERVER};
@@ -24,6 +25,8 @@ use crate::web::threads::Thread;
 pub(crate) struct Guest {
     pub(crate) thread: Arc<Thread>,
     pub(crate) pulse: Arc<Pulse>,
+    /// Where the connection comes from; an IPv4 address is never written as IPv6.
+    pub(crate) peer: IpAddr,
     pub(crate) secure: bool,
     /// The name the TLS connection was made for.
     pub(crate) sni: Option<Host>,

@@ -2,6 +2,7 @@
 //! and the end. The only place that knows which HTTP engine we use. Never knows a site.
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -32,11 +33,19 @@ const HTTP_2: &[u8] = b"h2";
 
 const WAITS: Waits = Waits { head: WEB_HEAD_WAIT, idle: WEB_IDLE_WAIT, leave: WEB_LEAVE_WAIT };
 
+/// Who came, and from where.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: IpAddr,
+}
+
 /// Talks with a visitor until either has had enough.
-pub(crate) async fn converse(thread: Arc<Thread>, stream: TcpStream, secure: bool, https_port: u16, stop: Stop) {
+pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool, https_port: u16, stop: Stop) {
+    let Visitor { stream, peer } = visitor;
     if !secure {
         let pulse = Pulse::new(true, &WAITS);
-        let guest = Guest { thread, pulse: Arc::clone(&pulse), secure, sni: None, https_port };
+        let guest = Guest { thread, pulse: Arc::clone(&pulse), peer, secure, sni: None, https_port };
         return http_1(stream, &pulse, service(guest), &stop).await;
     }
     let accepted = timeout(WEB_HANDSHAKE_WAIT, TlsAcceptor::from(thread.tls()).accept(stream)).await;
@@ -49,7 +58,7 @@ pub(crate) async fn converse(thread: Arc<Thread>, stream: TcpStream, secure: boo
     let sni = session.server_name().and_then(|name| Host::parse(name).ok());
     let two = session.alpn_protocol() == Some(HTTP_2);
     let pulse = Pulse::new(!two, &WAITS);
-    let guest = Guest { thread, pulse: Arc::clone(&pulse), secure, sni, https_port };
+    let guest = Guest { thread, pulse: Arc::clone(&pulse), peer, secure, sni, https_port };
     if two {
         http_2(stream, &pulse, service(guest), &stop).await;
     } else {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::base::limits::{WEB_ACCEPT_PAUSE, WEB_LOG_EVERY};
 use crate::ops::stop::Stop;
-use crate::web::conn::converse;
+use crate::web::conn::{Visitor, converse};
 use crate::web::ports::Opened;
 use crate::web::threads::Thread;
 
@@ -43,8 +43,9 @@ pub(crate) async fn accept(thread: Arc<Thread>, opened: Arc<Opened>, alive: Aliv
         };
         let https_port = if secure { port } else { thread.ports().https_port() };
         let (thread, alive, stop) = (Arc::clone(&thread), alive.clone(), stop.clone());
+        let visitor = Visitor { stream, peer: peer.ip().to_canonical() };
         tokio::spawn(async move {
-            converse(thread, stream, secure, https_port, stop).await;
+            converse(thread, visitor, secure, https_port, stop).await;
             drop((place, alive));
         });
         None
