@@ -31,6 +31,7 @@ fn heads_that_are_no_heads_are_refused_and_the_connection_ends() {
     let long = format!("GET /{} HTTP/1.1\r\nhost: one.example\r\n\r\n", "a".repeat(64 << 10));
     let after = "GET / HTTP/1.1\r\nhost: one.example\r\n\r\n";
     let host = "host: one.example\r\n";
+    let chunked = "transfer-encoding: chunked\r\n";
     let cases = [
         (format!("GET / HTTP/1.1\r\n\r\n{after}"), "HTTP/1.1 400 "),
         (format!("GET / HTTP/1.1\r\n{host}{host}\r\n{after}"), "HTTP/1.1 400 "),
@@ -53,6 +54,13 @@ fn heads_that_are_no_heads_are_refused_and_the_connection_ends() {
         (format!("POST / HTTP/1.1\r\n{host}content-length: -1\r\n\r\n{after}"), "HTTP/1.1 400 "),
         (format!("POST / HTTP/1.1\r\n{host}transfer-encoding: gzip\r\n\r\n{after}"), "HTTP/1.1 400 "),
         (format!("POST / HTTP/1.0\r\n{host}transfer-encoding: chunked\r\n\r\n{after}"), "HTTP/1.1 400 "),
+        (format!("POST / HTTP/1.1\r\n{host}content-length: 1\r\ncontent-length: 1\r\n\r\nx{after}"), "HTTP/1.1 400 "),
+        (format!("POST / HTTP/1.1\r\n{host}content-length: 3\r\n{chunked}\r\n0\r\n\r\n{after}"), "HTTP/1.1 400 "),
+        (format!("POST / HTTP/1.1\r\n{host}{chunked}content-length: 3\r\n\r\n0\r\n\r\n{after}"), "HTTP/1.1 400 "),
+        (format!("POST / HTTP/1.1\r\n{host}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n{after}"), "HTTP/1.1 400 "),
+        (format!("POST / HTTP/1.1\r\n{host}{chunked}{chunked}\r\n0\r\n\r\n{after}"), "HTTP/1.1 400 "),
+        (format!("GET / HTTP/1.1\n{host}\r\n{after}"), "HTTP/1.1 400 "),
+        (format!("GET / HTTP/1.1\r\nhost: one.example\n\r\n{after}"), "HTTP/1.1 400 "),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_owned(), ""),
         ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03".to_owned() + &"x".repeat(512), ""),
         ("\r\n".repeat(9000), ""),
@@ -246,12 +254,20 @@ fn floods_of_http_2_end_their_connection() {
     let streams: Vec<u8> = (0..1000).flat_map(|number| frame(1, 4, 2 * number + 1, &fields())).collect();
     let wrong = frame(0, 0, 0, b"data on stream 0");
     let large = frame(4, 0, 0, &vec![0; 60_000]);
+    let open = frame(1, 4, 1, &fields());
+    let many = |frame: Vec<u8>| [&open[..], &frame.repeat(100_000)].concat();
     for (name, flood) in [
         ("rapid resets", resets),
         ("endless heads", endless),
         ("empty continuations", empty),
         ("data on stream 0", wrong),
         ("a frame too large", large),
+        ("pings", many(frame(6, 0, 0, &[0; 8]))),
+        ("settings", many(frame(4, 0, 0, &[]))),
+        ("priorities", many(frame(2, 0, 3, &[0, 0, 0, 1, 7]))),
+        ("window updates", many(frame(8, 0, 0, &[0, 0, 0, 1]))),
+        ("empty data", many(frame(0, 0, 1, &[]))),
+        ("unknown frames", many(frame(0xfe, 0, 0, &[]))),
     ] {
         let mut stream = sites.tls(Some("one.example"), &["h2"]).unwrap();
         let began = Instant::now();

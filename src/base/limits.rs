@@ -232,6 +232,15 @@ pub const WEB_IDLE_WAIT: Duration = Duration::from_secs(65);
 pub const WEB_LEAVE_WAIT: Duration = Duration::from_secs(5);
 /// Request line and headers of one request, in either version of HTTP; browsers with many cookies come near half of it.
 pub const WEB_HEAD_MAX: usize = 16 << 10;
+/// The line before a chunk: a size, and extensions that nobody uses.
+pub const WEB_CHUNK_LINE_MAX: usize = 256;
+/// HTTP/2 frames that ask for nothing a client may send at once: a browser's dozen of settings, priorities and window updates
+/// for a hundred streams, many times over.
+pub const WEB_IDLE_FRAMES_MAX: u32 = 2_000;
+/// How many more each second: PINGs of a monitoring client, resets of a reader that changes pages quickly.
+pub const WEB_IDLE_FRAMES_PER_SECOND: u32 = 100;
+/// Bytes sent that give reason for one more: a WINDOW_UPDATE for each of the smallest DATA frames anybody makes.
+pub const WEB_SENT_PER_IDLE_FRAME: usize = 1024;
 /// Headers of one request.
 pub const WEB_HEADERS_MAX: usize = 100;
 /// Requests under way on one HTTP/2 connection: what browsers need to load a page at once (RFC 9113 section 6.5.2 asks for 100).
@@ -242,6 +251,10 @@ pub const WEB_PENDING_RESETS_MAX: usize = 20;
 pub const WEB_ERROR_RESETS_MAX: usize = 128;
 /// Bytes of responses one HTTP/2 stream holds for a client that does not take them.
 pub const WEB_SEND_BUFFER_MAX: usize = 64 << 10;
+/// Bytes sealed for one connection and not sent yet: four full records keep a fast client busy, more only fills memory.
+pub const WEB_SEALED_MAX: usize = 64 << 10;
+/// Buffers of 16 KiB a web thread keeps for its next answers: as many connections as one turn of its loop finds.
+pub const WEB_SPARE_BUFFERS_MAX: usize = 32;
 /// Silence after which an HTTP/2 client with requests under way is asked whether it is still there, and how long it may think.
 pub const WEB_PING_EVERY: Duration = Duration::from_secs(50);
 pub const WEB_PING_WAIT: Duration = Duration::from_secs(15);

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, SERVER};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::base::names::Host;
 use crate::model::sites::{Handler, Site};
 use crate::web::body::Body;
+use crate::web::conn::Held;
 use crate::web::counts::Tally;
 use crate::web::pages;
 use crate::web::pulse::Pulse;
@@ -25,6 +26,7 @@ use crate::web::threads::Thread;
 pub(crate) struct Guest {
     pub(crate) thread: Arc<Thread>,
     pub(crate) pulse: Arc<Pulse>,
+    pub(crate) _held: Held,
     /// Where the connection comes from; an IPv4 address is never written as IPv6.
     pub(crate) peer: IpAddr,
     pub(crate) secure: bool,
@@ -46,10 +48,14 @@ pub(crate) async fn answer(guest: Arc<Guest>, request: Request<Incoming>) -> Res
         (Route::Of(..), None) => (pages::failed(), None),
         (Route::Refused(refused), _) => {
             metrics::counter!("ruche_web_refused_requests_total", "reason" => refused.as_str()).increment(1);
+            tracing::debug!(peer = %guest.peer, reason = refused.as_str(), "a request was refused");
             (refuse(refused, parts.version), None)
         }
     };
     let response = finished(response, &parts.method);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        guest.pulse.switch();
+    }
     Ok(response.map(|body| Sent::new(body, tally, guest.pulse.open())))
 }
 

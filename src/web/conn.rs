@@ -2,6 +2,7 @@
 //! and the end. The only place that knows which HTTP engine we use. Never knows a site.
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,7 +25,11 @@ use crate::base::limits::{
 use crate::base::names::Host;
 use crate::ops::stop::Stop;
 use crate::web::answer::{Guest, answer};
-use crate::web::pulse::{Felt, Pulse, Waits};
+use crate::web::felt::Felt;
+use crate::web::listen::Alive;
+use crate::web::places::Place;
+use crate::web::pulse::{Pulse, Waits};
+use crate::web::secure::{Outbox, Secure};
 use crate::web::sent::Sent;
 use crate::web::threads::Thread;
 
@@ -38,15 +43,23 @@ const WAITS: Waits = Waits { head: WEB_HEAD_WAIT, idle: WEB_IDLE_WAIT, leave: WE
 pub(crate) struct Visitor {
     pub(crate) stream: TcpStream,
     pub(crate) peer: IpAddr,
+    pub(crate) held: Held,
+}
+
+/// What a connection holds for as long as it lives, also after an upgrade: its place among all, and the end of its thread.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) _place: Place,
+    pub(crate) _alive: Alive,
 }
 
 /// Talks with a visitor until either has had enough.
 pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool, https_port: u16, stop: Stop) {
-    let Visitor { stream, peer } = visitor;
+    let Visitor { stream, peer, held } = visitor;
     if !secure {
         let pulse = Pulse::new(true, &WAITS);
-        let guest = Guest { thread, pulse: Arc::clone(&pulse), peer, secure, sni: None, https_port };
-        return http_1(stream, &pulse, service(guest), &stop).await;
+        let guest = Guest { thread, pulse: Arc::clone(&pulse), _held: held, peer, secure, sni: None, https_port };
+        return http_1(stream, None, &pulse, service(guest), &stop).await;
     }
     let accepted = timeout(WEB_HANDSHAKE_WAIT, TlsAcceptor::from(thread.tls()).accept(stream)).await;
     let stream = match accepted {
@@ -58,11 +71,12 @@ pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool
     let sni = session.server_name().and_then(|name| Host::parse(name).ok());
     let two = session.alpn_protocol() == Some(HTTP_2);
     let pulse = Pulse::new(!two, &WAITS);
-    let guest = Guest { thread, pulse: Arc::clone(&pulse), peer, secure, sni, https_port };
+    let guest = Guest { thread, pulse: Arc::clone(&pulse), _held: held, peer, secure, sni, https_port };
+    let (stream, outbox) = Secure::over(stream);
     if two {
-        http_2(stream, &pulse, service(guest), &stop).await;
+        http_2(stream, Some(outbox), &pulse, service(guest), &stop).await;
     } else {
-        http_1(stream, &pulse, service(guest), &stop).await;
+        http_1(stream, Some(outbox), &pulse, service(guest), &stop).await;
     }
 }
 
@@ -79,18 +93,18 @@ impl<S> Answers for S where
 {
 }
 
-async fn http_1<S>(stream: S, pulse: &Arc<Pulse>, service: impl Answers, stop: &Stop)
+async fn http_1<S>(stream: S, outbox: Option<Outbox>, pulse: &Arc<Pulse>, service: impl Answers, stop: &Stop)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let io = TokioIo::new(Felt::new(stream, Arc::clone(pulse)));
     let mut builder = http1::Builder::new();
     // The pulse watches the time a head takes, and silence.
     builder.header_read_timeout(None).max_headers(WEB_HEADERS_MAX).max_buf_size(WEB_HEAD_MAX);
-    keep(builder.serve_connection(io, service), pulse, stop).await;
+    keep(builder.serve_connection(io, service).with_upgrades(), outbox, pulse, stop).await;
 }
 
-async fn http_2<S>(stream: S, pulse: &Arc<Pulse>, service: impl Answers, stop: &Stop)
+async fn http_2<S>(stream: S, outbox: Option<Outbox>, pulse: &Arc<Pulse>, service: impl Answers, stop: &Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -105,7 +119,7 @@ where
         .max_send_buf_size(WEB_SEND_BUFFER_MAX)
         .keep_alive_interval(WEB_PING_EVERY)
         .keep_alive_timeout(WEB_PING_WAIT);
-    keep(builder.serve_connection(io, service), pulse, stop).await;
+    keep(builder.serve_connection(io, service), outbox, pulse, stop).await;
 }
 
 fn service(guest: Guest) -> impl Answers {
@@ -118,10 +132,10 @@ trait Leave: Future<Output = hyper::Result<()>> {
     fn leave(self: Pin<&mut Self>);
 }
 
-impl<S, I> Leave for http1::Connection<I, S>
+impl<S, I> Leave for http1::UpgradeableConnection<I, S>
 where
     S: Answers,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
     fn leave(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -138,8 +152,16 @@ where
     }
 }
 
+/// How it came to the end of a connection.
+enum Ended {
+    ByItself(hyper::Result<()>),
+    /// The client takes nothing any more.
+    Gone(io::Error),
+    Silent,
+}
+
 /// Keeps the connection going until it ends by itself, the node drains, or nothing moves on it any more.
-async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
+async fn keep(connection: impl Leave, outbox: Option<Outbox>, pulse: &Pulse, stop: &Stop) {
     let mut connection = pin!(connection);
     let mut drain = pin!(stop.drain());
     // Since when it has been asked to end.
@@ -149,12 +171,20 @@ async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
     let ended = poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(Some(ended));
+                if let Some(outbox) = &outbox {
+                    outbox.hand_over();
+                    // Its last words; who does not take them at once has gone.
+                    let _ = outbox.send(cx);
+                }
+                return Poll::Ready(Ended::ByItself(ended));
+            }
+            if let Some(Err(error)) = outbox.as_ref().map(|outbox| outbox.send(cx)) {
+                return Poll::Ready(Ended::Gone(error));
             }
             let now = Instant::now();
             let due = pulse.due(left).unwrap_or(now + waits.idle);
             if due <= now && (left.is_some() || pulse.is_in_head()) {
-                return Poll::Ready(None);
+                return Poll::Ready(Ended::Silent);
             }
             if left.is_none() && (due <= now || drain.as_mut().poll(cx).is_ready()) {
                 left = Some(now);
@@ -171,9 +201,10 @@ async fn keep(connection: impl Leave, pulse: &Pulse, stop: &Stop) {
         }
     });
     match ended.await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => failed("broken", &error),
-        None => metrics::counter!("ruche_web_failed_connections_total", "reason" => "silent").increment(1),
+        Ended::ByItself(Ok(())) => {}
+        Ended::ByItself(Err(error)) => failed("broken", &error),
+        Ended::Gone(error) => failed("broken", &error),
+        Ended::Silent => metrics::counter!("ruche_web_failed_connections_total", "reason" => "silent").increment(1),
     }
 }
 

@@ -1,13 +1,9 @@
 //! Whether anything moves on a connection, and until when it may stay as it is: slow heads, clients that take nothing, and
 //! mere silence end it. Never counts what we owe the client against it: a handler takes the time it takes.
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// A PING of HTTP/2 and its answer (RFC 9113 section 6.7): that somebody is there is no reason to stay.
@@ -39,6 +35,8 @@ pub(crate) struct Pulse {
     owed: AtomicU32,
     /// Responses that are not sent to their end.
     open: AtomicU32,
+    /// Whether something else than HTTP is spoken from now on.
+    switched: AtomicBool,
 }
 
 impl Pulse {
@@ -52,6 +50,7 @@ impl Pulse {
             heads,
             owed: AtomicU32::new(0),
             open: AtomicU32::new(0),
+            switched: AtomicBool::new(false),
         })
     }
 
@@ -101,14 +100,28 @@ impl Pulse {
         self.head.load(Ordering::Relaxed) > 0
     }
 
-    fn read(&self) {
+    /// A request asked for another protocol, and it was agreed to (RFC 9110 section 7.8).
+    pub(crate) fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
+    }
+
+    /// Whether HTTP/1 is spoken.
+    pub(crate) fn is_http_1(&self) -> bool {
+        self.heads
+    }
+
+    pub(crate) fn read(&self) {
         let between = self.heads && self.owed.load(Ordering::Relaxed) == 0 && self.open.load(Ordering::Relaxed) == 0;
         if between && self.head.load(Ordering::Relaxed) == 0 {
             self.head.store(self.now() + 1, Ordering::Relaxed);
         }
     }
 
-    fn wrote(&self, bytes: usize) {
+    pub(crate) fn wrote(&self, bytes: usize) {
         if self.heads || bytes > PING_BYTES {
             self.touch();
             // A request that came early waits for its turn, not we for it.
@@ -152,63 +165,5 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
         self.0.touch();
-    }
-}
-
-/// A stream that tells its pulse.
-#[derive(Debug)]
-pub(crate) struct Felt<S> {
-    stream: S,
-    pulse: Arc<Pulse>,
-}
-
-impl<S> Felt<S> {
-    pub(crate) fn new(stream: S, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Felt<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.pulse.read();
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(bytes @ 1..)) = wrote {
-            self.pulse.wrote(bytes);
-        }
-        wrote
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        if let Poll::Ready(Ok(bytes @ 1..)) = wrote {
-            self.pulse.wrote(bytes);
-        }
-        wrote
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

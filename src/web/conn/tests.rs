@@ -48,7 +48,11 @@ fn open_for(waits: &'static Waits, two: bool, stop: &Stop) -> (DuplexStream, Joi
         service_fn(move |request| answers(Arc::clone(&pulse), request))
     };
     let task = tokio::spawn(async move {
-        if two { http_2(server, &pulse, service, &stop).await } else { http_1(server, &pulse, service, &stop).await }
+        if two {
+            http_2(server, None, &pulse, service, &stop).await
+        } else {
+            http_1(server, None, &pulse, service, &stop).await
+        }
     });
     (client, task)
 }

@@ -1,0 +1,247 @@
+//! TLS on one connection once the handshake is over. What the engine writes is gathered, and leaves in as few records and calls as it
+//! fills when the engine has nothing more to say: whoever polls the connection calls `Outbox::send` each time it waits. Holds no
+//! buffer while nothing is under way. Never decides what is said.
+use std::cell::RefCell;
+use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use rustls::ServerConnection;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::base::limits::{WEB_SEALED_MAX, WEB_SPARE_BUFFERS_MAX};
+
+/// Plaintext of one full record (RFC 8446 section 5.1).
+const RECORD: usize = 16 << 10;
+
+/// The engine's end.
+#[derive(Debug)]
+pub(crate) struct Secure(Arc<Mutex<State>>);
+
+/// What was written and has not left yet.
+#[derive(Debug)]
+pub(crate) struct Outbox(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    socket: TcpStream,
+    session: ServerConnection,
+    /// Less than a record, to be sealed.
+    gathered: Vec<u8>,
+    /// Whether a flush sends: the engine is gone, and nobody calls the outbox.
+    at_once: bool,
+    /// Whether the end was said.
+    ended: bool,
+}
+
+impl Secure {
+    /// Takes over a connection that has been agreed upon.
+    pub(crate) fn over(stream: TlsStream<TcpStream>) -> (Self, Outbox) {
+        let (socket, mut session) = stream.into_inner();
+        // How much is sealed before it is sent is decided here.
+        session.set_buffer_limit(None);
+        let state = State { socket, session, gathered: Vec::new(), at_once: false, ended: false };
+        let state = Arc::new(Mutex::new(state));
+        (Self(Arc::clone(&state)), Outbox(state))
+    }
+}
+
+impl Outbox {
+    /// Sends what there is. What the socket does not take now wakes the task when it does.
+    pub(crate) fn send(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        match lock(&self.0).send(cx) {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// The engine has let go: what is written from now on leaves when it is flushed.
+    pub(crate) fn hand_over(&self) {
+        lock(&self.0).at_once = true;
+    }
+}
+
+impl State {
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.send_sealed(cx))?;
+        if !self.gathered.is_empty() {
+            let gathered = std::mem::take(&mut self.gathered);
+            let sealed = self.session.writer().write_all(&gathered);
+            give_back(gathered);
+            sealed?;
+            ready!(self.send_sealed(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn send_sealed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut Socket { socket: &mut self.socket, cx }) {
+                Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes of `parts` what may be under way at one time.
+    fn write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // Nothing is taken that the socket does not take: a client that reads slowly is not given memory.
+        ready!(self.send_sealed(cx))?;
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        if self.gathered.len() + total < RECORD {
+            if self.gathered.capacity() == 0 {
+                self.gathered = spare();
+            }
+            for part in parts {
+                self.gathered.extend_from_slice(part);
+            }
+            return Poll::Ready(Ok(total));
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        let mut all = Vec::with_capacity(parts.len() + 1);
+        all.push(IoSlice::new(&gathered));
+        let mut room = WEB_SEALED_MAX;
+        for part in parts {
+            let part = &part[..part.len().min(room)];
+            room -= part.len();
+            all.push(IoSlice::new(part));
+        }
+        let sealed = self.session.writer().write_vectored(&all);
+        drop(all);
+        let taken = sealed?.saturating_sub(gathered.len());
+        give_back(gathered);
+        match self.send_sealed(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(taken)),
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.session.reader().fill_buf() {
+                Ok(plain) => {
+                    let count = plain.len().min(buffer.remaining());
+                    buffer.put_slice(&plain[..count]);
+                    self.session.reader().consume(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            match self.session.read_tls(&mut Socket { socket: &mut self.socket, cx }) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            if let Err(error) = self.session.process_new_packets() {
+                // The client is told what was wrong, if it still listens.
+                let _ = self.send_sealed(cx);
+                return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, error)));
+            }
+        }
+    }
+}
+
+impl AsyncRead for Secure {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Secure {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        lock(&self.0).write(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        lock(&self.0).write(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = lock(&self.0);
+        if state.at_once { state.send(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = lock(&self.0);
+        ready!(state.send(cx))?;
+        if !state.ended {
+            state.ended = true;
+            state.session.send_close_notify();
+        }
+        ready!(state.send_sealed(cx))?;
+        Pin::new(&mut state.socket).poll_shutdown(cx)
+    }
+}
+
+/// The socket as rustls wants it: what would wait is an error, and the task is woken.
+struct Socket<'a, 'c> {
+    socket: &'a mut TcpStream,
+    cx: &'a mut Context<'c>,
+}
+
+fn now<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
+    match polled {
+        Poll::Ready(done) => done,
+        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+    }
+}
+
+impl Read for Socket<'_, '_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(bytes);
+        now(Pin::new(&mut *self.socket).poll_read(self.cx, &mut buffer))?;
+        Ok(buffer.filled().len())
+    }
+}
+
+impl Write for Socket<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        now(Pin::new(&mut *self.socket).poll_write(self.cx, bytes))
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        now(Pin::new(&mut *self.socket).poll_write_vectored(self.cx, parts))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// Buffers that wait for the next answer of the thread.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn spare() -> Vec<u8> {
+    SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(RECORD))
+}
+
+fn give_back(mut buffer: Vec<u8>) {
+    buffer.clear();
+    SPARE.with_borrow_mut(|spare| {
+        if buffer.capacity() > 0 && spare.len() < WEB_SPARE_BUFFERS_MAX {
+            spare.push(buffer);
+        }
+    });
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // One task holds both ends, and a panic of it ends the connection.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
