@@ -23,11 +23,11 @@ use crate::base::limits::{
     WEB_LEAVE_WAIT, WEB_PENDING_RESETS_MAX, WEB_PING_EVERY, WEB_PING_WAIT, WEB_SEND_BUFFER_MAX, WEB_STREAMS_MAX,
 };
 use crate::base::names::Host;
+use crate::ops::places::Place;
 use crate::ops::stop::Stop;
 use crate::web::answer::{Guest, answer};
 use crate::web::felt::Felt;
 use crate::web::listen::Alive;
-use crate::web::places::Place;
 use crate::web::pulse::{Pulse, Waits};
 use crate::web::secure::{Outbox, Secure};
 use crate::web::sent::Sent;

@@ -94,6 +94,7 @@ mod tests {
     use super::*;
 
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const REQUEST: [u8; 10] = [0, 0, 1, HEADERS, 5, 0, 0, 0, 1, 0x82];
 
     /// Frames of one kind until it is too much.
@@ -113,8 +114,7 @@ mod tests {
         let most = 2 * WEB_IDLE_FRAMES_MAX;
         let empty_data = [0, 0, 0, DATA, 0, 0, 0, 0, 1];
         let window_update = [0, 0, 4, 8, 0, 0, 0, 0, 1, 0, 0, 0, 1];
-        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-        for frame in [&PING[..], &empty_data, &window_update, &settings] {
+        for frame in [&PING[..], &empty_data, &window_update, &SETTINGS] {
             assert_eq!(borne(&mut begun(now), frame, now, most), WEB_IDLE_FRAMES_MAX, "{frame:?}");
         }
         assert_eq!(borne(&mut begun(now), &REQUEST, now, most), most, "requests are counted elsewhere");
@@ -124,11 +124,11 @@ mod tests {
     async fn time_and_answers_give_reason() {
         let now = Instant::now();
         let mut frames = begun(now);
-        borne(&mut frames, &PING, now, 2 * WEB_IDLE_FRAMES_MAX);
+        borne(&mut frames, &SETTINGS, now, 2 * WEB_IDLE_FRAMES_MAX);
         let later = now + Duration::from_secs(1);
-        assert_eq!(borne(&mut frames, &PING, later, WEB_IDLE_FRAMES_MAX), WEB_IDLE_FRAMES_PER_SECOND);
+        assert_eq!(borne(&mut frames, &SETTINGS, later, WEB_IDLE_FRAMES_MAX), WEB_IDLE_FRAMES_PER_SECOND);
         frames.sent(10 * WEB_SENT_PER_IDLE_FRAME);
-        assert_eq!(borne(&mut frames, &PING, later, WEB_IDLE_FRAMES_MAX), 10);
+        assert_eq!(borne(&mut frames, &SETTINGS, later, WEB_IDLE_FRAMES_MAX), 10);
     }
 
     #[tokio::test]
