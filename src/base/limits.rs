@@ -269,6 +269,62 @@ pub const TRASH_SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How often a site's directory that could not be made or discarded is tried again.
 pub const SITE_DIRS_RETRY: Duration = Duration::from_secs(5);
 
+/// Bytes of one request's body: beyond any upload that somebody makes in one piece.
+pub const WEB_BODY_MAX: u64 = 64 << 30;
+/// While we wait this long for a request's body, at least so much of it comes: far below any line in use, and far above what a
+/// client sends to hold us up.
+pub const WEB_BODY_WAIT: Duration = Duration::from_secs(30);
+pub const WEB_BODY_STEP: usize = 4 << 10;
+/// A body that nobody wants is read to its end if it is no larger, and comes within that time; otherwise its connection ends.
+pub const WEB_DISCARD_BYTES_MAX: u64 = 64 << 10;
+pub const WEB_DISCARD_WAIT: Duration = Duration::from_secs(5);
+/// What is taken of a client after its last answer, and for how long: enough for what was under way when it was told to stop.
+pub const WEB_LINGER_BYTES_MAX: usize = 1 << 20;
+pub const WEB_LINGER_WAIT: Duration = Duration::from_secs(2);
+/// Connections to upstreams at one time, where the descriptors allow as many: more than small machines can make use of.
+pub const PROXY_CONNECTIONS_MAX: usize = 2048;
+/// Idle connections that one thread keeps to one upstream, and to all of them.
+pub const PROXY_IDLE_PER_UPSTREAM_MAX: usize = 32;
+pub const PROXY_IDLE_MAX: usize = 256;
+/// How long an idle connection to an upstream is kept; most close theirs after 5 to 75 seconds.
+pub const PROXY_IDLE_WAIT: Duration = Duration::from_secs(30);
+/// A request that cannot be repeated uses a connection that was idle for no longer: what the upstream closes meanwhile is rare.
+pub const PROXY_FRESH_WAIT: Duration = Duration::from_secs(1);
+/// Time to reach one address of an upstream: several times what a lost packet costs.
+pub const PROXY_CONNECT_WAIT: Duration = Duration::from_secs(3);
+/// Time an upstream has for the TLS handshake.
+pub const PROXY_HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// Addresses of one name that are tried, one after the other.
+pub const PROXY_ADDRESSES_MAX: usize = 4;
+/// Tries of one request, each with another upstream or on a new connection, and the time in which the last one begins.
+pub const PROXY_TRIES_MAX: u32 = 4;
+pub const PROXY_TRIES_WAIT: Duration = Duration::from_secs(10);
+/// How long an upstream may think before its answer begins, counted from the last move of the request's body: reports take minutes.
+pub const PROXY_HEAD_WAIT: Duration = Duration::from_secs(120);
+/// Silence between two pieces of an answer: event streams are quiet for minutes, and say that they are alive more often.
+pub const PROXY_PIECE_WAIT: Duration = Duration::from_secs(300);
+/// How long a request's body waits for an upstream to ask for it, where the client waits to be asked (RFC 9110 section 10.1.1: not
+/// without end, for the upstream may not know of this).
+pub const PROXY_CONTINUE_WAIT: Duration = Duration::from_secs(1);
+/// Head of an answer, and the piece of its body that is read at once.
+pub const PROXY_BUFFER_MAX: usize = 64 << 10;
+/// Headers of one answer.
+pub const PROXY_HEADERS_MAX: usize = 128;
+/// How long a tunnel (a WebSocket, any upgrade) may be silent: applications ask one another every few minutes at most.
+pub const PROXY_TUNNEL_WAIT: Duration = Duration::from_secs(3600);
+/// The same once one side has ended its half: what is left is an answer to what was said.
+pub const PROXY_TUNNEL_HALF_WAIT: Duration = Duration::from_secs(60);
+/// Bytes of a tunnel that are moved at once, each way.
+pub const PROXY_TUNNEL_PIECE: usize = 16 << 10;
+/// First and longest time an upstream that failed is left alone while there are others.
+pub const PROXY_DOWN_FIRST: Duration = Duration::from_secs(1);
+pub const PROXY_DOWN_MAX: Duration = Duration::from_secs(30);
+/// Names of upstreams being resolved at one time: each may hold a thread of the blocking pool for seconds.
+pub const PROXY_LOOKUPS_AT_ONCE: usize = 2;
+/// How long the addresses of a name are used, and how long that it has none.
+pub const PROXY_LOOKUP_KEPT: Duration = Duration::from_secs(10);
+pub const PROXY_LOOKUP_FAILED_KEPT: Duration = Duration::from_secs(1);
+
 /// Of something that holds one thing at least.
 const fn some(most: usize) -> NonZeroUsize {
     NonZeroUsize::new(most).expect("it is not 0")

@@ -40,7 +40,7 @@ impl fmt::Display for Target {
     }
 }
 
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl Wire for TcpStream {}
 impl Wire for UnixStream {}
 impl Wire for TlsStream<TcpStream> {}

@@ -22,25 +22,49 @@ pub(crate) struct TrustError(String);
 impl Trust {
     /// The certificates of a PEM text, and nobody else.
     pub(crate) fn only(pem: &[u8]) -> Result<Self, TrustError> {
-        let unreadable = |error: &dyn fmt::Display| TrustError(error.to_string());
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| unreadable(&error))?;
             roots.add(certificate).map_err(|error| unreadable(&error))?;
         }
+        Self::of(roots, &[])
+    }
+
+    /// Whom this machine trusts, and one more authority (DER); for servers that speak HTTP/1.1. Reads files: it may take a while.
+    pub(crate) fn system_and(certificate: Option<&[u8]>) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        let system = rustls_native_certs::load_native_certs();
+        for error in system.errors {
+            tracing::warn!(%error, "an authority of this machine cannot be read");
+        }
+        // Those that are no use to rustls are no loss.
+        roots.add_parsable_certificates(system.certs);
+        if let Some(certificate) = certificate {
+            roots.add(certificate.to_vec().into()).map_err(|error| unreadable(&error))?;
+        }
+        Self::of(roots, &[b"http/1.1"])
+    }
+
+    fn of(roots: RootCertStore, protocols: &[&[u8]]) -> Result<Self, TrustError> {
         if roots.is_empty() {
             return Err(TrustError("there is none".into()));
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.map_err(|error| unreadable(&error))?;
-        Ok(Self(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Self(Arc::new(config)))
     }
 
-    pub(super) async fn connect(&self, name: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self, name: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(Arc::clone(&self.0)).connect(name, stream).await
     }
+}
+
+fn unreadable(error: &dyn fmt::Display) -> TrustError {
+    TrustError(error.to_string())
 }
 
 impl fmt::Debug for Trust {

@@ -1,5 +1,5 @@
 //! Sites: hosts, what answers for them, and where their files live.
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -358,16 +358,21 @@ fn check_upstream(cx: &Apply<'_>, upstream: &str) -> Result<(), Refusal> {
 }
 
 /// Whether a host of a URL means the machine itself or its link.
-fn is_this_machine(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let own = |v4: Ipv4Addr| v4.is_loopback() || v4.is_link_local() || v4.is_unspecified();
-    match address.map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(v4)) => own(v4),
-        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified(),
+pub fn is_this_machine(host: &str) -> bool {
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(address) => is_own_address(address),
         Err(_) => {
             let name = host.trim_end_matches('.').to_ascii_lowercase();
             name == "localhost" || name.ends_with(".localhost")
         }
+    }
+}
+
+/// The same of an address, in either version.
+pub fn is_own_address(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified(),
     }
 }
 

@@ -10,47 +10,59 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::base::limits::WEB_BODY_MAX;
 use crate::base::names::Host;
 use crate::model::sites::{Handler, Site};
+use crate::web::asked::Asked;
 use crate::web::body::Body;
 use crate::web::conn::Held;
 use crate::web::counts::Tally;
 use crate::web::pages;
+use crate::web::proxy::Answer;
+use crate::web::proxy::headers::Told;
 use crate::web::pulse::Pulse;
 use crate::web::route::{Door, Head, Refused, Route, Turn};
 use crate::web::sent::Sent;
+use crate::web::switch::Switch;
 use crate::web::threads::Thread;
 
 /// Who asks on one connection: all its requests have this in common.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    pub(crate) thread: Arc<Thread>,
-    pub(crate) pulse: Arc<Pulse>,
-    pub(crate) _held: Held,
+    thread: Arc<Thread>,
+    pulse: Arc<Pulse>,
+    _held: Held,
     /// Where the connection comes from; an IPv4 address is never written as IPv6.
-    pub(crate) peer: IpAddr,
-    pub(crate) secure: bool,
-    /// The name the TLS connection was made for.
-    pub(crate) sni: Option<Host>,
+    peer: IpAddr,
+    /// The name the TLS connection was made for, if it was made with TLS.
+    secure: Option<Option<Host>>,
     /// Where visitors reach HTTPS.
-    pub(crate) https_port: u16,
+    https_port: u16,
+    told: Told,
 }
 
-pub(crate) async fn answer(guest: Arc<Guest>, request: Request<Incoming>) -> Result<Response<Sent>, Infallible> {
+pub(crate) async fn answer(guest: Arc<Guest>, mut request: Request<Incoming>) -> Result<Response<Sent>, Infallible> {
     let _owed = guest.pulse.begin();
     let _counted = Panics;
-    let (parts, _) = request.into_parts();
-    let (response, tally) = match guest.decide(&parts) {
+    let switch = Switch::of(&mut request);
+    let (parts, body) = request.into_parts();
+    let asked = Asked::new(body, &guest.pulse, WEB_BODY_MAX);
+    let (Answer { response, tunnel }, tally) = match guest.decide(&parts) {
         (Route::Of(site, turn), Some(tally)) => {
             tally.asked();
-            (serve(&guest.thread, &site, turn, &parts).await, Some(tally))
+            (guest.serve(&site, turn, &parts, asked).await, Some(tally))
         }
-        (Route::Of(..), None) => (pages::failed(), None),
+        (Route::Of(..), None) => (Answer::from(pages::failed()), None),
         (Route::Refused(refused), _) => {
             metrics::counter!("ruche_web_refused_requests_total", "reason" => refused.as_str()).increment(1);
             tracing::debug!(peer = %guest.peer, reason = refused.as_str(), "a request was refused");
-            (refuse(refused, parts.version), None)
+            asked.discard(&parts.headers).await;
+            (Answer::from(refuse(refused, parts.version)), None)
         }
+    };
+    let response = match switch {
+        Some(switch) => switch.answer(response, tunnel, &guest),
+        None => response,
     };
     let response = finished(response, &parts.method);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -60,23 +72,41 @@ pub(crate) async fn answer(guest: Arc<Guest>, request: Request<Incoming>) -> Res
 }
 
 impl Guest {
+    /// `at`: where the connection comes from, and where HTTPS is reached. `secure`: as the field.
+    pub(crate) fn new(
+        (thread, held): (Arc<Thread>, Held),
+        pulse: &Arc<Pulse>,
+        (peer, https_port): (IpAddr, u16),
+        secure: Option<Option<Host>>,
+    ) -> Self {
+        let told = Told::new(peer, secure.is_some());
+        Self { thread, pulse: Arc::clone(pulse), _held: held, peer, secure, https_port, told }
+    }
+
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
     fn decide(&self, parts: &Parts) -> (Route, Option<Arc<Tally>>) {
-        let door = if self.secure { Door::Tls { sni: self.sni.as_ref() } } else { Door::Plain };
+        let door = self.secure.as_ref().map_or(Door::Plain, |sni| Door::Tls { sni: sni.as_ref() });
         let head = Head { method: &parts.method, version: parts.version, uri: &parts.uri, headers: &parts.headers };
         self.thread.decide(door, self.https_port, &head)
     }
-}
 
-async fn serve(thread: &Thread, site: &Site, turn: Turn, parts: &Parts) -> Response<Body> {
-    match turn {
-        Turn::Redirect { status, location } => pages::redirect(status, &location),
-        Turn::Suspended => pages::suspended(),
-        Turn::Maintenance => pages::maintenance(),
-        Turn::Elsewhere => pages::elsewhere(),
-        Turn::Serve => match &site.handler {
-            Handler::Static => thread.file(site, parts).await,
-            Handler::Redirect { .. } | Handler::Php { .. } | Handler::Proxy { .. } => pages::not_served(),
-        },
+    async fn serve(&self, site: &Site, turn: Turn, parts: &Parts, asked: Asked) -> Answer {
+        let response = match turn {
+            Turn::Redirect { status, location } => pages::redirect(status, &location),
+            Turn::Suspended => pages::suspended(),
+            Turn::Maintenance => pages::maintenance(),
+            Turn::Elsewhere => pages::elsewhere(),
+            Turn::Serve => match &site.handler {
+                Handler::Static => self.thread.file(site, parts).await,
+                Handler::Proxy { .. } => return self.thread.proxied(site, parts, asked, &self.told).await,
+                Handler::Redirect { .. } | Handler::Php { .. } => pages::not_served(),
+            },
+        };
+        asked.discard(&parts.headers).await;
+        Answer::from(response)
     }
 }
 

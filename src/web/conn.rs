@@ -58,7 +58,7 @@ pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool
     let Visitor { stream, peer, held } = visitor;
     if !secure {
         let pulse = Pulse::new(true, &WAITS);
-        let guest = Guest { thread, pulse: Arc::clone(&pulse), _held: held, peer, secure, sni: None, https_port };
+        let guest = Guest::new((thread, held), &pulse, (peer, https_port), None);
         return http_1(stream, None, &pulse, service(guest), &stop).await;
     }
     let accepted = timeout(WEB_HANDSHAKE_WAIT, TlsAcceptor::from(thread.tls()).accept(stream)).await;
@@ -71,7 +71,7 @@ pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool
     let sni = session.server_name().and_then(|name| Host::parse(name).ok());
     let two = session.alpn_protocol() == Some(HTTP_2);
     let pulse = Pulse::new(!two, &WAITS);
-    let guest = Guest { thread, pulse: Arc::clone(&pulse), _held: held, peer, secure, sni, https_port };
+    let guest = Guest::new((thread, held), &pulse, (peer, https_port), Some(sni));
     let (stream, outbox) = Secure::over(stream);
     if two {
         http_2(stream, Some(outbox), &pulse, service(guest), &stop).await;
@@ -118,7 +118,9 @@ where
         .max_local_error_reset_streams(WEB_ERROR_RESETS_MAX)
         .max_send_buf_size(WEB_SEND_BUFFER_MAX)
         .keep_alive_interval(WEB_PING_EVERY)
-        .keep_alive_timeout(WEB_PING_WAIT);
+        .keep_alive_timeout(WEB_PING_WAIT)
+        // WebSockets over HTTP/2 (RFC 8441).
+        .enable_connect_protocol();
     keep(builder.serve_connection(io, service), outbox, pulse, stop).await;
 }
 

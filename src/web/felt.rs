@@ -3,11 +3,12 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
+use crate::base::limits::{WEB_LINGER_BYTES_MAX, WEB_LINGER_WAIT};
 use crate::web::frames::Frames;
 use crate::web::framing::Framing;
 use crate::web::pulse::Pulse;
@@ -18,6 +19,7 @@ pub(crate) struct Felt<S> {
     stream: S,
     pulse: Arc<Pulse>,
     guard: Guard,
+    linger: Option<Linger>,
 }
 
 impl<S> Felt<S> {
@@ -26,7 +28,7 @@ impl<S> Felt<S> {
             true => Guard::One(Framing::default()),
             false => Guard::Two(Frames::new(Instant::now())),
         };
-        Self { stream, pulse, guard }
+        Self { stream, pulse, guard, linger: None }
     }
 
     fn wrote(&mut self, octets: usize) {
@@ -63,6 +65,36 @@ fn refused(reason: &'static str) {
     metrics::counter!("ruche_web_refused_requests_total", "reason" => reason).increment(1);
 }
 
+/// Takes what a client still sends after its last answer: were the connection closed over it, the kernel would take the answer
+/// back (RFC 9112 section 9.6).
+#[derive(Debug)]
+struct Linger {
+    left: usize,
+    end: Pin<Box<Sleep>>,
+}
+
+impl Linger {
+    fn begin() -> Self {
+        Self { left: WEB_LINGER_BYTES_MAX, end: Box::pin(sleep(WEB_LINGER_WAIT)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut (impl AsyncRead + Unpin)) -> Poll<()> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            let mut piece = [0; 4 << 10];
+            let mut piece = ReadBuf::new(&mut piece);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece));
+            let taken = piece.filled().len();
+            if read.is_err() || taken == 0 || taken > self.left {
+                return Poll::Ready(());
+            }
+            self.left -= taken;
+        }
+    }
+}
+
 /// By the version of HTTP that is spoken.
 #[derive(Debug)]
 enum Guard {
@@ -82,7 +114,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Felt<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Felt<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(bytes @ 1..)) = wrote {
@@ -112,6 +144,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            if !self.pulse.is_http_1() || !self.pulse.is_unread() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let felt = &mut *self;
+        felt.linger.get_or_insert_with(Linger::begin).poll(cx, &mut felt.stream).map(Ok)
     }
 }

@@ -1,6 +1,7 @@
 //! The web plane: serves sites to visitors over HTTP and HTTPS, on a thread for each core. Reads snapshots and files; never
 //! the databases, never another node's state, and never waits for the cluster.
 mod answer;
+mod asked;
 pub mod body;
 mod conn;
 mod counts;
@@ -11,6 +12,7 @@ mod hosts;
 mod listen;
 mod pages;
 mod ports;
+mod proxy;
 mod pulse;
 mod redirect;
 pub mod route;
@@ -18,6 +20,7 @@ mod secure;
 mod sent;
 mod sites;
 pub mod static_files;
+mod switch;
 mod threads;
 
 use std::sync::Arc;
@@ -27,7 +30,9 @@ use tokio::sync::watch;
 
 use crate::api::status::Listener;
 use crate::base::ids::NodeId;
-use crate::base::limits::{WEB_CONNECTIONS_MAX, WEB_CONNECTIONS_PER_ADDRESS, WEB_DESCRIPTORS_LEFT};
+use crate::base::limits::{
+    PROXY_CONNECTIONS_MAX, WEB_CONNECTIONS_MAX, WEB_CONNECTIONS_PER_ADDRESS, WEB_DESCRIPTORS_LEFT,
+};
 use crate::config;
 use crate::files::sites::SiteDirs;
 use crate::ops::blocking::Blocking;
@@ -40,6 +45,7 @@ use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
 use crate::web::counts::Tallies;
 use crate::web::ports::Ports;
+use crate::web::proxy::upstream::Upstreams;
 
 /// What all threads share.
 #[derive(Debug)]
@@ -53,6 +59,7 @@ struct Plane {
     ports: Ports,
     places: Arc<Places>,
     tallies: Arc<Tallies>,
+    upstreams: Arc<Upstreams>,
     /// How many serve; on the board the directories count as one more.
     threads: usize,
     reporter: PlaneReporter,
@@ -83,7 +90,10 @@ impl Web<'_> {
             return;
         }
         let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-        let most = WEB_CONNECTIONS_MAX.min(descriptors::raise().saturating_sub(WEB_DESCRIPTORS_LEFT));
+        let descriptors = descriptors::raise().saturating_sub(WEB_DESCRIPTORS_LEFT);
+        // Of every three connections one may be to an upstream.
+        let upstreams = Upstreams::new(self.blocking.clone(), PROXY_CONNECTIONS_MAX.min(descriptors / 3));
+        let most = WEB_CONNECTIONS_MAX.min(descriptors - descriptors / 3);
         let tallies = Arc::new(Tallies::default());
         let plane = Arc::new(Plane {
             node: self.node,
@@ -95,10 +105,12 @@ impl Web<'_> {
             ports: Ports::open(config, threads, self.inherited, board, self.shown),
             places: Places::new(most, WEB_CONNECTIONS_PER_ADDRESS, metrics::gauge!("ruche_web_connections")),
             tallies: Arc::clone(&tallies),
+            upstreams: Arc::clone(&upstreams),
             threads,
             reporter: board.register_plane("web", threads + 1),
         });
         self.metrics.collect(move |text| tallies.render(text));
+        self.metrics.collect(move |text| upstreams.render(text));
         let ports = Arc::clone(&plane);
         // Before the threads, so that at the stop it is told after them: it waits until they have let go.
         tasks.spawn("listeners", Ends::AtGiveUp, move |stop| {

@@ -4,9 +4,10 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::web::body::Body;
 
-/// Seconds after which a visitor's program may ask again: maintenance is over soon, the rest is not.
+/// Seconds after which a visitor's program may ask again: a rush is over at once, maintenance soon, the rest is not.
 const MAINTENANCE_RETRY: &str = "300";
 const LATER: &str = "3600";
+const SOON: &str = "5";
 
 pub(crate) fn bad_request() -> Response<Body> {
     page(StatusCode::BAD_REQUEST, "Bad request", "The server did not understand the request.")
@@ -50,6 +51,31 @@ pub(crate) fn not_served() -> Response<Body> {
 /// The site's files are at home on another node.
 pub(crate) fn elsewhere() -> Response<Body> {
     unavailable("Not available", "This site cannot be served from here at the moment.", MAINTENANCE_RETRY)
+}
+
+/// What is behind a proxied site cannot be reached, or its answer is none.
+pub(crate) fn upstream_failed() -> Response<Body> {
+    page(StatusCode::BAD_GATEWAY, "Bad gateway", "What answers for this site could not be reached. It was noted.")
+}
+
+pub(crate) fn upstream_late() -> Response<Body> {
+    page(StatusCode::GATEWAY_TIMEOUT, "Gateway timeout", "What answers for this site did not answer in time.")
+}
+
+pub(crate) fn turned_in_circles() -> Response<Body> {
+    page(StatusCode::LOOP_DETECTED, "Loop detected", "This site is set up to ask itself for its answers.")
+}
+
+pub(crate) fn busy() -> Response<Body> {
+    unavailable("Busy", "The server has too much to do at the moment.", SOON)
+}
+
+pub(crate) fn too_large() -> Response<Body> {
+    page(StatusCode::PAYLOAD_TOO_LARGE, "Too large", "This site does not take uploads of that size.")
+}
+
+pub(crate) fn too_slow() -> Response<Body> {
+    page(StatusCode::REQUEST_TIMEOUT, "Too slow", "The rest of the request did not come in time.")
 }
 
 /// Something went wrong that is not the visitor's.

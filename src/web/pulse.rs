@@ -37,6 +37,8 @@ pub(crate) struct Pulse {
     open: AtomicU32,
     /// Whether something else than HTTP is spoken from now on.
     switched: AtomicBool,
+    /// Whether a body was given up before its end: bytes may still come that nobody reads.
+    unread: AtomicBool,
 }
 
 impl Pulse {
@@ -51,6 +53,7 @@ impl Pulse {
             owed: AtomicU32::new(0),
             open: AtomicU32::new(0),
             switched: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
         })
     }
 
@@ -107,6 +110,14 @@ impl Pulse {
 
     pub(crate) fn has_switched(&self) -> bool {
         self.switched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 
     /// Whether HTTP/1 is spoken.

@@ -1,6 +1,7 @@
 //! The threads of the plane: one for each core, each with a runtime of its own, its own view of the state and its own
 //! connections. A thread that dies is started again; the others do not feel it. Nothing ticks while nobody asks.
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Response;
@@ -18,10 +19,13 @@ use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
 use crate::store::feed::View;
 use crate::web::Plane;
+use crate::web::asked::Asked;
 use crate::web::body::Body;
 use crate::web::counts::{Counts, Tally};
 use crate::web::listen::{Alive, accept};
 use crate::web::ports::Ports;
+use crate::web::proxy::headers::Told;
+use crate::web::proxy::{Answer, Proxy};
 use crate::web::route::{Door, Head, Here, Route, route};
 use crate::web::static_files::Files;
 
@@ -34,6 +38,7 @@ pub(crate) struct Thread {
     view: Mutex<View>,
     counts: Mutex<Counts>,
     files: Files,
+    proxy: Proxy,
 }
 
 impl Thread {
@@ -69,10 +74,17 @@ impl Thread {
         self.files.serve(&self.plane.dirs, (site.id, site.epoch), parts).await
     }
 
+    /// Answers with what a site's upstreams say.
+    pub(crate) async fn proxied(&self, site: &Site, parts: &Parts, asked: Asked, told: &Told) -> Answer {
+        let cluster = lock(&self.view).now().cluster.clone();
+        self.proxy.serve(site, parts, asked, told, cluster).await
+    }
+
     /// Takes up the newest snapshot and says so on the board.
     fn refresh(&self, newest: &Snapshot) {
         lock(&self.view).now();
         lock(&self.counts).sweep(newest);
+        self.proxy.forget(newest);
         self.plane.reporter.serves(self.index, newest.revision);
     }
 }
@@ -101,12 +113,14 @@ async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
     let mut newest = plane.feed.view();
     let view = Mutex::new(plane.feed.view());
     let files = Files::new(plane.blocking.clone());
-    let thread = Arc::new(Thread { plane, index, view, counts: Mutex::default(), files });
+    let proxy = Proxy::new(Arc::clone(&plane.upstreams), plane.node);
+    let thread = Arc::new(Thread { plane, index, view, counts: Mutex::default(), files, proxy });
     let (alive, mut all_gone) = mpsc::channel(1);
     thread.refresh(newest.now());
     {
         let mut opened = thread.plane.ports.opened();
         let mut accepting = JoinSet::new();
+        let mut sweeping = pin!(thread.proxy.sweep());
         let mut taken = 0;
         let mut fed = true;
         while !stop.is_given_up() {
@@ -122,6 +136,7 @@ async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
                     }
                     taken = all.len();
                 },
+                () = &mut sweeping => {}
                 Some(ended) = accepting.join_next() => ended??,
                 () = stop.give_up() => {}
             }

@@ -46,6 +46,7 @@ pub(crate) const TENANTS: &[(&str, &[&str])] = &[
     ("rmp_serde", &["model", "store", "cluster", "seal"]),
     ("rusqlite", &["store"]),
     ("rustls", &["tls", "web", "dns", "ftp", "cluster", "fetch"]),
+    ("rustls_native_certs", &["fetch"]),
     ("sd_notify", &["ops", "daemon"]),
     ("tokio_rustls", &["web", "fetch"]),
     ("toml", &["config"]),

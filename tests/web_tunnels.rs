@@ -1,0 +1,141 @@
+//! Upgrades through a proxied site: WebSockets with HTTP/1.1 and HTTP/2, and protocols nobody knows; they outlive changes of the
+//! configuration and end with either side.
+#![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
+
+use std::io::{BufReader, Read, Write};
+use std::process::Command;
+
+use serde_json::json;
+
+#[expect(dead_code, reason = "each file of tests uses a part of it")]
+mod support;
+
+use support::backend::{Backend, header};
+use support::http;
+use support::sites::{Sites, Tls, drain};
+use support::until;
+
+const SITE: &str = "app.example";
+
+/// Switches to a protocol in which everything is said back.
+fn parrot() -> Backend {
+    Backend::start(|asked| {
+        if header(&asked.head, "upgrade").is_none() {
+            asked.fine("plain");
+            return true;
+        }
+        asked.say("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: parrot\r\n\r\nhello");
+        let mut piece = [0; 64 << 10];
+        while let Ok(read @ 1..) = asked.stream.read(&mut piece) {
+            asked.say(&piece[..read]);
+        }
+        asked.say("bye");
+        false
+    })
+}
+
+fn proxied(backend: &Backend) -> Sites {
+    let sites = Sites::ready();
+    sites.create(SITE, json!({"handler": {"type": "proxy", "upstreams": [backend.url()]}}));
+    sites
+}
+
+fn upgraded(sites: &Sites) -> BufReader<Tls> {
+    let mut visitor = BufReader::new(sites.tls(Some(SITE), &["http/1.1"]).unwrap());
+    let ask = "GET /x HTTP/1.1\r\nhost: app.example\r\nconnection: keep-alive, Upgrade\r\nupgrade: parrot\r\n\r\n";
+    visitor.get_mut().write_all(ask.as_bytes()).unwrap();
+    let (status, headers) = http::head(&mut visitor).unwrap();
+    assert_eq!(status, 101);
+    assert!(headers.contains(&("upgrade".into(), "parrot".into())), "{headers:?}");
+    hears(&mut visitor, b"hello");
+    visitor
+}
+
+fn hears(visitor: &mut BufReader<Tls>, bytes: &[u8]) {
+    let mut heard = vec![0; bytes.len()];
+    visitor.read_exact(&mut heard).unwrap();
+    assert!(heard == bytes, "another {} bytes", bytes.len());
+}
+
+#[test]
+fn what_is_said_goes_both_ways_until_either_side_ends() {
+    let backend = parrot();
+    let sites = proxied(&backend);
+    let mut visitor = upgraded(&sites);
+    assert_eq!(header(&backend.last(), "connection"), Some("upgrade"));
+    until(10, "it is counted", || (sites.metric("ruche_proxy_tunnels") == 1).then_some(()));
+    for size in [1, 100, 20_000, 200_000] {
+        let said: Vec<u8> = (0..size).map(|number| (number % 251) as u8).collect();
+        visitor.get_mut().write_all(&said).unwrap();
+        hears(&mut visitor, &said);
+    }
+    // Half of it ends; the rest of the other half still comes.
+    visitor.get_mut().conn.send_close_notify();
+    visitor.get_mut().flush().unwrap();
+    assert_eq!(drain(&mut visitor), "bye");
+    until(10, "it is over", || (sites.metric("ruche_proxy_tunnels") == 0).then_some(()));
+    let early = "GET /x HTTP/1.1\r\nhost: app.example\r\nconnection: upgrade\r\nupgrade: parrot\r\n\r\nat once";
+    let mut visitor = BufReader::new(sites.tls(Some(SITE), &["http/1.1"]).unwrap());
+    visitor.get_mut().write_all(early.as_bytes()).unwrap();
+    assert_eq!(http::head(&mut visitor).unwrap().0, 101);
+    let mut heard = [0; 12];
+    visitor.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"helloat once");
+}
+
+#[test]
+fn tunnels_outlive_changes_and_have_their_time_at_the_end() {
+    let backend = parrot();
+    let mut sites = proxied(&backend);
+    let mut all: Vec<_> = (0..20).map(|_| upgraded(&sites)).collect();
+    for number in 0..100 {
+        sites.set(SITE, json!({"maintenance": number % 2 == 0}));
+    }
+    sites.set(SITE, json!({"handler": {"type": "static"}}));
+    for visitor in &mut all {
+        visitor.get_mut().write_all(b"still here").unwrap();
+        hears(visitor, b"still here");
+    }
+    sites.node.ask("DELETE", &format!("/v1/sites/{SITE}"), None, &[]).done();
+    sites.node.signal(rustix::process::Signal::TERM);
+    let mut last = all.pop().unwrap();
+    drop(all);
+    last.get_mut().write_all(b"one more word").unwrap();
+    hears(&mut last, b"one more word");
+    drop(last);
+    assert!(sites.node.wait_end(40).success());
+}
+
+#[test]
+fn what_is_no_upgrade_is_answered_as_ever() {
+    let backend = parrot();
+    let sites = proxied(&backend);
+    let got = sites.curl(&[
+        "--http1.1",
+        "--header",
+        "connection: upgrade",
+        "--header",
+        "upgrade: h2c",
+        "https://app.example/",
+    ]);
+    assert_eq!(got.unwrap().text(), "plain", "requests inside it would not be seen");
+    let got = sites.curl(&["--http1.1", "--header", "upgrade: parrot", "https://app.example/"]);
+    assert_eq!(got.unwrap().text(), "plain", "nobody asked this connection to switch");
+}
+
+/// The WebSocket library of the distribution, as client and as server.
+#[test]
+fn websockets_of_a_real_library() {
+    let sites = Sites::ready();
+    let ca = sites.node.path("ca.pem");
+    std::fs::write(&ca, sites.node.get("/v1/certificates/ca").done().text).unwrap();
+    let socket = sites.node.path("ws.sock");
+    sites.create(SITE, json!({"handler": {"type": "proxy", "upstreams": [format!("unix:{}", socket.display())]}}));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/websocket_suite.py");
+    let output = Command::new("/usr/bin/python3")
+        .args([script, socket.to_str().unwrap(), ca.to_str().unwrap(), SITE, &sites.https.port().to_string()])
+        .output()
+        .expect("python3 is installed: tests/run sees to it");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.trim() == "fine", "{out}{err}");
+}
