@@ -64,6 +64,8 @@ pub const ZONE_CHUNK_BYTES: usize = 896;
 pub const RRSET_VALUES_MAX: usize = 1000;
 /// Bytes of data in one record set, for the same reason (RFC 1035 section 4.2.2: 65,535 octets a message).
 pub const RRSET_BYTES_MAX: usize = 60_000;
+/// Serials of removed zones that are remembered while time has not overtaken them: dated ones (2026112201) stay for years.
+pub const GONE_SERIALS_MAX: usize = 1000;
 /// Aliases of one site.
 pub const SITE_ALIASES_MAX: usize = 100;
 /// Upstreams of one proxied site.
@@ -88,6 +90,8 @@ pub const MINTS_AT_ONCE: usize = 2;
 pub const CERTIFY_ROUNDS_MAX: usize = 3;
 /// How often a change of a site's hosts mints anew because somebody else changed them at the same time.
 pub const MINT_RACES_MAX: usize = 4;
+/// How often a zone file is tried out anew because somebody else changed the zone at the same time.
+pub const IMPORT_RACES_MAX: usize = 4;
 /// Pause after a ticket key could not be renewed: the old one serves on.
 pub const TICKET_RETRY: Duration = Duration::from_secs(60);
 /// A session ticket as it is read: ours have some 250 bytes.
@@ -162,10 +166,23 @@ pub const CONFIG_FILE_MAX: u64 = 1 << 20;
 pub const NAME_WIRE_MAX: usize = 255;
 /// Octets of one record's data: what its 16-bit length can say (RFC 1035 section 3.2.1).
 pub const RDATA_MAX: usize = 65_535;
-/// Octets of one record's data as text: an octet of data takes four as `\DDD`, and words need spaces and quotes.
-pub const RDATA_TEXT_MAX: usize = 5 * RDATA_MAX;
+/// Octets of one record's data as text: an octet of data takes four as `\DDD`, and words need spaces and quotes; the bits of
+/// a WKS with every port take the most.
+pub const RDATA_TEXT_MAX: usize = 6 * RDATA_MAX;
 /// Octets of one character-string inside a record's data (RFC 1035 section 3.3).
 pub const STRING_MAX: usize = 255;
+/// Octets of one entry of a zone file without its comments: a record's data as text, its name and TTL.
+pub const ZONE_FILE_ENTRY_MAX: usize = RDATA_TEXT_MAX + 2048;
+/// Records of one zone file: more do not fit in one change.
+pub const ZONE_FILE_RECORDS_MAX: usize = 50_000;
+/// Faults of a zone file that are told one by one: who has more begins with these.
+pub const ZONE_FILE_FAULTS_MAX: usize = 1000;
+/// Records that one `$GENERATE` makes: a /16 of addresses.
+pub const GENERATE_MAX: u32 = 65_536;
+/// Digits that a modifier of `$GENERATE` asks for: more than an IPv6 reverse name has.
+pub const GENERATE_WIDTH_MAX: usize = 64;
+/// Octets of text that all `$GENERATE` of one file make: each is read like a line of the file.
+pub const ZONE_FILE_EXPANDED_MAX: usize = 8 << 20;
 /// Characters of a refused text that the error repeats: enough to find it, in a line that stays readable.
 pub const FOUND_TEXT_MAX: usize = 40;
 /// Files in `conf.d`: one per tool that writes there is plenty.

@@ -76,7 +76,7 @@ pub fn present_data(rtype: RecordType, wire: &[u8]) -> String {
     let mut text = String::new();
     for (_, kind, part) in parts {
         // No parameters at all is the one field without text.
-        if !(text.is_empty() || kind == Field::SvcParams && part.is_empty()) {
+        if !(text.is_empty() || matches!(kind, Field::SvcParams | Field::Services) && part.is_empty()) {
             text.push(' ');
         }
         kind.present(part, &mut text);
@@ -212,11 +212,9 @@ mod tests {
             let generic = format!("\\# {} {}", wire.len(), HEXUPPER.encode(&wire));
             assert_eq!(parsed(shape.rtype, &generic).as_ref(), Ok(&wire));
             assert_eq!(parsed(shape.rtype, &format!("{} x", shape.example)).ok().filter(|w| *w == wire), None);
-            if !shape
-                .fields
-                .iter()
-                .any(|(_, kind)| matches!(kind, Field::Texts | Field::Hex | Field::Base64 | Field::SvcParams))
-            {
+            if !shape.fields.iter().any(|(_, kind)| {
+                matches!(kind, Field::Texts | Field::Hex | Field::Base64 | Field::SvcParams | Field::Services)
+            }) {
                 let [more, less] = [&[&wire[..], &[0]].concat()[..], &wire[..wire.len() - 1]];
                 let free = matches!(shape.fields.last(), Some((_, Field::Octets(_))));
                 assert_eq!(check_data(shape.rtype, more).is_ok(), free, "{}", shape.rtype);
@@ -277,6 +275,15 @@ mod tests {
                 b"\0\x01\0\0\x01\0\x03\x02h2\0\x03\0\x02\x01\xbb",
                 r#"1 . alpn="h2" port=443"#,
             ),
+            (
+                RecordType::WKS,
+                "192.0.2.1 TCP smtp 80 (7)",
+                b"\xc0\0\x02\x01\x06\x01\0\0\x40\0\0\0\0\0\0\x80",
+                "192.0.2.1 6 7 25 80",
+            ),
+            (RecordType::WKS, "192.0.2.1 udp", b"\xc0\0\x02\x01\x11", "192.0.2.1 17"),
+            (RecordType::MINFO, "a b.c.", b"\x01a\x07example\x03org\0\x01b\x01c\0", "a.example.org. b.c."),
+            (RecordType::NULL, "\\# 1 ff", b"\xff", "\\# 1 FF"),
             (RecordType::A, "\\# 4 C0 000201", b"\xc0\0\x02\x01", "192.0.2.1"),
             (RecordType::NS, "\\# 5 0141014200", b"\x01a\x01b\0", "a.b."),
             (RecordType(65280), "\\# 3 aAbBcC", b"\xaa\xbb\xcc", "\\# 3 AABBCC"),
@@ -360,6 +367,21 @@ mod tests {
                 "after `\\#` come the number of octets and these octets in hexadecimal, like `\\# 4 C0000201`",
             ),
             (RecordType(65280), "x", "TYPE65280 has no form of its own here: write its data as `\\# LENGTH HEX`"),
+            (
+                RecordType::WKS,
+                "192.0.2.1 6 70000",
+                "the services of WKS must be ports from 0 to 65535 or names like smtp, not `70000`",
+            ),
+            (
+                RecordType::WKS,
+                "192.0.2.1 x 7",
+                "the protocol of WKS must be tcp, udp or a number from 0 to 255, not `x`",
+            ),
+            (
+                RecordType::WKS,
+                "\\# 6 C00002010600",
+                "the services of WKS must be ports from 0 to 65535 or names like smtp",
+            ),
             (RecordType::AXFR, "\\# 0", "AXFR belongs to questions and messages and is never stored"),
         ] {
             assert_eq!(parsed(rtype, text).unwrap_err().to_string(), why, "{rtype} {text}");
@@ -436,7 +458,7 @@ mod tests {
     /// Wire that is mostly right for a field, and sometimes not.
     fn some_field(kind: Field) -> BoxedStrategy<Vec<u8>> {
         match kind {
-            Field::U8 | Field::Algorithm => prop_oneof![Just(vec![3]), octets(1)].boxed(),
+            Field::U8 | Field::Algorithm | Field::Protocol => prop_oneof![Just(vec![3]), octets(1)].boxed(),
             Field::U16 => octets(2),
             Field::U32 | Field::Seconds | Field::V4 => octets(4),
             Field::V6 => octets(16),
@@ -463,6 +485,7 @@ mod tests {
                     params.into_iter().flat_map(param).collect()
                 })
                 .boxed(),
+            Field::Services => prop_oneof![Just(b"\0\0\0\x40".to_vec()), octets(0..20)].boxed(),
             Field::Location => (prop::array::uniform3((1u8..=9, 0u8..=9)), octets(12))
                 .prop_map(|(precisions, mut rest)| {
                     (rest[0], rest[4]) = (0x70 | rest[0] & 15, 0x70 | rest[4] & 15);

@@ -7,7 +7,7 @@ use data_encoding::{BASE64, HEXUPPER, HEXUPPER_PERMISSIVE};
 
 use crate::base::limits::{FOUND_TEXT_MAX, STRING_MAX};
 use crate::rr::lexer::{self, Token};
-use crate::rr::{Name, loc, name, svcb};
+use crate::rr::{Name, loc, name, svcb, wks};
 
 /// What a field holds. Those that reach to the end of the data can only be the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub(super) enum Field {
     Algorithm,
     V4,
     V6,
+    /// An IP protocol: a number, or in text `tcp` or `udp`.
+    Protocol,
+    /// The bits of ports to the end, in text ports or names of services.
+    Services,
     Name,
     /// One character-string.
     Text,
@@ -161,6 +165,8 @@ impl Field {
             }
             Field::SvcParams => svcb::parse(words, out)?,
             Field::Location => loc::parse(words, out)?,
+            Field::Protocol => out.push(wks::protocol(words)?),
+            Field::Services => wks::parse(words, out)?,
         }
         Ok(())
     }
@@ -168,7 +174,7 @@ impl Field {
     /// How many octets of `wire` the field takes, having checked them; the error says what it must be.
     pub(super) fn cut(self, wire: &[u8]) -> Result<usize, Cow<'static, str>> {
         let len = match self {
-            Field::U8 | Field::Algorithm => 1,
+            Field::U8 | Field::Algorithm | Field::Protocol => 1,
             Field::U16 => 2,
             Field::U32 | Field::Seconds | Field::V4 => 4,
             Field::V6 => 16,
@@ -193,6 +199,7 @@ impl Field {
             Field::Hex | Field::Base64 if !wire.is_empty() => wire.len(),
             Field::SvcParams => svcb::check(wire).map(|()| wire.len())?,
             Field::Location => loc::check(wire).map(|()| wire.len())?,
+            Field::Services => wks::check(wire).map(|()| wire.len())?,
             Field::Texts | Field::Octets(_) | Field::Hex | Field::Base64 => return Err(self.wants().into()),
         };
         if len > wire.len() { Err(self.wants().into()) } else { Ok(len) }
@@ -201,7 +208,7 @@ impl Field {
     /// Appends the text of a field that `cut` accepted.
     pub(super) fn present(self, wire: &[u8], out: &mut String) {
         match self {
-            Field::U8 | Field::Algorithm | Field::U16 | Field::U32 | Field::Seconds => {
+            Field::U8 | Field::Algorithm | Field::Protocol | Field::U16 | Field::U32 | Field::Seconds => {
                 let number = wire.iter().fold(0u32, |sum, octet| sum << 8 | u32::from(*octet));
                 out.push_str(&number.to_string());
             }
@@ -235,6 +242,7 @@ impl Field {
             Field::Base64 => out.push_str(&BASE64.encode(wire)),
             Field::SvcParams => svcb::present(wire, out),
             Field::Location => loc::present(wire, out),
+            Field::Services => wks::present(wire, out),
         }
     }
 
@@ -258,6 +266,8 @@ impl Field {
             Field::Base64 => "octets in base64",
             Field::SvcParams => "parameters like alpn=h2",
             Field::Location => "a place",
+            Field::Protocol => wks::PROTOCOL,
+            Field::Services => wks::SERVICES,
         }
     }
 }
@@ -281,7 +291,8 @@ pub(super) fn number<T: std::str::FromStr>(word: &str, wants: &'static str) -> R
     word.parse().ok().filter(|_| digits).ok_or_else(|| Fault::bad(wants, word))
 }
 
-fn seconds(word: &str) -> Option<u32> {
+/// Seconds, with or without units.
+pub(super) fn seconds(word: &str) -> Option<u32> {
     let (mut total, mut rest) = (0u32, word);
     while let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) {
         let unit = match rest.as_bytes()[end].to_ascii_lowercase() {

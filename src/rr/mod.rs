@@ -8,7 +8,9 @@ mod name;
 mod rtype;
 mod shape;
 mod svcb;
+mod wks;
+pub mod zonefile;
 
 pub use data::{DataError, check_data, parse_data, present_data, targets};
-pub use name::{Labels, Name, NameError};
+pub use name::{Labels, Name, NameError, take_name};
 pub use rtype::{RecordType, UnknownType};

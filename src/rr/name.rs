@@ -112,6 +112,12 @@ impl Name {
         }
     }
 
+    /// The name without its first label; none for the root.
+    pub fn parent(&self) -> Option<Name> {
+        let (len, rest) = self.wire.split_first().filter(|(len, _)| **len > 0)?;
+        rest.get(usize::from(*len)..).map(|wire| Name { wire: wire.into() })
+    }
+
     /// Presentation form within a zone: `@` for `origin`, without a final dot below it, absolute elsewhere.
     pub fn relative_to(&self, origin: &Name) -> String {
         if self == origin {
@@ -160,6 +166,12 @@ pub(super) fn wire_len(wire: &[u8]) -> Result<usize, NameError> {
             return Ok(at);
         }
     }
+}
+
+/// The name that wire data begins with, and what comes after it.
+pub fn take_name(wire: &[u8]) -> Option<(Name, &[u8])> {
+    let (name, rest) = wire.split_at_checked(wire_len(wire).ok()?)?;
+    Some((Name::from_wire(name).ok()?, rest))
 }
 
 /// `$` only matters to zone files at the start of a line, and is common in names of Windows machines.
@@ -285,6 +297,9 @@ mod tests {
         assert_eq!(name("a.b").as_wire(), b"\x01a\x01b\0");
         assert_eq!(name("a.b"), name("A.B."));
         assert_eq!(name("a.b").relative_to(&name(".")), "a.b");
+        let above: Vec<_> =
+            std::iter::successors(Some(name("a.b")), Name::parent).map(|name| name.to_string()).collect();
+        assert_eq!(above, ["a.b.", "b.", "."]);
         assert_eq!(name("a.b").labels().collect::<Vec<_>>(), [b"a", b"b"]);
     }
 

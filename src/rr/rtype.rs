@@ -26,10 +26,18 @@ macro_rules! record_types {
 record_types! {
     A = 1,
     NS = 2,
+    MD = 3,
+    MF = 4,
     CNAME = 5,
     SOA = 6,
+    MB = 7,
+    MG = 8,
+    MR = 9,
+    NULL = 10,
+    WKS = 11,
     PTR = 12,
     HINFO = 13,
+    MINFO = 14,
     MX = 15,
     TXT = 16,
     RP = 17,
@@ -68,6 +76,11 @@ record_types! {
 }
 
 impl RecordType {
+    /// True for what signing a zone makes of it (RFC 4034, RFC 5155): never typed in.
+    pub fn is_signed(self) -> bool {
+        matches!(self, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3 | RecordType::NSEC3PARAM)
+    }
+
     /// True for what only a question or a message carries: such a type is never stored (RFC 6895 section 3.1).
     pub fn is_meta(self) -> bool {
         self == RecordType::OPT || matches!(self.0, 0 | 128..=255 | u16::MAX)

@@ -1,8 +1,8 @@
 //! Which fields the data of each known type has, in order. The single table: reading, checking and showing all follow it.
 use crate::rr::RecordType;
 use crate::rr::field::Field::{
-    self, Algorithm, Base64, Hex, Location, Name, Octets, Rewrite, Seconds, SvcParams, Tag, Text, Texts, U8, U16, U32,
-    V4, V6,
+    self, Algorithm, Base64, Hex, Location, Name, Octets, Protocol, Rewrite, Seconds, Services, SvcParams, Tag, Text,
+    Texts, U8, U16, U32, V4, V6,
 };
 
 /// The data of one type.
@@ -45,6 +45,24 @@ pub(super) static SHAPES: &[Shape] = &[
     shape(RecordType::NS, "the host of a name server", "ns1.example.org.", HOST),
     shape(RecordType::CNAME, "the name it stands for", "www.example.org.", NAME),
     shape(RecordType::PTR, "the name of an address", "host.example.org.", NAME),
+    // RFC 1035 section 3.3: of their time, and allowed still.
+    shape(RecordType::MD, "a mail destination", "mail.example.org.", HOST),
+    shape(RecordType::MF, "a mail forwarder", "mail.example.org.", HOST),
+    shape(RecordType::MB, "the host of a mailbox", "mail.example.org.", HOST),
+    shape(RecordType::MG, "a member of a mail group", "ada.example.org.", &[("mailbox", Name)]),
+    shape(RecordType::MR, "the new name of a mailbox", "ada.example.org.", &[("mailbox", Name)]),
+    shape(
+        RecordType::MINFO,
+        "two mailboxes as names",
+        "owner.example.org. errors.example.org.",
+        &[("mailbox", Name), ("mailbox for errors", Name)],
+    ),
+    shape(
+        RecordType::WKS,
+        "an address, a protocol and services",
+        "192.0.2.1 6 25 80",
+        &[("address", V4), ("protocol", Protocol), ("services", Services)],
+    ),
     shape(RecordType::DNAME, "the name its subtree stands for", "example.net.", NAME),
     // RFC 1035 section 3.3.13
     shape(
