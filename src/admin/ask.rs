@@ -20,11 +20,13 @@ use crate::admin::idempotency::{self, Asked};
 use crate::admin::resource::{Resource, View};
 use crate::api::headers;
 use crate::api::written::{Removed, WriteQuery, Written};
-use crate::base::ids::RequestId;
-use crate::base::limits::{ADMIN_BODY_MAX, ADMIN_BODY_WAIT, SERVED_WAIT};
-use crate::cluster::door::Write;
-use crate::model::change::Change;
-use crate::model::state::Snapshot;
+use crate::api::zone_files::ImportQuery;
+use crate::base::ids::{RequestId, Seed};
+use crate::base::limits::{ADMIN_BODY_MAX, ADMIN_BODY_WAIT, CHANGE_BYTES_MAX, SERVED_WAIT};
+use crate::cluster::door::{Write, WriteError};
+use crate::model::apply::apply;
+use crate::model::change::{Change, Envelope};
+use crate::model::state::{Snapshot, State};
 
 /// A write without a body.
 #[derive(Debug)]
@@ -41,6 +43,10 @@ pub(crate) struct Ask {
 /// A write with a body.
 #[derive(Debug)]
 pub(crate) struct AskWith<T>(pub(crate) Ask, pub(crate) T);
+
+/// A write whose body is no JSON, with its query.
+#[derive(Debug)]
+pub(crate) struct AskFile<Q>(pub(crate) Ask, pub(crate) Bytes, pub(crate) Q);
 
 /// A write that happened, now or when it was asked for the first time.
 #[derive(Debug)]
@@ -70,21 +76,67 @@ impl<T: DeserializeOwned> FromRequest<Arc<Desk>> for AskWith<T> {
     }
 }
 
+impl<Q: DeserializeOwned + HowToWrite> FromRequest<Arc<Desk>> for AskFile<Q> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Self, Failure> {
+        let (ask, body, query) = read_with(request, desk).await?;
+        Ok(Self(ask, body, query))
+    }
+}
+
+/// The query of a write.
+pub(crate) trait HowToWrite: Send + Sync {
+    fn wait(&self) -> Option<bool>;
+
+    /// Whatever else the query says, of which two requests with one key must agree.
+    fn asks(&self) -> String {
+        String::new()
+    }
+}
+
+impl HowToWrite for WriteQuery {
+    fn wait(&self) -> Option<bool> {
+        self.wait
+    }
+}
+
+impl HowToWrite for ImportQuery {
+    fn wait(&self) -> Option<bool> {
+        self.wait
+    }
+
+    fn asks(&self) -> String {
+        format!("{:?}", (self.replace, &self.account))
+    }
+}
+
 async fn read(request: Request, desk: &Arc<Desk>) -> Result<(Ask, Bytes), Failure> {
+    let (ask, body, _) = read_with::<WriteQuery>(request, desk).await?;
+    Ok((ask, body))
+}
+
+async fn read_with<Q: DeserializeOwned + HowToWrite>(
+    request: Request,
+    desk: &Arc<Desk>,
+) -> Result<(Ask, Bytes, Q), Failure> {
     let (parts, body) = request.into_parts();
     let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(Failure::unauthenticated)?;
     caller.may_write()?;
-    let query = query::<WriteQuery>(&parts)?;
+    let query = query::<Q>(&parts)?;
     let conditions = Conditions::read(&parts.headers)?;
     let key = idempotency::key(&parts.headers)?;
     let collected = timeout_at(Instant::now() + ADMIN_BODY_WAIT, Limited::new(body, ADMIN_BODY_MAX).collect()).await;
     let body = collected.map_err(|_| late())?.map_err(|error| unread(&*error))?.to_bytes();
-    let asked =
-        Asked { method: &parts.method, path: parts.uri.path(), conditions: &conditions.canonical(), body: &body };
+    let asked = Asked {
+        method: &parts.method,
+        path: parts.uri.path(),
+        conditions: &(conditions.canonical() + &query.asks()),
+        body: &body,
+    };
     let request_id = idempotency::request_id(caller.actor, key, asked);
     let snapshot = desk.snapshot();
-    let wait = query.wait.unwrap_or(true);
-    Ok((Ask { desk: Arc::clone(desk), caller, snapshot, request_id, conditions, wait }, body))
+    let wait = query.wait().unwrap_or(true);
+    Ok((Ask { desk: Arc::clone(desk), caller, snapshot, request_id, conditions, wait }, body, query))
 }
 
 /// The query of a request.
@@ -135,7 +187,43 @@ fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Failure {
 impl Ask {
     /// Has the change made; `current` is the revision its object has in the snapshot.
     pub(crate) async fn write<R: Resource>(&self, change: Change, current: Option<u64>) -> Result<Done<R>, Failure> {
-        let mut done = self.commit(change, current).await?;
+        self.whole(self.commit(change, self.conditions.expect(current)).await?).await
+    }
+
+    /// The same of a change that was tried out: only if its object is at the revision it had then.
+    pub(crate) async fn write_as_tried<R: Resource>(
+        &self,
+        change: Change,
+        current: Option<u64>,
+    ) -> Result<Done<R>, Failure> {
+        let expect = self.conditions.expect(current).or(Some(current.unwrap_or(0)));
+        self.whole(self.commit(change, expect).await?).await
+    }
+
+    /// Whether the client said what revision it means.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.conditions != Conditions::default()
+    }
+
+    /// The state as the change would leave it, or why it is refused. Nothing is changed.
+    pub(crate) fn try_out(&self, state: &State, change: &Change, current: Option<u64>) -> Result<State, Failure> {
+        let envelope = Envelope {
+            request_id: self.request_id,
+            actor: self.caller.actor,
+            seed: Seed([0; 16]),
+            expect: self.conditions.expect(current),
+            change: change.clone(),
+        };
+        if envelope.encoded_len() > CHANGE_BYTES_MAX {
+            return Err(WriteError::TooLarge.into());
+        }
+        let (effects, _) = apply(state, &envelope, state.level())?;
+        let mut after = state.clone();
+        effects.iter().for_each(|effect| after.absorb(effect));
+        Ok(after)
+    }
+
+    async fn whole<R: Resource>(&self, mut done: Done<R>) -> Result<Done<R>, Failure> {
         if done.object.is_none() && done.repeated {
             let event = self.desk.history.event(done.revision).await?;
             done.object = event.and_then(|event| event.object).and_then(R::of);
@@ -143,9 +231,9 @@ impl Ask {
         Ok(done)
     }
 
-    async fn commit<R: Resource>(&self, change: Change, current: Option<u64>) -> Result<Done<R>, Failure> {
+    async fn commit<R: Resource>(&self, change: Change, expect: Option<u64>) -> Result<Done<R>, Failure> {
         let (request_id, actor) = (self.request_id, self.caller.actor);
-        let write = Write { request_id, actor, expect: self.conditions.expect(current), change };
+        let write = Write { request_id, actor, expect, change };
         let answer = self.desk.door.write(write).await.map_err(|error| Failure::from(error).of(request_id))?;
         let deadline = Instant::now() + SERVED_WAIT;
         // Who reads after this answer, reads its own write.
@@ -178,7 +266,7 @@ impl Ask {
 
     /// Answers with the revision of the removal.
     pub(crate) async fn remove(&self, change: Change, current: Option<u64>) -> Result<Response, Failure> {
-        let done: Gone = self.commit(change, current).await?;
+        let done: Gone = self.commit(change, self.conditions.expect(current)).await?;
         let body = Removed { revision: done.revision, served: done.served };
         Ok(self.json(StatusCode::OK, &done, &body))
     }

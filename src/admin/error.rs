@@ -93,6 +93,11 @@ impl Failure {
         self.0.status == StatusCode::UNPROCESSABLE_ENTITY && self.0.faults.iter().any(|fault| fault.field == field)
     }
 
+    /// Whether what was to be changed has changed since it was looked at.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.0.status == StatusCode::PRECONDITION_FAILED
+    }
+
     /// Of a write: its id goes with the problem.
     pub(crate) fn of(mut self, request: RequestId) -> Self {
         self.0.request_id = Some(request);

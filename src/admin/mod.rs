@@ -27,6 +27,7 @@ mod resource;
 mod sites;
 mod status;
 mod tokens;
+mod zone_files;
 mod zones;
 
 #[cfg(test)]
@@ -78,6 +79,7 @@ fn routes() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(sites::show, sites::set, sites::remove))
         .routes(routes!(zones::list, zones::create))
         .routes(routes!(zones::show, zones::set, zones::remove))
+        .routes(routes!(zone_files::show, zone_files::put))
         .routes(routes!(records::list))
         .routes(routes!(records::show, records::put, records::remove))
         .routes(routes!(ftp_users::list, ftp_users::create))

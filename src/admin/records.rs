@@ -16,7 +16,7 @@ use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
 use crate::base::names::ZoneName;
 use crate::model::answer::Object;
 use crate::model::change::Change;
-use crate::model::chunk;
+use crate::model::chunk::{self, Packed};
 use crate::model::records::{RecordPut, RecordRemove, RecordSet};
 use crate::model::refusal::Kind;
 use crate::model::state::State;
@@ -63,6 +63,9 @@ fn owner(zone: &ZoneName, name: &str, rtype: &str) -> Result<(Name, RecordType),
 
 fn find(zone: &Zone, owner: &Name, rtype: RecordType) -> Option<RecordSet> {
     let origin = zone.head.origin();
+    if rtype == RecordType::SOA && *owner == origin {
+        return Some(zone.soa_set());
+    }
     let key = owner.is_under(&origin).then(|| chunk::key(owner, &origin, rtype))?;
     let set = zone.find(&key)?;
     RecordSet::unpack(&zone.head, &set)
@@ -84,8 +87,14 @@ pub(crate) async fn list(At(name): At<ZoneName>, look: Look) -> Result<Response,
     let zone = zone_seen(&look, &name)?;
     let from = look.cursor::<String>()?.unwrap_or_default();
     let from = HEXLOWER.decode(from.as_bytes()).map_err(|error| Failure::invalid("cursor", error))?;
-    let sets =
-        zone.sets_from(&from).filter_map(|set| RecordSet::unpack(&zone.head, &set).map(|whole| (set.key, whole)));
+    // The SOA is no set like the others, and stands among them.
+    let origin = zone.head.origin();
+    let own = chunk::key(&origin, &origin, RecordType::SOA);
+    let kept = |set: Packed<'_>| Some((set.key.to_vec(), RecordSet::unpack(&zone.head, &set)?));
+    let before = zone.sets_from(&from).take_while(|set| *set.key < *own).filter_map(kept);
+    let soa = (from <= own).then(|| (own.clone(), zone.soa_set()));
+    let after = zone.sets_from(if from > own { &from } else { &own }).filter_map(kept);
+    let sets = before.chain(soa).chain(after);
     Ok(look.page(sets, |(key, _)| HEXLOWER.encode(key), |(_, set)| set.view(&look.view())))
 }
 

@@ -179,6 +179,7 @@ mod tests {
             key_exported: None,
             sites_ca: None,
             ticket_keys: Vec::new(),
+            gone_serials: Vec::new(),
             revision: 1,
         };
         let commands = |cluster: &Cluster| {

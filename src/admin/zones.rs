@@ -10,6 +10,7 @@ use crate::api::page::{Page, PageQuery};
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
 use crate::api::zones as api;
 use crate::base::names::{AccountName, ZoneName};
+use crate::model::advice::advice;
 use crate::model::answer::Object;
 use crate::model::change::Change;
 use crate::model::refusal::Kind;
@@ -23,13 +24,17 @@ impl Resource for ZoneHead {
         if let Object::Zone(zone) = object { Some(zone) } else { None }
     }
 
-    fn view(&self, _: &View<'_>) -> api::Zone {
+    fn view(&self, cx: &View<'_>) -> api::Zone {
+        let zone = cx.snapshot.zones.get(&self.name);
+        let servers = zone.map(|zone| zone.nameservers()).unwrap_or_default();
         api::Zone {
             name: self.name.to_string(),
             account: self.account.as_ref().map(AccountName::to_string),
             serial: self.serial,
             ttl: self.ttl,
             records: self.records,
+            nameservers: servers.iter().map(|host| host.to_string().trim_end_matches('.').to_owned()).collect(),
+            warnings: zone.map(|zone| advice(cx.snapshot, zone)).unwrap_or_default(),
             created: self.created.to_string(),
             revision: self.revision,
         }

@@ -17,6 +17,7 @@ pub mod sites;
 pub mod status;
 pub mod tokens;
 pub mod written;
+pub mod zone_files;
 pub mod zones;
 
 use serde::{Deserialize, Deserializer};

@@ -13,8 +13,14 @@ pub struct Zone {
     pub serial: u32,
     /// TTL in seconds of record sets given without one.
     pub ttl: u32,
-    /// Record sets in the zone.
+    /// Record sets in the zone, without the SOA.
     pub records: u64,
+    /// Hosts of the NS records at the apex.
+    #[serde(default)]
+    pub nameservers: Vec<String>,
+    /// What is allowed and does not work, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// RFC 3339.
     pub created: String,
     pub revision: u64,

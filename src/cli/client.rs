@@ -38,6 +38,8 @@ pub(crate) struct Write {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) body: Option<Vec<u8>>,
+    /// The media type of the body.
+    pub(crate) media_type: &'static str,
     pub(crate) if_match: Option<u64>,
     /// The object must not exist yet.
     pub(crate) new_only: bool,
@@ -47,7 +49,14 @@ pub(crate) struct Write {
 impl Write {
     pub(crate) fn new(doing: impl Into<String>, method: Method, path: String, args: &WriteArgs) -> Self {
         let (if_match, key) = (args.if_match, args.idempotency_key.clone());
-        Self { doing: doing.into(), method, path, body: None, if_match, new_only: false, key }
+        let (doing, media_type) = (doing.into(), "application/json");
+        Self { doing, method, path, body: None, media_type, if_match, new_only: false, key }
+    }
+
+    /// A body that is no JSON.
+    pub(crate) fn file(mut self, media_type: &'static str, body: Vec<u8>) -> Self {
+        (self.media_type, self.body) = (media_type, Some(body));
+        self
     }
 
     pub(crate) fn body(mut self, body: &impl serde::Serialize) -> Self {
@@ -204,7 +213,7 @@ impl Api {
         let mut request = self.request(write.method.clone(), &path, write.body.clone().unwrap_or_default().into());
         let headers = request.headers_mut();
         if write.body.is_some() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(write.media_type));
         }
         if let Some(revision) = write.if_match {
             let tag = HeaderValue::from_str(&format!("\"{revision}\"")).expect("digits and quotes stand in a header");

@@ -21,6 +21,7 @@ mod target;
 mod tokens;
 mod tree;
 mod values;
+mod zone_files;
 mod zones;
 
 #[cfg(test)]

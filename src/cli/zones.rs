@@ -4,11 +4,20 @@ use http::Method;
 
 use crate::api::zones::{Zone, ZoneCreate};
 use crate::base::names::{AccountName, Host, ZoneName};
-use crate::cli::client::{Write, of_account, path};
+use crate::cli::client::{Write, of_account, path, read};
 use crate::cli::failure::Failure;
-use crate::cli::output::{Out, or_dash, unicode};
+use crate::cli::output::{Out, Tone, clean, or_dash, unicode};
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
+use crate::cli::zone_files;
+
+const IMPORT_HELP: &str = "\
+The zone is the one the file is of: the owner of its SOA, or its first $ORIGIN. Its sets take the place of those with the same
+name and type; with --replace the zone has nothing else afterwards. A serial later than the zone's own is taken over.
+
+Examples:
+  ruche zone import example.org.zone --dry-run
+  dig @192.0.2.53 example.org AXFR | ruche zone import - example.org --replace";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ZoneCommand {
@@ -38,6 +47,11 @@ pub(crate) enum ZoneCommand {
     },
     /// Show one zone; its records are shown by `ruche record ls`
     Show { name: ZoneName },
+    /// Put all records of a zone file into a zone, or none of them; a zone that is not there is made
+    #[command(after_help = IMPORT_HELP)]
+    Import(zone_files::ImportArgs),
+    /// Write a zone as a zone file
+    Export { name: ZoneName },
     /// Remove a zone with all its records
     Rm {
         name: ZoneName,
@@ -57,8 +71,14 @@ pub(crate) async fn run(session: &Session, command: ZoneCommand) -> Result<(), F
             };
             let doing = format!("create the zone {}", unicode(name.as_str()));
             let write = Write::new(doing, Method::POST, path(&["zones"]), &write).body(&body);
-            session.write("Created", write).await.map(drop)
+            let done = session.write("Created", write).await?;
+            if let Ok(zone) = read::<Zone>("create the zone", &done.body) {
+                zone.warnings.iter().for_each(|warning| session.out.note(&clean(warning)));
+            }
+            Ok(())
         }
+        ZoneCommand::Import(args) => zone_files::import(session, args).await,
+        ZoneCommand::Export { name } => zone_files::export(session, &name).await,
         ZoneCommand::Ls { account } => {
             session.list("zones", &of_account(path(&["zones"]), account.as_ref()), table).await
         }
@@ -86,14 +106,17 @@ fn table(out: &Out, zones: Vec<Zone>) -> String {
 
 fn fields(out: &Out, zone: &Zone) -> String {
     let shown = unicode(&zone.name);
-    out.fields(&[
+    let fields = out.fields(&[
         ("zone", Some(shown.clone())),
         ("in the DNS", (shown != zone.name).then(|| zone.name.clone())),
         ("account", zone.account.clone()),
+        ("name servers", (!zone.nameservers.is_empty()).then(|| zone.nameservers.join(", "))),
         ("record sets", Some(zone.records.to_string())),
         ("serial", Some(zone.serial.to_string())),
         ("ttl", Some(format!("{} s", zone.ttl))),
         ("created", Some(out.time(&zone.created))),
         ("revision", Some(zone.revision.to_string())),
-    ])
+    ]);
+    let warnings = zone.warnings.iter().map(|warning| format!("{}\n", out.paint(Tone::Warning, &clean(warning))));
+    warnings.fold(fields, |text, warning| text + &warning)
 }

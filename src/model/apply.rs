@@ -13,7 +13,7 @@ use crate::model::row::{Row, Table};
 use crate::model::state::State;
 use crate::model::tokens::{Access, Scope};
 use crate::model::{
-    accounts, certificates, cluster, ftp_users, nodes, operations, plans, records, sites, tokens, zones,
+    accounts, certificates, cluster, ftp_users, nodes, operations, plans, records, sites, tokens, zone_files, zones,
 };
 
 /// What one change does, in order.
@@ -113,6 +113,7 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::OperationFinish(change) => operations::finish(cx, change),
         Change::SitesCaPut(change) => cluster::put_sites_ca(cx, change),
         Change::TicketKeysPut(change) => cluster::put_ticket_keys(cx, change),
+        Change::ZoneImport(change) => zone_files::import(cx, change),
     }
 }
 

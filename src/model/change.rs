@@ -13,6 +13,7 @@ use crate::model::plans::{PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::sites::{SiteCreate, SiteRemove, SiteSet};
 use crate::model::tokens::{TokenCreate, TokenRemove};
+use crate::model::zone_files::ZoneImport;
 use crate::model::zones::{ZoneCreate, ZoneRemove, ZoneSet};
 
 /// The shape of a log entry this binary writes.
@@ -83,6 +84,7 @@ pub enum Change {
     OperationFinish(OperationFinish),
     SitesCaPut(SitesCaPut),
     TicketKeysPut(TicketKeysPut),
+    ZoneImport(ZoneImport),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

@@ -31,6 +31,11 @@ pub struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
+    /// The set as it lies in its chunk.
+    pub(crate) fn whole(&self) -> &'a [u8] {
+        self.whole
+    }
+
     /// The values in wire form, uncompressed.
     pub fn values(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = self.data;
@@ -134,6 +139,11 @@ pub(crate) fn pack(key: &[u8], revision: u64, ttl: u32, values: &[impl AsRef<[u8
     out.extend((values.len() as u16).to_le_bytes());
     values.iter().for_each(|value| put_sized(&mut out, value.as_ref()));
     out
+}
+
+/// Reads one set in packed form.
+pub(crate) fn read(mut packed: &[u8]) -> Option<Packed<'_>> {
+    take_set(&mut packed)
 }
 
 fn put_sized(out: &mut Vec<u8>, bytes: &[u8]) {

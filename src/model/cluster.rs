@@ -12,6 +12,7 @@ use crate::model::apply::Apply;
 use crate::model::nodes::Node;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
+use crate::model::serials::GoneSerial;
 use crate::seal::Sealed;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct Cluster {
     /// Newest first: it makes tickets, all of them are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ticket_keys: Vec<TicketKey>,
+    /// Serials of removed zones that time has not overtaken, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone_serials: Vec<GoneSerial>,
     pub revision: u64,
 }
 
@@ -103,6 +107,7 @@ pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refus
         key_exported: None,
         sites_ca: None,
         ticket_keys: Vec::new(),
+        gone_serials: Vec::new(),
         revision: cx.revision,
     };
     cx.put(Row::Cluster(cluster));

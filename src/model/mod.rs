@@ -1,6 +1,7 @@
 //! What a cluster is: accounts, sites, zones and the rest as values, the changes that may happen to them, and the rules
 //! that decide. `apply` is pure and deterministic: the same log gives the same state on every node. No IO, no SQL, no async.
 pub mod accounts;
+pub mod advice;
 pub mod answer;
 pub mod apply;
 pub mod certificates;
@@ -11,13 +12,17 @@ pub mod effect;
 pub mod ftp_users;
 pub mod nodes;
 pub mod operations;
+pub mod places;
 pub mod plans;
 pub mod records;
 pub mod refusal;
 pub mod row;
+pub mod serials;
 pub mod sites;
+pub mod soa;
 pub mod state;
 pub mod tokens;
+pub mod zone_files;
 pub mod zones;
 
 #[cfg(test)]

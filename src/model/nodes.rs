@@ -13,6 +13,7 @@ use crate::model::apply::Apply;
 use crate::model::change::Set;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
+use crate::model::serials;
 use crate::model::sites::check_text;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -78,6 +79,7 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &NodeSet) -> Result<Outcome, Refus
         Set::To(false) => "node.uncordon",
         Set::Keep => "node.set",
     };
+    serials::node_changed(cx, &node);
     cx.put(Row::Node(node.clone()));
     Ok(Outcome::new(action, &node.name).object(Object::Node(node)))
 }

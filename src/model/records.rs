@@ -8,8 +8,10 @@ use crate::base::names::{AccountName, ZoneName};
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
 use crate::model::chunk::{self, Packed};
+use crate::model::places;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
+use crate::model::soa::Soa;
 use crate::model::zones::{Zone, ZoneHead};
 use crate::rr::{self, Name, RecordType};
 
@@ -54,11 +56,14 @@ pub struct RecordRemove {
 pub(crate) fn put(cx: &mut Apply<'_>, change: &RecordPut) -> Result<Outcome, Refusal> {
     let zone = open(cx, &change.zone)?;
     let origin = zone.head.origin();
+    if change.rtype == RecordType::SOA {
+        return put_soa(cx, &zone, change);
+    }
     let key = chunk::key(&change.owner, &origin, change.rtype);
     let old = zone.find(&key);
     cx.expect(Kind::Record, label(change.rtype, &change.owner), old.map(|set| set.revision))?;
     check_ttl(change.ttl)?;
-    check_place(&zone, &origin, change)?;
+    places::check(&zone, &change.owner, change.rtype)?;
     let values = sound_values(change)?;
     let mut head = zone.head.moved(cx.revision, cx.time);
     if old.is_none() {
@@ -78,8 +83,22 @@ pub(crate) fn put(cx: &mut Apply<'_>, change: &RecordPut) -> Result<Outcome, Ref
     Ok(finish(cx, "record.put", head, &change.owner, change.rtype).object(Object::RecordSet(object)))
 }
 
+/// Sets all of the SOA but its serial, which moves as always: one that is later than that is taken.
+fn put_soa(cx: &mut Apply<'_>, zone: &Zone, change: &RecordPut) -> Result<Outcome, Refusal> {
+    cx.expect(Kind::Record, label(change.rtype, &change.owner), Some(zone.head.revision))?;
+    check_ttl(change.ttl)?;
+    let (soa, serial) = Soa::of_change(change, &zone.head.origin())?;
+    let mut head = zone.head.moved_past(cx.revision, cx.time, serial);
+    head.soa = Some(soa);
+    let object = Zone { head: head.clone(), chunks: zone.chunks.clone() }.soa_set();
+    Ok(finish(cx, "record.put", head, &change.owner, change.rtype).object(Object::RecordSet(object)))
+}
+
 pub(crate) fn remove(cx: &mut Apply<'_>, change: &RecordRemove) -> Result<Outcome, Refusal> {
     let zone = open(cx, &change.zone)?;
+    if change.rtype == RecordType::SOA {
+        return Err(Refusal::invalid("type", "a zone always has its SOA: set it to what it is to be"));
+    }
     let name = label(change.rtype, &change.owner);
     let origin = zone.head.origin();
     if !change.owner.is_under(&origin) {
@@ -134,45 +153,13 @@ pub(crate) fn check_ttl(ttl: u32) -> Result<(), Refusal> {
     if ttl < 1 << 31 { Ok(()) } else { Err(Refusal::invalid("ttl", "expected at most 2147483647 seconds")) }
 }
 
-/// What may stand where: within the zone, a CNAME alone (RFC 1034 section 3.6.2), nothing the zone keeps by itself.
-fn check_place(zone: &Zone, origin: &Name, change: &RecordPut) -> Result<(), Refusal> {
-    let (owner, rtype) = (&change.owner, change.rtype);
-    if !owner.is_under(origin) {
-        return Err(Refusal::invalid("name", format!("{owner} does not lie in the zone {}", zone.head.name)));
-    }
-    if rtype == RecordType::SOA {
-        return Err(Refusal::invalid("type", "the zone keeps its SOA by itself"));
-    }
-    if rtype.is_meta() {
-        return Err(Refusal::invalid("type", format!("{rtype} is no data that a zone holds")));
-    }
-    if owner == origin && matches!(rtype, RecordType::CNAME | RecordType::DS) {
-        return Err(Refusal::invalid("type", format!("{rtype} cannot stand at the apex of a zone")));
-    }
-    let owner_key = chunk::owner_key(owner, origin);
-    let others = zone.sets_at(&owner_key).filter_map(|set| chunk::owner(set.key, origin)).map(|(_, rtype)| rtype);
-    let others: Vec<_> = others.filter(|other| *other != rtype).collect();
-    if rtype == RecordType::CNAME
-        && let Some(other) = others.first()
-    {
-        return Err(Refusal::invalid(
-            "type",
-            format!("a CNAME cannot stand beside other data, and {owner} has {other}"),
-        ));
-    }
-    if others.contains(&RecordType::CNAME) {
-        return Err(Refusal::invalid("type", format!("{owner} is a CNAME, and no other data can stand beside it")));
-    }
-    Ok(())
-}
-
 /// The values of a set: each sound, in order, once.
 pub(crate) fn sound_values(change: &RecordPut) -> Result<Vec<Vec<u8>>, Refusal> {
     let count = change.values.len();
     if count == 0 || count > RRSET_VALUES_MAX {
         return Err(Refusal::invalid("values", format!("expected 1 to {RRSET_VALUES_MAX} of them")));
     }
-    if count > 1 && matches!(change.rtype, RecordType::CNAME | RecordType::DNAME) {
+    if count > 1 && matches!(change.rtype, RecordType::CNAME | RecordType::DNAME | RecordType::SOA) {
         return Err(Refusal::invalid("values", format!("{} has one value only", change.rtype)));
     }
     if change.values.iter().map(|value| value.len() + 12).sum::<usize>() > RRSET_BYTES_MAX {

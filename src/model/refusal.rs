@@ -88,6 +88,14 @@ impl Refusal {
         Self::Invalid { field: field.to_owned(), reason: reason.to_string() }
     }
 
+    /// What is wrong, without the field it is about.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Invalid { reason, .. } => reason.clone(),
+            refusal => refusal.to_string(),
+        }
+    }
+
     /// Stable, for programs.
     pub fn code(&self) -> &'static str {
         match self {

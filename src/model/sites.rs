@@ -14,6 +14,7 @@ use crate::model::certificates::{self, Minted};
 use crate::model::change::Set;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
+use crate::model::serials;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
@@ -190,6 +191,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
     if let Some(minted) = &change.certificate {
         certificates::adopt(cx, &mut site, minted)?;
     }
+    serials::site_changed(cx, None, Some(&site));
     Ok(store(cx, "site.create", site))
 }
 
@@ -221,6 +223,7 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     if let Some(minted) = &change.certificate {
         certificates::adopt(cx, &mut site, minted)?;
     }
+    serials::site_changed(cx, Some(&old), Some(&site));
     Ok(store(cx, change.action(), site))
 }
 
@@ -238,6 +241,7 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &SiteRemove) -> Result<Outcome,
     }
     let outcome = Outcome::new("site.remove", &site.host).account(site.account.as_ref());
     certificates::abandon(cx, &site);
+    serials::site_changed(cx, Some(&site), None);
     cx.delete(Row::Site(site));
     Ok(outcome)
 }

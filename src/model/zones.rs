@@ -12,6 +12,8 @@ use crate::model::chunk::{self, Packed, ZoneChunk};
 use crate::model::records::{self, RecordPut};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
+use crate::model::serials;
+use crate::model::soa::Soa;
 use crate::rr::{Name, RecordType};
 
 /// TTL of records that name none, in seconds.
@@ -25,8 +27,11 @@ pub struct ZoneHead {
     pub serial: u32,
     /// TTL in seconds of record sets given without one.
     pub ttl: u32,
-    /// Record sets in the zone.
+    /// Record sets in the zone, without the SOA.
     pub records: u64,
+    /// Absent: made of what the zone has, see `Zone::soa`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soa: Option<Soa>,
     pub created: Time,
     pub revision: u64,
 }
@@ -43,6 +48,13 @@ impl ZoneHead {
         // At most 2^31 - 1 ahead of the old one: of a serial half of all numbers away nobody knows which is later (RFC 1982).
         let later = now.wrapping_sub(next) < (1 << 31) - 1;
         Self { serial: if later { now } else { next }, revision, ..self.clone() }
+    }
+
+    /// The same, and not behind a serial that was given, which other servers may know the zone by.
+    pub(crate) fn moved_past(&self, revision: u64, time: Time, given: u32) -> Self {
+        let head = self.moved(revision, time);
+        let later = |than: u32| given.wrapping_sub(than) < 1 << 31;
+        if later(head.serial) && later(self.serial) { Self { serial: given, ..head } } else { head }
     }
 }
 
@@ -118,24 +130,13 @@ pub struct ZoneRemove {
 }
 
 pub(crate) fn create(cx: &mut Apply<'_>, change: &ZoneCreate) -> Result<Outcome, Refusal> {
-    let account = cx.owner(change.account.as_ref())?;
     let old = cx.state.zones.get(&change.name);
     cx.expect(Kind::Zone, &change.name, old.map(|zone| zone.head.revision))?;
     if old.is_some() {
         return Err(Refusal::exists(Kind::Zone, &change.name));
     }
-    let ttl = change.ttl.unwrap_or(DEFAULT_TTL);
-    records::check_ttl(ttl)?;
-    check_owner(cx, &change.name, account.as_ref())?;
-    let head = ZoneHead {
-        name: change.name.clone(),
-        account,
-        serial: cx.time.seconds() as u32,
-        ttl,
-        records: u64::from(!change.nameservers.is_empty()),
-        created: cx.time,
-        revision: cx.revision,
-    };
+    let mut head = begin(cx, &change.name, change.account.as_ref(), change.ttl.unwrap_or(DEFAULT_TTL))?;
+    head.records = u64::from(!change.nameservers.is_empty());
     let mut first = ZoneChunk::first(change.name.clone(), cx.revision);
     if !change.nameservers.is_empty() {
         first.packed = apex_ns(cx.revision, &head, &change.nameservers)?.into();
@@ -143,7 +144,34 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &ZoneCreate) -> Result<Outcome,
     let outcome = Outcome::new("zone.create", &head.name).account(head.account.as_ref());
     cx.put(Row::Zone(head.clone()));
     cx.put(Row::ZoneChunk(first.into()));
+    serials::move_parent(cx, &head.name);
     Ok(outcome.object(Object::Zone(head)))
+}
+
+/// The head of a zone that is made now, if it may be: later than one of the same name that was removed.
+pub(crate) fn begin(
+    cx: &Apply<'_>,
+    name: &ZoneName,
+    account: Option<&AccountName>,
+    ttl: u32,
+) -> Result<ZoneHead, Refusal> {
+    let account = cx.owner(account)?;
+    records::check_ttl(ttl)?;
+    check_owner(cx, name, account.as_ref())?;
+    let head = ZoneHead {
+        name: name.clone(),
+        account,
+        serial: cx.time.seconds() as u32,
+        ttl,
+        records: 0,
+        soa: None,
+        created: cx.time,
+        revision: cx.revision,
+    };
+    Ok(match serials::gone(cx, name) {
+        Some(serial) => ZoneHead { serial, ..head }.moved(cx.revision, cx.time),
+        None => head,
+    })
 }
 
 pub(crate) fn set(cx: &mut Apply<'_>, change: &ZoneSet) -> Result<Outcome, Refusal> {
@@ -158,6 +186,10 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &ZoneSet) -> Result<Outcome, Refus
     if let Set::To(ttl) = change.ttl {
         records::check_ttl(ttl)?;
     }
+    // What is answered without a TTL of its own has the zone's.
+    if matches!(change.ttl, Set::To(ttl) if ttl != head.ttl) {
+        head = head.moved(cx.revision, cx.time);
+    }
     change.account.apply_to(&mut head.account);
     change.ttl.apply_to(&mut head.ttl);
     head.revision = cx.revision;
@@ -168,8 +200,10 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &ZoneSet) -> Result<Outcome, Refus
 
 pub(crate) fn remove(cx: &mut Apply<'_>, change: &ZoneRemove) -> Result<Outcome, Refusal> {
     let head = existing(cx, &change.name)?;
-    let chunks = cx.state.zone(&change.name)?.chunks.clone();
-    chunks.into_iter().for_each(|chunk| cx.delete(Row::ZoneChunk(chunk)));
+    let zone = Arc::clone(cx.state.zone(&change.name)?);
+    serials::keep(cx, &zone);
+    serials::move_parent(cx, &change.name);
+    zone.chunks.iter().for_each(|chunk| cx.delete(Row::ZoneChunk(Arc::clone(chunk))));
     let outcome = Outcome::new("zone.remove", &head.name).account(head.account.as_ref());
     cx.delete(Row::Zone(head));
     Ok(outcome)

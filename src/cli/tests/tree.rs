@@ -23,8 +23,7 @@ fn every_command_has_help_and_none_is_promised_early() {
         let path = format!("{path} {}", command.get_name());
         assert!(command.get_about().is_some(), "{path} does not say what it does");
         let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        for early in ["move", "failover", "sign", "import", "issuer", "backup", "drain", "evacuate", "recover", "join"]
-        {
+        for early in ["move", "failover", "sign", "issuer", "backup", "drain", "evacuate", "recover", "join"] {
             assert!(!names.contains(&early), "{path} {early} does not exist yet");
         }
         assert!(command.get_arguments().all(|arg| arg.get_id() != "standby"), "{path}");
@@ -60,6 +59,8 @@ fn what_is_accepted() {
         "site set a.example --php 8.2 --idempotency-key k",
         "site maintenance a.example on",
         "zone create 0/25.2.0.192.in-addr.arpa --ttl 60",
+        "zone import - example.org --replace --dry-run --account club",
+        "zone export example.org",
         "record set example.org @ MX one two --ttl 300",
         "record rm example.org @ TYPE65280 --yes",
         "ftp-user create web@example.org --site example.org --quota 2G --password-stdin",

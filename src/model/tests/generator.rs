@@ -1,7 +1,7 @@
 //! Random changes over small pools of names, so that they collide often. One number makes one envelope: a failing case shrinks.
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, Seed, TokenId};
-use crate::base::names::{Host, IssuerName, PlanName, TokenName};
+use crate::base::names::{Host, IssuerName, PlanName, TokenName, ZoneName};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, CertificateStore, Minted};
 use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
@@ -12,8 +12,10 @@ use crate::model::operations::{OperationFinish, OperationProgress, OperationStar
 use crate::model::plans::{Limits, PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
+use crate::model::soa::Soa;
 use crate::model::tests::world::{NODE, START, account, found, host, login, record, zone};
 use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
+use crate::model::zone_files::{ImportedSet, ZoneImport};
 use crate::model::zones::{ZoneCreate, ZoneRemove, ZoneSet};
 use crate::rr::{Name, RecordType};
 use crate::seal::Sealed;
@@ -237,7 +239,8 @@ fn zone_change(chance: &mut Chance) -> Change {
             ttl: chance.set(|chance| chance.next() as u32),
         }),
         4 => Change::ZoneRemove(ZoneRemove { name: zone(apex) }),
-        5..=9 => Change::RecordPut(record_put(chance, zone(apex).as_str())),
+        5 => Change::ZoneImport(zone_import(chance, zone(apex))),
+        6..=9 => Change::RecordPut(record_put(chance, zone(apex).as_str())),
         _ => {
             let RecordPut { zone, owner, rtype, .. } = record_put(chance, zone(apex).as_str());
             Change::RecordRemove(RecordRemove { zone, owner, rtype })
@@ -248,12 +251,13 @@ fn zone_change(chance: &mut Chance) -> Change {
 fn record_put(chance: &mut Chance, apex: &str) -> RecordPut {
     let owner = chance.of(OWNERS);
     let address = format!("192.0.2.{}", chance.below(4));
-    let (rtype, value) = match chance.below(8) {
+    let (rtype, value) = match chance.below(9) {
         0 | 1 => (RecordType::A, address),
         2 => (RecordType::AAAA, "2001:db8::1".into()),
         3 => (RecordType::CNAME, "x".into()),
         4 => (RecordType::MX, "10 mail.a.test.".into()),
         5 => (RecordType::NS, "ns.a.test.".into()),
+        8 => (RecordType::SOA, format!("ns hostmaster {} 1h 1h 1h 1h", chance.next() as u32)),
         // Large enough that a few of them fill a chunk.
         _ => (RecordType::TXT, format!("\"{}\"", "t".repeat(chance.below(250) as usize))),
     };
@@ -265,6 +269,23 @@ fn record_put(chance: &mut Chance, apex: &str) -> RecordPut {
         made.values.clear();
     }
     made
+}
+
+fn zone_import(chance: &mut Chance, zone: ZoneName) -> ZoneImport {
+    let sets = (0..chance.below(9)).map(|_| record_put(chance, zone.as_str()));
+    let sets = sets.map(|put| ImportedSet {
+        owner: put.owner,
+        rtype: put.rtype,
+        ttl: put.ttl,
+        values: put.values.into_iter().map(Into::into).collect(),
+    });
+    let mut sets: Vec<_> = sets.collect();
+    sets.retain(|set| set.rtype != RecordType::SOA || chance.once_in(9));
+    let ns = Name::parse("ns.a.test.", None).unwrap();
+    let soa = Soa { ttl: 9, primary: ns.clone(), mailbox: ns, refresh: 1, retry: 2, expire: 3, minimum: 4 };
+    let soa = chance.maybe(|chance| (soa, chance.next() as u32));
+    let (account, ttl) = (chance.maybe(Chance::account), chance.maybe(|chance| chance.next() as u32));
+    ZoneImport { zone, account, replace: chance.once_in(3), ttl, soa, sets }
 }
 
 fn ftp_change(chance: &mut Chance) -> Change {

@@ -11,7 +11,7 @@ use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 29] = [
+const CHANGES: [&str; 30] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -41,10 +41,17 @@ const CHANGES: [&str; 29] = [
     "OperationFinish",
     "SitesCaPut",
     "TicketKeysPut",
+    "ZoneImport",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 4] =
-    ["change-SiteCreate.minted", "change-SiteSet.minted", "row-sites.certificate", "row-cluster.tls"];
+const CASES: [&str; 6] = [
+    "change-SiteCreate.minted",
+    "change-SiteSet.minted",
+    "row-sites.certificate",
+    "row-cluster.tls",
+    "row-zones.soa",
+    "row-cluster.gone",
+];
 
 pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/level-1")
@@ -96,6 +103,8 @@ fn carries_certificate(change: &Change) -> bool {
 fn case(row: &Row) -> &'static str {
     match row {
         Row::Site(site) if site.certificate.is_some() => ".certificate",
+        Row::Zone(zone) if zone.soa.is_some() => ".soa",
+        Row::Cluster(cluster) if !cluster.gone_serials.is_empty() => ".gone",
         Row::Cluster(cluster) if cluster.sites_ca.is_some() && !cluster.ticket_keys.is_empty() => ".tls",
         _ => "",
     }

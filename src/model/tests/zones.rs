@@ -54,6 +54,7 @@ fn serial_arithmetic() {
         serial,
         ttl: 1,
         records: 0,
+        soa: None,
         created: START,
         revision: 1,
     };
