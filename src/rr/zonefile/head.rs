@@ -86,7 +86,7 @@ fn class_of(word: &str) -> Option<bool> {
     if is(&"IN") {
         return Some(true);
     }
-    if ["CH", "HS", "CS", "NONE", "ANY"].iter().any(|name| is(name)) {
+    if ["CH", "HS", "CS", "NONE", "ANY"].iter().any(is) {
         return Some(false);
     }
     let (prefix, number) = word.split_at_checked(5)?;
