@@ -128,6 +128,7 @@ fn sites(certified: bool) -> Result<Vec<Change>, Failed> {
                 standbys: Vec::new(),
                 issuer: None,
                 quota: Some(1 << 30),
+                options: Default::default(),
                 certificate,
             })))
         })

@@ -81,6 +81,7 @@ impl Cell {
             standbys: Vec::new(),
             issuer: None,
             quota: None,
+            options: Default::default(),
             certificate: Some(minted),
         })));
     }

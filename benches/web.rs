@@ -67,6 +67,7 @@ fn state() -> &'static State {
                 standbys: Vec::new(),
                 issuer: None,
                 quota: None,
+                options: Default::default(),
                 certificate: None,
             };
             apply(&mut state, Change::SiteCreate(Box::new(create)));
@@ -124,7 +125,7 @@ fn small_file(bencher: Bencher<'_, '_>) {
     let files = Files::new(Blocking::new(runtime.handle().clone()));
     let (parts, ()) = Request::get("/page.html").body(()).expect("a request").into_parts();
     bencher.bench_local(|| {
-        let response = runtime.block_on(files.serve(&dirs, (SiteId(7), 1), &parts));
+        let response = runtime.block_on(files.serve(&dirs, (SiteId(7), 1), None, &parts));
         let body = runtime.block_on(response.into_body().collect()).expect("a body").to_bytes();
         assert_eq!(body.len(), 1024);
     });

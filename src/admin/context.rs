@@ -10,6 +10,7 @@ use crate::base::limits::{EVENT_STREAMS_MAX, MINTS_AT_ONCE, PASSWORD_HASHES_AT_O
 use crate::base::names::NodeName;
 use crate::cluster::door::Door;
 use crate::cluster::member::Member;
+use crate::files::logs::Logs;
 use crate::model::change::Change;
 use crate::model::state::Snapshot;
 use crate::ops::blocking::Blocking;
@@ -17,6 +18,8 @@ use crate::ops::board::Board;
 use crate::ops::metrics::Metrics;
 use crate::seal::keyring::Keyring;
 use crate::store::history::History;
+use crate::store::local::Local;
+use crate::web::log::writer::Flush;
 
 /// Everything the admin API asks and tells.
 #[derive(Debug, Clone)]
@@ -29,6 +32,10 @@ pub struct Context {
     pub blocking: Blocking,
     pub keyring: Arc<Keyring>,
     pub metrics: Metrics,
+    pub local: Local,
+    pub logs: Logs,
+    /// Has what waits for the logs and the counters written.
+    pub flush: Flush,
     pub info: NodeInfo,
 }
 

@@ -1,19 +1,16 @@
 //! `/v1/ftp-users`: logins of the FTP server. A password is hashed as soon as it is read, off the control runtime, and is in no
 //! change, answer or log line.
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
 use axum::response::Response;
 
-use crate::admin::Desk;
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
 use crate::admin::fields;
 use crate::admin::look::{At, Look};
+use crate::admin::passwords;
 use crate::admin::resource::{Resource, View, path};
 use crate::api::ftp_users as api;
 use crate::api::page::{Page, PageQuery};
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
-use crate::base::limits::{PASSWORD_MAX, PASSWORD_MIN};
 use crate::base::names::{AccountName, Login};
 use crate::model::answer::Object;
 use crate::model::change::Change;
@@ -77,7 +74,7 @@ pub(crate) async fn create(AskWith(ask, body): AskWith<api::FtpUserCreate>) -> R
         site: fields::name("site", &body.site)?,
         dir: body.dir,
         quota: body.quota,
-        password: hashed(&ask.desk, body.password).await?,
+        password: passwords::hashed(&ask.desk, body.password).await?,
     };
     ask.create::<FtpUser>(Change::FtpUserCreate(create)).await
 }
@@ -99,7 +96,7 @@ pub(crate) async fn set(
 ) -> Result<Response, Failure> {
     let current = current(&ask.snapshot, &login);
     let password = match body.password {
-        Some(password) => Some(hashed(&ask.desk, password).await?),
+        Some(password) => Some(passwords::hashed(&ask.desk, password).await?),
         None => None,
     };
     let set = FtpUserSet {
@@ -118,41 +115,4 @@ pub(crate) async fn set(
 pub(crate) async fn remove(At(login): At<Login>, ask: Ask) -> Result<Response, Failure> {
     let current = current(&ask.snapshot, &login);
     ask.remove(Change::FtpUserRemove(FtpUserRemove { login }), current).await
-}
-
-async fn hashed(desk: &Desk, password: api::Password) -> Result<String, Failure> {
-    check_length(&password)?;
-    let _turn = desk.hashes.acquire().await.map_err(|_| Failure::busy("the node is stopping"))?;
-    let hash = desk.blocking.run(move || hash(&password)).await?;
-    hash.map_err(|error| Failure::busy(format!("failed to hash the password: {error}")))
-}
-
-fn check_length(password: &api::Password) -> Result<(), Failure> {
-    match password.0.len() {
-        PASSWORD_MIN..=PASSWORD_MAX => Ok(()),
-        _ => Err(Failure::invalid("password", format!("expected {PASSWORD_MIN} to {PASSWORD_MAX} bytes"))),
-    }
-}
-
-/// argon2id with its recommended parameters and a random salt, as a PHC string.
-fn hash(password: &api::Password) -> Result<String, argon2::password_hash::Error> {
-    Argon2::default().hash_password(password.0.as_bytes()).map(|hash| hash.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_becomes_a_salted_argon2id_hash() {
-        let password = api::Password("correct horse".into());
-        let (one, two) = (hash(&password).unwrap(), hash(&password).unwrap());
-        assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && one != two, "{one}");
-    }
-
-    #[test]
-    fn passwords_have_bounds() {
-        let check = |length: usize| check_length(&api::Password("x".repeat(length))).is_ok();
-        assert!(!check(0) && !check(7) && check(8) && check(1024) && !check(1025));
-    }
 }

@@ -19,6 +19,8 @@ mod idempotency;
 mod look;
 mod nodes;
 mod operations;
+mod options;
+mod passwords;
 mod plans;
 mod reader;
 mod records;
@@ -27,6 +29,7 @@ mod resource;
 mod sites;
 mod status;
 mod tokens;
+mod visits;
 mod zone_files;
 mod zones;
 
@@ -77,6 +80,9 @@ fn routes() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(accounts::show, accounts::set, accounts::remove))
         .routes(routes!(sites::list, sites::create))
         .routes(routes!(sites::show, sites::set, sites::remove))
+        .routes(routes!(visits::logs))
+        .routes(routes!(visits::stats))
+        .routes(routes!(visits::all))
         .routes(routes!(zones::list, zones::create))
         .routes(routes!(zones::show, zones::set, zones::remove))
         .routes(routes!(zone_files::show, zone_files::put))

@@ -9,6 +9,7 @@ use crate::admin::error::Failure;
 use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::nodes;
+use crate::admin::options;
 use crate::admin::resource::{Resource, View, path};
 use crate::api::page::{Page, PageQuery};
 use crate::api::sites as api;
@@ -48,6 +49,7 @@ impl Resource for Arc<Site> {
             quota: self.quota,
             suspended: self.suspended,
             maintenance: self.maintenance,
+            options: options::shown(&self.options),
             status: status(cx.snapshot, self),
             root: has_files.then(|| root.display().to_string()),
             created: self.created.to_string(),
@@ -140,6 +142,7 @@ pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Resu
         standbys: body.standbys.iter().map(|name| node("standbys", name)).collect::<Result<_, _>>()?,
         issuer: fields::optional("issuer", body.issuer.as_deref())?,
         quota: body.quota,
+        options: options::asked(&ask.desk, body.options).await?,
         certificate: None,
     };
     create.certificate = mint(&ask, &ask.snapshot, hosts_of(&create.host, create.www, &create.aliases)).await?;
@@ -168,6 +171,7 @@ pub(crate) async fn set(At(host): At<Host>, AskWith(ask, body): AskWith<api::Sit
         quota: body.quota.into(),
         suspended: body.suspended.into(),
         maintenance: body.maintenance.into(),
+        options: options::asked(&ask.desk, body.options).await?,
         certificate: None,
     };
     for _ in 0..MINT_RACES_MAX {

@@ -22,13 +22,17 @@ use crate::admin::serve::{Listener, serve};
 use crate::base::ids::{ClusterId, NodeId};
 use crate::base::names::NodeName;
 use crate::cluster::member::Member;
+use crate::files::logs::{Bounds, Logs};
+use crate::files::sites::SiteDirs;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::metrics::Metrics;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyId, Keyring};
+use crate::store::local::Local;
 use crate::store::node::Store;
+use crate::web::log::writer::Flush;
 
 struct Node {
     router: Router,
@@ -87,6 +91,9 @@ impl Node {
             blocking: Blocking::new(Handle::current()),
             keyring,
             metrics: Metrics::install().unwrap(),
+            local: Local::open(dir.path()),
+            logs: Logs::new(SiteDirs::open(dir.path()).unwrap().into(), Bounds::default()),
+            flush: Flush::new().0,
             info: NodeInfo {
                 id: NodeId(7),
                 name,

@@ -2,6 +2,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::options::{Options, OptionsPatch};
 use crate::api::present;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +30,8 @@ pub struct Site {
     pub quota: Option<u64>,
     pub suspended: bool,
     pub maintenance: bool,
+    #[serde(default)]
+    pub options: Options,
     pub status: SiteStatus,
     /// The directory of the site's files on its home; null for a proxy or a redirect.
     pub root: Option<String>,
@@ -123,6 +126,8 @@ pub struct SiteCreate {
     pub issuer: Option<String>,
     #[serde(default)]
     pub quota: Option<u64>,
+    #[serde(default, skip_serializing_if = "OptionsPatch::is_empty")]
+    pub options: OptionsPatch,
 }
 
 /// Absent fields stay as they are, `null` clears.
@@ -148,4 +153,6 @@ pub struct SitePatch {
     pub suspended: Option<bool>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<bool>,
+    #[serde(default, skip_serializing_if = "OptionsPatch::is_empty")]
+    pub options: OptionsPatch,
 }

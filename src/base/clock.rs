@@ -19,6 +19,11 @@ impl Time {
         self.0 / 1000
     }
 
+    /// Whole days since 1970, in UTC.
+    pub fn days(self) -> u64 {
+        self.seconds() / 86_400
+    }
+
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }

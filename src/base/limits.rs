@@ -58,6 +58,9 @@ pub const LOCAL_FLUSH_EVERY: Duration = Duration::from_secs(300);
 /// How long the stop waits for the last of it: statistics are not worth a late stop.
 pub const LOCAL_LAST_FLUSH: Duration = Duration::from_secs(1);
 
+/// Days of which visits of sites are kept: a month.
+pub const VISITS_DAYS_KEPT: u64 = 31;
+
 /// Packed records in one chunk of a zone: a row that fits inside a page of the database, so a change rewrites one page.
 pub const ZONE_CHUNK_BYTES: usize = 896;
 /// Values in one record set: what a 64 KiB DNS message can carry of short ones.
@@ -72,6 +75,16 @@ pub const SITE_ALIASES_MAX: usize = 100;
 pub const UPSTREAMS_MAX: usize = 32;
 /// Longest URL accepted as upstream, redirect target or path.
 pub const URL_MAX: usize = 2048;
+/// Headers of responses one site says something of, and their bytes: they travel with each response.
+pub const SITE_HEADERS_MAX: usize = 32;
+pub const SITE_HEADER_BYTES_MAX: usize = 4096;
+/// Parts of one site that ask for a password, and the users of one: what a person keeps in view.
+pub const SITE_AREAS_MAX: usize = 16;
+pub const SITE_AREA_USERS_MAX: usize = 100;
+/// Longest path of a part, an error page or a fallback.
+pub const SITE_PATH_MAX: usize = 512;
+/// Seconds of HSTS below which browsers' preload lists take no host (hstspreload.org: a year).
+pub const HSTS_PRELOAD_AGE_MIN: u64 = 31_536_000;
 /// Addresses one node announces.
 pub const NODE_ADDRESSES_MAX: usize = 16;
 /// Shortest and longest password: argon2id reads all of it, so an endless one is work for free.
@@ -125,6 +138,9 @@ pub const PAGE_MAX: usize = 1000;
 pub const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// Password hashings at one time: each takes 19 MiB and a core.
 pub const PASSWORD_HASHES_AT_ONCE: usize = 2;
+
+/// Users of sites whose passwords one change sets: hashing them all takes less than its caller waits.
+pub const PASSWORDS_AT_ONCE_MAX: usize = 50;
 
 /// Answer of the admin API as the CLI accepts it.
 pub const CLIENT_BODY_MAX: usize = 64 << 20;
@@ -229,9 +245,11 @@ pub const WEB_SMALL_FILES_MAX: NonZeroUsize = some(4096);
 pub const WEB_JAILS_KEPT: NonZeroUsize = some(256);
 /// For how long: another directory may have been put in its place, by who restores a copy.
 pub const WEB_JAIL_KEPT_FOR: Duration = Duration::from_secs(1);
-/// A file that was changed within this time is not kept: times of files tick, on some kernels every 10 ms, and two changes
-/// within one tick look the same.
-pub const WEB_FILE_SETTLES: Duration = Duration::from_millis(100);
+/// A file that was changed within this time is not kept, and waited for so long to get an entity tag: times of files tick, on
+/// some kernels every 10 ms, and two changes within one tick look the same.
+pub const WEB_FILE_SETTLES: Duration = Duration::from_millis(20);
+/// For how long a small file is remembered to have nothing beside it in another coding.
+pub const WEB_CODINGS_KEPT_FOR: Duration = Duration::from_secs(1);
 /// Bytes of a large file in memory for each response: four records of TLS.
 pub const WEB_FILE_PIECE: usize = 64 << 10;
 /// The first piece of a large file; the next ones double. An HTTP/2 client that takes nothing holds one for each stream.
@@ -281,12 +299,59 @@ pub const WEB_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub const WEB_LOG_EVERY: Duration = Duration::from_secs(60);
 /// How often a listening address that could not be had is tried again.
 pub const LISTEN_RETRY: Duration = Duration::from_secs(5);
+/// Passwords of visitors that are checked at one time: each takes 19 MiB and a core for some 20 ms.
+pub const AUTH_CHECKS_AT_ONCE: usize = 2;
+/// Visitors that wait for such a check; who comes then is sent away for a second.
+pub const AUTH_CHECKS_WAITING_MAX: usize = 32;
+/// What each thread remembers of who entered: the visitors of a busy hour.
+pub const AUTH_ENTERED_KEPT: NonZeroUsize = some(1024);
+/// For how long; then the password is checked again.
+pub const AUTH_ENTERED_KEPT_FOR: Duration = Duration::from_secs(600);
+/// Wrong passwords one address may give before it has to wait: fingers slip.
+pub const AUTH_FREE_FAILURES: u32 = 5;
+/// The first wait, which doubles with each further one, and the longest: a guesser gets 12 an hour, a family an end of it.
+pub const AUTH_WAIT_FIRST: Duration = Duration::from_secs(1);
+pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Addresses with wrong passwords that are remembered.
+pub const AUTH_SOURCES_MAX: NonZeroUsize = some(4096);
+/// Bytes of one field of an access log: more is written by nobody in good faith.
+pub const WEB_LOG_FIELD_MAX: usize = 2048;
+/// Bytes of lines one thread holds for a disk that is slow: some seconds of a busy machine. What comes then is dropped.
+pub const WEB_LOG_BUFFER_MAX: usize = 2 << 20;
+/// Bytes of lines that are written without waiting for more.
+pub const WEB_LOG_SOON_BYTES: usize = 64 << 10;
+/// How long lines wait for more: few writes, and a site's owner sees them soon.
+pub const WEB_LOG_FLUSH_EVERY: Duration = Duration::from_secs(3);
+/// Buffers of lines kept for the next ones, and their size.
+pub const WEB_LOG_SPARES: usize = 64;
+pub const WEB_LOG_SPARE_BYTES: usize = 1 << 10;
+/// Access logs that stay open: one descriptor and one of its directory each.
+pub const WEB_LOGS_OPEN: NonZeroUsize = some(64);
+/// How often old access logs are looked for.
+pub const WEB_LOGS_SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Readers that have what waits written at one time, and how long one waits for it.
+pub const WEB_LOG_ASKED_MAX: usize = 16;
+pub const WEB_LOG_ASKED_WAIT: Duration = Duration::from_secs(1);
+/// What a drain leaves to the last lines.
+pub const WEB_LOG_LAST_FLUSH: Duration = Duration::from_secs(1);
+/// Size at which an access log is set aside, how many one site has with the one that is written, and how long they are kept:
+/// together they bound what visitors can have a site write.
+pub const SITE_LOG_BYTES_MAX: u64 = 16 << 20;
+pub const SITE_LOG_FILES_MAX: usize = 16;
+pub const SITE_LOG_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Bytes of an access log that one answer reads.
+pub const LOG_READ_BYTES_MAX: usize = 1 << 20;
+/// Lines of an access log in one answer, unless asked for fewer, and at most.
+pub const LOG_LINES_DEFAULT: usize = 20;
+pub const LOG_LINES_MAX: usize = 1000;
+/// How often the CLI asks for new lines of a log it follows.
+pub const CLIENT_LOG_EVERY: Duration = Duration::from_secs(1);
 /// How often the trash of removed sites is looked at.
 pub const TRASH_SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How often a site's directory that could not be made or discarded is tried again.
 pub const SITE_DIRS_RETRY: Duration = Duration::from_secs(5);
 
-/// Bytes of one request's body: beyond any upload that somebody makes in one piece.
+/// Bytes of one request's body: beyond any upload that somebody makes in one piece. A site may say less, or more.
 pub const WEB_BODY_MAX: u64 = 64 << 30;
 /// While we wait this long for a request's body, at least so much of it comes: far below any line in use, and far above what a
 /// client sends to hold us up.

@@ -1,15 +1,13 @@
 //! `ruche ftp-user`: logins of the FTP server. A password comes from standard input, never from the command line.
-use std::io::Read;
-
 use clap::Subcommand;
 use http::Method;
 
-use crate::api::ftp_users::{FtpUser, FtpUserCreate, FtpUserPatch, Password};
-use crate::base::limits::CLIENT_PASSWORD_MAX;
+use crate::api::ftp_users::{FtpUser, FtpUserCreate, FtpUserPatch};
 use crate::base::names::{Host, Login};
 use crate::cli::client::{Write, path};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Out, unicode, yes_no};
+use crate::cli::passwords;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
 use crate::cli::values::{Limit, human, size, size_limit};
@@ -69,7 +67,7 @@ pub(crate) enum FtpUserCommand {
 pub(crate) async fn run(session: &Session, command: FtpUserCommand) -> Result<(), Failure> {
     match command {
         FtpUserCommand::Create { login, site, dir, quota, password_stdin: _, write } => {
-            let password = password(std::io::stdin().lock())?;
+            let password = passwords::read(std::io::stdin().lock())?;
             let body = FtpUserCreate { login: login.to_string(), site: site.to_string(), dir, quota, password };
             let doing = format!("create the FTP user {login}");
             let write = Write::new(doing, Method::POST, path(&["ftp-users"]), &write).body(&body);
@@ -77,7 +75,7 @@ pub(crate) async fn run(session: &Session, command: FtpUserCommand) -> Result<()
         }
         FtpUserCommand::Ls => session.list("FTP users", &path(&["ftp-users"]), table).await,
         FtpUserCommand::Set { login, dir, quota, password_stdin, disable, enable, write } => {
-            let password = password_stdin.then(|| password(std::io::stdin().lock())).transpose()?;
+            let password = password_stdin.then(|| passwords::read(std::io::stdin().lock())).transpose()?;
             let disabled = (disable || enable).then_some(disable);
             let patch = FtpUserPatch { dir, quota: quota.map(Option::from), password, disabled };
             session.patch("Changed", format!("change the FTP user {login}"), one(&login), &patch, &write).await
@@ -92,23 +90,6 @@ fn one(login: &Login) -> String {
     path(&["ftp-users", login.as_str()])
 }
 
-/// All of the input but one line end.
-fn password(input: impl Read) -> Result<Password, Failure> {
-    const DOING: &str = "read the password from standard input";
-    let mut bytes = Vec::new();
-    input.take(CLIENT_PASSWORD_MAX + 1).read_to_end(&mut bytes).map_err(|cause| Failure::io(DOING, cause))?;
-    if bytes.len() as u64 > CLIENT_PASSWORD_MAX {
-        return Err(Failure::usage(DOING, "it is too long", "Give a password of 8 to 1024 bytes."));
-    }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(DOING, "it is not UTF-8", "Give the password as UTF-8 text."))?;
-    let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
-    if text.is_empty() {
-        return Err(Failure::usage(DOING, "there is none", "Pipe it in, or type it and end with Ctrl-D."));
-    }
-    Ok(Password(text.to_owned()))
-}
-
 fn table(out: &Out, users: Vec<FtpUser>) -> String {
     let rows = users.into_iter().map(|user| {
         let quota = user.quota.map_or_else(|| "unlimited".to_owned(), human);
@@ -116,21 +97,4 @@ fn table(out: &Out, users: Vec<FtpUser>) -> String {
         [user.login, unicode(&user.site), dir, quota, yes_no(user.disabled), out.time(&user.created)]
     });
     out.table(["LOGIN", "SITE", "DIRECTORY", "QUOTA", "DISABLED", "CREATED"], rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_the_input_without_its_line_end() {
-        for (input, wanted) in
-            [("secret\n", "secret"), ("secret\r\n", "secret"), (" se cret ", " se cret "), ("a\n\n", "a\n")]
-        {
-            assert_eq!(password(input.as_bytes()).unwrap().0, wanted);
-        }
-        for bad in [&b""[..], b"\n", b"\xff", &[b'a'; 5000]] {
-            assert_eq!(password(bad).unwrap_err().exit(), 2);
-        }
-    }
 }

@@ -10,7 +10,9 @@ mod failure;
 mod ftp_users;
 mod nodes;
 mod operations;
+mod options;
 mod output;
+mod passwords;
 mod plans;
 mod records;
 mod session;
@@ -21,6 +23,7 @@ mod target;
 mod tokens;
 mod tree;
 mod values;
+mod visits;
 mod zone_files;
 mod zones;
 

@@ -3,14 +3,16 @@ use clap::{ArgGroup, Args, Subcommand};
 use http::Method;
 
 use crate::api::sites::{Handler, Site, SiteCreate, SitePatch, Www};
+use crate::base::limits::LOG_LINES_DEFAULT;
 use crate::base::names::{AccountName, Host, IssuerName, NodeName};
-use crate::cli::certificates;
 use crate::cli::client::{Write, of_account, path, read};
 use crate::cli::failure::Failure;
+use crate::cli::options::{EXAMPLES, OptionArgs};
 use crate::cli::output::{Out, or_dash, unicode};
 use crate::cli::session::Session;
 use crate::cli::tree::{WriteArgs, one_of};
 use crate::cli::values::{Limit, human, size, size_limit};
+use crate::cli::{certificates, options, visits};
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -33,9 +35,7 @@ pub(crate) enum SiteCommand {
     /// Show one site
     Show { host: Host },
     /// Change a site; what is not named stays
-    #[command(
-        after_help = "Example:\n  ruche site set example.org --alias example.net --alias example.com --www serve"
-    )]
+    #[command(after_help = EXAMPLES)]
     Set(Box<SetArgs>),
     /// Suspend a site: visitors are told so
     Suspend {
@@ -57,6 +57,19 @@ pub(crate) enum SiteCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Show who came to a site: its access log on this node
+    #[command(after_help = "Example:\n  ruche site logs example.org -n 100 -f")]
+    Logs {
+        host: Host,
+        /// How many of the newest lines
+        #[arg(short = 'n', long, default_value_t = LOG_LINES_DEFAULT)]
+        lines: usize,
+        /// Go on with what comes
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Show how many came to a site day by day, or to all sites
+    Stats { host: Option<Host> },
     /// Remove a site; its files stay in the trash for 7 days
     Rm {
         host: Host,
@@ -122,6 +135,8 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     quota: Option<u64>,
     #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
     write: WriteArgs,
 }
 
@@ -154,11 +169,13 @@ pub(crate) struct SetArgs {
     #[arg(long, value_name = "SIZE", value_parser = size_limit)]
     quota: Option<Limit>,
     #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
     write: WriteArgs,
 }
 
 impl SetArgs {
-    fn patch(self) -> (Host, SitePatch, WriteArgs) {
+    fn patch(self) -> Result<(Host, SitePatch, WriteArgs), Failure> {
         let aliases = (self.no_alias || !self.aliases.is_empty()).then(|| texts(&self.aliases));
         let patch = SitePatch {
             aliases,
@@ -167,9 +184,10 @@ impl SetArgs {
             account: if self.no_account { Some(None) } else { self.account.map(|name| Some(name.to_string())) },
             issuer: if self.no_issuer { Some(None) } else { self.issuer.map(|name| Some(name.to_string())) },
             quota: self.quota.map(Option::from),
+            options: self.options.patch()?,
             ..SitePatch::default()
         };
-        (self.host, patch, self.write)
+        Ok((self.host, patch, self.write))
     }
 }
 
@@ -181,7 +199,7 @@ pub(crate) async fn run(session: &Session, command: SiteCommand) -> Result<(), F
         }
         SiteCommand::Show { host } => show(session, &host).await,
         SiteCommand::Set(args) => {
-            let (host, patch, write) = args.patch();
+            let (host, patch, write) = args.patch()?;
             session.patch("Changed", doing("change", &host), one(&host), &patch, &write).await
         }
         SiteCommand::Suspend { host, write } => {
@@ -197,6 +215,8 @@ pub(crate) async fn run(session: &Session, command: SiteCommand) -> Result<(), F
             let doing = format!("switch maintenance {state} for the site {}", host.to_unicode());
             session.patch("Switched", doing, one(&host), &patch, &write).await
         }
+        SiteCommand::Logs { host, lines, follow } => visits::logs(session, &host, lines, follow).await,
+        SiteCommand::Stats { host } => visits::stats(session, host.as_ref()).await,
         SiteCommand::Rm { host, write } => {
             let what = format!("the site {}", host.to_unicode());
             session.remove(&what, " Its files stay in the trash for 7 days.", one(&host), &write).await
@@ -216,6 +236,7 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
         standbys: Vec::new(),
         issuer: args.issuer.map(|name| name.to_string()),
         quota: args.quota,
+        options: args.options.patch()?,
     };
     let write = Write::new(doing.clone(), Method::POST, path(&["sites"]), &args.write).body(&body);
     let done = session.write("Created", write).await?;
@@ -284,7 +305,7 @@ fn table(out: &Out, sites: Vec<Site>) -> String {
 fn fields(out: &Out, site: &Site, certificate: Option<String>) -> String {
     let aliases: Vec<_> = site.aliases.iter().map(|alias| unicode(alias)).collect();
     let listed = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
-    out.fields(&[
+    let mut fields = vec![
         ("host", Some(site.host_unicode.clone())),
         ("in the DNS", (site.host != site.host_unicode).then(|| site.host.clone())),
         ("aliases", listed(&aliases)),
@@ -298,9 +319,13 @@ fn fields(out: &Out, site: &Site, certificate: Option<String>) -> String {
         ("quota", Some(site.quota.map_or_else(|| "as much as its account".to_owned(), human))),
         ("issuer", site.issuer.clone()),
         ("certificate", certificate),
+    ];
+    fields.extend(options::fields(&site.options));
+    fields.extend([
         ("created", Some(out.time(&site.created))),
         ("id", Some(site.id.clone())),
         ("epoch", Some(site.epoch.to_string())),
         ("revision", Some(site.revision.to_string())),
-    ])
+    ]);
+    out.fields(&fields)
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use crate::cluster::member::Member;
 use crate::config::Config;
 use crate::daemon::listen::Shown;
-use crate::files::sites::{SiteDirs, SiteDirsError};
+use crate::files::sites::SiteDirs;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::metrics::Metrics;
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::{Feed, Feeder};
+use crate::store::local::Local;
 use crate::tls::error::TlsError;
 use crate::tls::server::Tls;
 use crate::web::Web;
+use crate::web::log::writer::Flushes;
 
 /// What sites speak, the preferred first (RFC 7301).
 const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -21,8 +23,6 @@ const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanesError {
-    #[error(transparent)]
-    Dirs(#[from] SiteDirsError),
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
@@ -36,21 +36,27 @@ pub(crate) struct Ground<'a> {
     pub(crate) metrics: &'a Metrics,
     pub(crate) member: &'a Member,
     pub(crate) tls: &'a Tls,
+    pub(crate) local: &'a Local,
+    pub(crate) dirs: &'a Arc<SiteDirs>,
+    pub(crate) flushes: Flushes,
     pub(crate) inherited: &'a mut Inherited,
     pub(crate) shown: &'a Shown,
 }
 
 pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
-    let Ground { config, tasks, board, blocking, metrics, member, tls, inherited, shown } = ground;
+    let Ground { config, tasks, board, blocking, metrics, member, tls, local, dirs, flushes, inherited, shown } =
+        ground;
     let web = Web {
         config: &config.web,
         node: member.node(),
         feed: feed(member, tasks),
         tls: tls.server(PROTOCOLS)?,
-        dirs: Arc::new(SiteDirs::open(&config.node.data_dir)?),
+        dirs: Arc::clone(dirs),
         blocking: blocking.clone(),
         board,
         metrics,
+        local: local.clone(),
+        flushes,
         inherited,
         shown: Arc::clone(shown),
     };

@@ -9,16 +9,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::admin::context::{Context, NodeInfo};
+use crate::base::ids::NodeId;
 use crate::base::limits::DRAIN_WAIT;
 use crate::cluster::member::{Member, StartError};
 use crate::config::Config;
 use crate::config::load::load;
 use crate::daemon::identity::{self, IdentityError};
-use crate::daemon::listen;
+use crate::daemon::listen::{self, Shown};
 use crate::daemon::planes::{self, Ground, PlanesError};
 use crate::daemon::reload;
 use crate::daemon::tls;
 use crate::files::lock::{self, DirLock, LockError};
+use crate::files::logs::{Bounds, Logs};
+use crate::files::sites::{SiteDirs, SiteDirsError};
 use crate::ops::blocking::{self, Blocking};
 use crate::ops::board::Board;
 use crate::ops::log::LogHandle;
@@ -31,6 +34,7 @@ use crate::store::database::OpenError;
 use crate::store::local::Local;
 use crate::store::node::Store;
 use crate::tls::error::TlsError;
+use crate::web::log::writer::Flush;
 
 /// Exit codes of sysexits.h that tell the service manager that starting again will not help.
 const DATA_DAMAGED: u8 = 65;
@@ -51,6 +55,8 @@ enum RunError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Socket(#[from] SocketError),
+    #[error(transparent)]
+    Dirs(#[from] SiteDirsError),
     #[error(transparent)]
     Planes(#[from] PlanesError),
     #[error(transparent)]
@@ -112,7 +118,8 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
 
     let lock = data_dir(&config.node.data_dir)?;
     let store = Store::open(&config.node.data_dir)?;
-    keep_local_facts(&tasks, Local::open(&config.node.data_dir));
+    let local = Local::open(&config.node.data_dir);
+    keep_local_facts(&tasks, local.clone());
     let id = identity::node_id(&store.log).await?;
     let (member, proposals) = Member::start(store, id).await?;
     give_up_databases_last(&tasks, &member, &blocking, lock);
@@ -124,6 +131,8 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     let tls = tls::start(&tasks, &member, &keyring, &blocking, &config.node.name).await?;
 
     let (desk, shown) = listen::desk(&config, &mut inherited)?;
+    let dirs = Arc::new(SiteDirs::open(&config.node.data_dir)?);
+    let (flush, flushes) = Flush::new();
     planes::start(Ground {
         config: &config,
         tasks: &tasks,
@@ -132,16 +141,13 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         metrics: &metrics,
         member: &member,
         tls: &tls,
+        local: &local,
+        dirs: &dirs,
+        flushes,
         inherited: &mut inherited,
         shown: &shown,
     })?;
-    let info = NodeInfo {
-        id,
-        name: config.node.name.clone(),
-        version: env!("CARGO_PKG_VERSION"),
-        data_dir: config.node.data_dir.clone(),
-        listeners: shown.subscribe(),
-    };
+    let info = info(&config, id, &shown);
     let context = Context {
         door: member.door(),
         snapshot: member.snapshot(),
@@ -151,6 +157,9 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         blocking,
         keyring,
         metrics,
+        local,
+        logs: Logs::new(dirs, Bounds::default()),
+        flush,
         info,
     };
     let api = admin::router(context);
@@ -158,13 +167,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
 
     board.set_ready(true);
     notify::ready("ready");
-    notify::watchdog(&tasks, {
-        let member = member.clone();
-        move || {
-            let member = member.clone();
-            async move { member.is_alive().await }
-        }
-    });
+    watch(&tasks, &member);
     tracing::info!(node = %config.node.name, %id, revision = member.snapshot().borrow().revision, "ready");
     signals.wait(file, log, &config).await;
 
@@ -173,6 +176,25 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     tasks.stop(DRAIN_WAIT).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn info(config: &Config, id: NodeId, shown: &Shown) -> NodeInfo {
+    NodeInfo {
+        id,
+        name: config.node.name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        data_dir: config.node.data_dir.clone(),
+        listeners: shown.subscribe(),
+    }
+}
+
+/// Tells the service manager that the node is alive, as long as its databases answer.
+fn watch(tasks: &Tasks, member: &Member) {
+    let member = member.clone();
+    notify::watchdog(tasks, move || {
+        let member = member.clone();
+        async move { member.is_alive().await }
+    });
 }
 
 fn data_dir(path: &Path) -> Result<DirLock, RunError> {

@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod gate;
 pub mod jail;
 pub mod lock;
+pub mod logs;
 pub mod sites;
 mod trash;
 pub mod usage;

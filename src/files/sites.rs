@@ -64,6 +64,23 @@ impl SiteDirs {
         Ok(subdir(site, "incoming", 0o700)?)
     }
 
+    /// The directory of a site's logs, if there is one.
+    pub(super) fn logs(&self, site: SiteId) -> Result<Option<OwnedFd>, Errno> {
+        let site = rustix::fs::openat(&self.sites, site.to_string(), jail::LISTED, Mode::empty());
+        let logs = site.and_then(|site| rustix::fs::openat(site, "logs", jail::LISTED, Mode::empty()));
+        logs.map(Some).or_else(|errno| if errno == Errno::NOENT { Ok(None) } else { Err(errno) })
+    }
+
+    /// The same, made if it is missing; none if the site is `there` no more. A proxied site has no other directory. Asked while
+    /// nothing is discarded: a site that is removed then takes this with it.
+    pub(super) fn make_logs(&self, site: SiteId, there: impl FnOnce() -> bool) -> Result<Option<OwnedFd>, Errno> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !there() {
+            return Ok(None);
+        }
+        subdir(subdir(&self.sites, &site.to_string(), 0o750)?, "logs", 0o750).map(Some)
+    }
+
     /// The directory is there, and stays after a power cut, when this returns. Nothing is written if it was there before.
     pub fn make(&self, site: SiteId) -> Result<(), SiteDirsError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

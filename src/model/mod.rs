@@ -12,6 +12,7 @@ pub mod effect;
 pub mod ftp_users;
 pub mod nodes;
 pub mod operations;
+pub mod options;
 pub mod places;
 pub mod plans;
 pub mod records;

@@ -12,6 +12,7 @@ use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
 use crate::model::certificates::{self, Minted};
 use crate::model::change::Set;
+use crate::model::options::{Options, OptionsSet};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
 use crate::model::serials;
@@ -37,6 +38,8 @@ pub struct Site {
     pub quota: Option<u64>,
     pub suspended: bool,
     pub maintenance: bool,
+    #[serde(default, skip_serializing_if = "Options::is_default")]
+    pub options: Options,
     pub created: Time,
     pub revision: u64,
 }
@@ -98,6 +101,8 @@ pub struct SiteCreate {
     pub standbys: Vec<NodeId>,
     pub issuer: Option<IssuerName>,
     pub quota: Option<u64>,
+    #[serde(default, skip_serializing_if = "OptionsSet::is_keep")]
+    pub options: OptionsSet,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Minted>,
 }
@@ -113,6 +118,8 @@ pub struct SiteSet {
     pub quota: Set<Option<u64>>,
     pub suspended: Set<bool>,
     pub maintenance: Set<bool>,
+    #[serde(default, skip_serializing_if = "OptionsSet::is_keep")]
+    pub options: OptionsSet,
     /// For all hosts the site has after the change; without one the certificate it has stays, and serves the hosts it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Minted>,
@@ -131,6 +138,7 @@ impl SiteSet {
             quota: Set::Keep,
             suspended: Set::Keep,
             maintenance: Set::Keep,
+            options: OptionsSet::default(),
             certificate: None,
         }
     }
@@ -179,12 +187,14 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         quota: change.quota,
         suspended: false,
         maintenance: false,
+        options: Options::default(),
         created: cx.time,
         revision: cx.revision,
     };
     if cx.state.sites.contains_key(&site.id) {
         return Err(Refusal::exists(Kind::Site, site.id));
     }
+    change.options.apply_to(&mut site.options)?;
     check(cx, &site)?;
     check_handler(cx, &site.handler)?;
     check_growth(cx, &site, None)?;
@@ -215,6 +225,7 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     change.quota.apply_to(&mut site.quota);
     change.suspended.apply_to(&mut site.suspended);
     change.maintenance.apply_to(&mut site.maintenance);
+    change.options.apply_to(&mut site.options)?;
     site.revision = cx.revision;
     check(cx, &site)?;
     if site.account != old.account || site.quota > old.quota || (site.quota.is_none() && old.quota.is_some()) {
@@ -249,7 +260,13 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &SiteRemove) -> Result<Outcome,
 fn store(cx: &mut Apply<'_>, action: &'static str, site: Site) -> Outcome {
     let site = Arc::new(site);
     cx.put(Row::Site(Arc::clone(&site)));
-    Outcome::new(action, &site.host).account(site.account.as_ref()).object(Object::Site(site))
+    let outcome = Outcome::new(action, &site.host).account(site.account.as_ref());
+    // What an event holds is read by more people than the site's own row.
+    let shown = match site.options.has_secrets() {
+        true => Site { options: site.options.shown(), ..Site::clone(&site) }.into(),
+        false => site,
+    };
+    outcome.object(Object::Site(shown))
 }
 
 fn home(cx: &Apply<'_>, wanted: Option<NodeId>) -> Result<NodeId, Refusal> {

@@ -7,18 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
+use crate::base::ids::SiteId;
 use crate::base::limits::{LOCAL_FLUSH_EVERY, LOCAL_LAST_FLUSH};
 use crate::model::LEVEL;
 use crate::ops::stop::Stop;
-use crate::store::database::{self, OpenError, Thread, Writer};
+use crate::store::database::{self, OpenError, Owns, Thread, Writer};
 use crate::store::health::HealthCell;
+use crate::store::visits::{self, Pending, Visits};
 
-const SCHEMA: &str = "CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+const COUNTERS: &str = "CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID";
 
 /// The counters of this node, by name.
 #[derive(Debug, Clone)]
 pub struct Local {
     counters: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    visits: Arc<Mutex<Pending>>,
     changed: Arc<Notify>,
     thread: Option<Arc<Thread<Writer>>>,
 }
@@ -49,7 +52,7 @@ impl Local {
     }
 
     fn new(counters: BTreeMap<&'static str, u64>, thread: Option<Arc<Thread<Writer>>>) -> Self {
-        Self { counters: Arc::new(Mutex::new(counters)), changed: Arc::default(), thread }
+        Self { counters: Arc::new(Mutex::new(counters)), visits: Arc::default(), changed: Arc::default(), thread }
     }
 
     fn counters(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
@@ -79,6 +82,38 @@ impl Local {
         self.counters().get(UNCLEAN_STOPS).copied().unwrap_or(0)
     }
 
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        // Each change of it is one insertion or removal.
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts visits of a site on a day.
+    pub fn visited(&self, site: SiteId, day: u64, visits: &Visits) {
+        self.pending().add(site, day, visits);
+        self.changed.notify_one();
+    }
+
+    /// Forgets a site that is no more.
+    pub fn forget(&self, site: SiteId) {
+        self.pending().forget(site);
+        self.changed.notify_one();
+    }
+
+    /// Visits by site and day, of one site or of all.
+    pub async fn visits(&self, site: Option<SiteId>) -> BTreeMap<(SiteId, u64), Visits> {
+        let read = match &self.thread {
+            Some(thread) => thread.read(move |connection| visits::read(connection, site)).await.ok(),
+            None => None,
+        };
+        let mut days = read.and_then(Result::ok).unwrap_or_default();
+        let pending = self.pending();
+        days.retain(|(of, _), _| !pending.gone.contains(of));
+        for ((of, day), more) in pending.days.iter().filter(|((of, _), _)| site.is_none_or(|site| site == *of)) {
+            days.entry((*of, *day)).or_default().add(more);
+        }
+        days
+    }
+
     /// Writes at once what the start counted, then every few minutes what changed, and at the stop that it was one. A full
     /// disk holds up nothing but this.
     pub async fn keep(&self, stop: &Stop) {
@@ -101,9 +136,18 @@ impl Local {
 
     async fn flush(&self) {
         let Some(thread) = &self.thread else { return };
-        let counters = self.counters().clone();
-        let written = thread.call(move |writer| writer.commit(|connection| write(connection, &counters))).await;
-        if !matches!(written, Ok(Ok(()))) {
+        let (counters, visits) = (self.counters().clone(), std::mem::take(&mut *self.pending()));
+        let unwritten = visits.clone();
+        let written = thread.call(move |writer| {
+            writer.commit(|connection| {
+                write(connection, &counters)?;
+                if visits.is_empty() { Ok(()) } else { visits::write(connection, &visits) }
+            })?;
+            // Else the write-ahead log grows with each flush.
+            writer.checkpoint().map(drop)
+        });
+        if !matches!(written.await, Ok(Ok(()))) {
+            self.pending().restore(unwritten);
             tracing::warn!("statistics could not be written");
         }
     }
@@ -118,9 +162,15 @@ impl Local {
 
 type Opened = (Thread<Writer>, BTreeMap<&'static str, u64>);
 
+impl Owns for Writer {
+    fn writer(&self) -> &Writer {
+        self
+    }
+}
+
 fn open(dir: &Path) -> Result<Opened, OpenError> {
     let path = dir.join("local.db");
-    let connection = database::open(&path, LEVEL, SCHEMA, "NORMAL")?;
+    let connection = database::open(&path, LEVEL, &format!("{COUNTERS};{}", visits::SCHEMA), "NORMAL")?;
     let damaged = |found: String| OpenError::Damaged { path: path.display().to_string(), found };
     let counters = read(&connection).map_err(|error| damaged(error.to_string()))?;
     // Its own health: statistics that cannot be written are no reason to refuse a change.
@@ -149,6 +199,7 @@ fn write(connection: &Connection, counters: &BTreeMap<&'static str, u64>) -> rus
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limits::VISITS_DAYS_KEPT;
     use crate::ops::stop::Stopper;
 
     #[tokio::test]
@@ -167,6 +218,35 @@ mod tests {
             }
             local.close();
         }
+    }
+
+    #[tokio::test]
+    async fn visits_survive_a_restart_and_old_days_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let visits = |hits, bytes| Visits { answers: [0, hits, 0, 1, 0], bytes };
+        let local = Local::open(dir.path());
+        for (site, day) in [(1, 100), (1, 100), (1, 101), (2, 100), (3, 100), (1, 101 - VISITS_DAYS_KEPT)] {
+            local.visited(SiteId(site), day, &visits(2, 10));
+        }
+        local.forget(SiteId(3));
+        let of_one = BTreeMap::from([
+            ((SiteId(1), 100), Visits { answers: [0, 4, 0, 2, 0], bytes: 20 }),
+            ((SiteId(1), 101), visits(2, 10)),
+        ]);
+        assert_eq!(local.visits(Some(SiteId(2))).await.into_values().collect::<Vec<_>>(), [visits(2, 10)]);
+        local.flush().await;
+        assert_eq!(local.visits(Some(SiteId(1))).await, of_one);
+        local.visited(SiteId(1), 101, &visits(1, 1));
+        local.flush().await;
+        local.close();
+        let local = Local::open(dir.path());
+        let all = local.visits(None).await;
+        assert_eq!(all.keys().map(|(site, day)| (site.0, *day)).collect::<Vec<_>>(), [(1, 100), (1, 101), (2, 100)]);
+        assert_eq!(all[&(SiteId(1), 101)], Visits { answers: [0, 3, 0, 2, 0], bytes: 11 });
+        local.forget(SiteId(1));
+        local.flush().await;
+        assert_eq!(local.visits(None).await.len(), 1);
+        local.close();
     }
 
     #[tokio::test]

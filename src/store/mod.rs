@@ -10,6 +10,7 @@ pub mod machine;
 pub mod node;
 pub mod schema;
 pub mod types;
+pub mod visits;
 
 #[cfg(test)]
 mod tests;

@@ -14,9 +14,10 @@ use crate::base::limits::WEB_BODY_MAX;
 use crate::base::names::Host;
 use crate::model::sites::{Handler, Site};
 use crate::web::asked::Asked;
+use crate::web::auth::Entry;
 use crate::web::body::Body;
 use crate::web::conn::Held;
-use crate::web::counts::Tally;
+use crate::web::options;
 use crate::web::pages;
 use crate::web::proxy::Answer;
 use crate::web::proxy::headers::Told;
@@ -24,7 +25,7 @@ use crate::web::pulse::Pulse;
 use crate::web::route::{Door, Head, Refused, Route, Turn};
 use crate::web::sent::Sent;
 use crate::web::switch::Switch;
-use crate::web::threads::Thread;
+use crate::web::threads::{Decided, Thread};
 
 /// Who asks on one connection: all its requests have this in common.
 #[derive(Debug)]
@@ -46,18 +47,17 @@ pub(crate) async fn answer(guest: Arc<Guest>, mut request: Request<Incoming>) ->
     let _counted = Panics;
     let switch = Switch::of(&mut request);
     let (parts, body) = request.into_parts();
-    let asked = Asked::new(body, &guest.pulse, WEB_BODY_MAX);
-    let (Answer { response, tunnel }, tally) = match guest.decide(&parts) {
-        (Route::Of(site, turn), Some(tally)) => {
-            tally.asked();
-            (guest.serve(&site, turn, &parts, asked).await, Some(tally))
-        }
-        (Route::Of(..), None) => (Answer::from(pages::failed()), None),
-        (Route::Refused(refused), _) => {
+    let Decided { route, site, tally } = guest.decide(&parts);
+    let most = site.as_ref().and_then(|site| site.options.max_body);
+    let asked = Asked::new(body, &guest.pulse, most.unwrap_or(WEB_BODY_MAX));
+    let mut user = None;
+    let Answer { response, tunnel } = match route {
+        Route::Of(site, turn) => guest.serve(&site, turn, &parts, asked, &mut user).await,
+        Route::Refused(refused) => {
             metrics::counter!("ruche_web_refused_requests_total", "reason" => refused.as_str()).increment(1);
             tracing::debug!(peer = %guest.peer, reason = refused.as_str(), "a request was refused");
             asked.discard(&parts.headers).await;
-            (Answer::from(refuse(refused, parts.version)), None)
+            Answer::from(refuse(refused, parts.version))
         }
     };
     let response = match switch {
@@ -68,7 +68,11 @@ pub(crate) async fn answer(guest: Arc<Guest>, mut request: Request<Incoming>) ->
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         guest.pulse.switch();
     }
-    Ok(response.map(|body| Sent::new(body, tally, guest.pulse.open())))
+    if let Some(tally) = &tally {
+        tally.answered(response.status());
+    }
+    let line = site.map(|site| guest.thread.line(&site, guest.peer, user.as_deref(), response.status(), &parts));
+    Ok(response.map(|body| Sent::new(body, tally, line, guest.pulse.open())))
 }
 
 impl Guest {
@@ -87,18 +91,59 @@ impl Guest {
         &self.pulse
     }
 
-    fn decide(&self, parts: &Parts) -> (Route, Option<Arc<Tally>>) {
+    fn decide(&self, parts: &Parts) -> Decided {
         let door = self.secure.as_ref().map_or(Door::Plain, |sni| Door::Tls { sni: sni.as_ref() });
         let head = Head { method: &parts.method, version: parts.version, uri: &parts.uri, headers: &parts.headers };
         self.thread.decide(door, self.https_port, &head)
     }
 
-    async fn serve(&self, site: &Site, turn: Turn, parts: &Parts, asked: Asked) -> Answer {
+    /// Answers for a site: by its handler, where the visitor may enter, and dressed as the site wants it.
+    async fn serve(&self, site: &Site, turn: Turn, parts: &Parts, asked: Asked, user: &mut Option<String>) -> Answer {
+        // That is the provider's word.
+        let suspended = matches!(turn, Turn::Suspended);
+        let mut answer = match self.unlock(site, turn, parts, user).await {
+            Ok(turn) => self.handle(site, turn, parts, asked).await,
+            Err(page) => {
+                asked.discard(&parts.headers).await;
+                Answer::from(page)
+            }
+        };
+        if !suspended {
+            self.thread.stand_in(site, &mut answer.response).await;
+        }
+        options::dress(answer.response.headers_mut(), &site.options, self.secure.is_some());
+        answer
+    }
+
+    /// What follows for who may enter; for who may not, the page that says so.
+    async fn unlock(
+        &self,
+        site: &Site,
+        turn: Turn,
+        parts: &Parts,
+        user: &mut Option<String>,
+    ) -> Result<Turn, Response<Body>> {
+        let Turn::Locked { area, then } = turn else { return Ok(turn) };
+        let Some(area) = site.options.areas.get(area) else { return Err(pages::failed()) };
+        match self.thread.enter(area, &parts.headers, self.peer).await {
+            Entry::Open(name) => {
+                *user = Some(name);
+                Ok(*then)
+            }
+            Entry::Ask => Err(pages::locked(area.realm.as_deref().unwrap_or(site.host.as_str()))),
+            Entry::Later(wait) => Err(pages::too_many(wait)),
+        }
+    }
+
+    async fn handle(&self, site: &Site, turn: Turn, parts: &Parts, asked: Asked) -> Answer {
         let response = match turn {
             Turn::Redirect { status, location } => pages::redirect(status, &location),
             Turn::Suspended => pages::suspended(),
             Turn::Maintenance => pages::maintenance(),
             Turn::Elsewhere => pages::elsewhere(),
+            // A lock behind a lock there is not.
+            Turn::Locked { .. } => pages::failed(),
+            Turn::Serve if asked.is_too_large() => pages::too_large(),
             Turn::Serve => match &site.handler {
                 Handler::Static => self.thread.file(site, parts).await,
                 Handler::Proxy { .. } => return self.thread.proxied(site, parts, asked, &self.told).await,

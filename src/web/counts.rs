@@ -5,22 +5,34 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::StatusCode;
+
 use crate::base::ids::SiteId;
 use crate::model::sites::Site;
 use crate::model::state::State;
+use crate::store::visits::Visits;
 
 /// One site's counters.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     host: String,
-    requests: AtomicU64,
+    /// By class of their status, 1xx first.
+    answers: [AtomicU64; 5],
     /// Of bodies, as they were handed to the connection.
     bytes: AtomicU64,
+    /// What was collected before.
+    seen: Mutex<Visits>,
 }
 
 impl Tally {
-    pub(crate) fn asked(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+    fn now(&self) -> Visits {
+        let answers = self.answers.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Visits { answers, bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+
+    pub(crate) fn answered(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).min(self.answers.len()) - 1;
+        self.answers[class].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn sent(&self, bytes: u64) {
@@ -47,22 +59,33 @@ impl Tallies {
         self.all().remove(&site);
     }
 
+    /// Hands over what was counted since the last time.
+    pub(crate) fn collect(&self, mut take: impl FnMut(SiteId, &Visits)) {
+        for (site, tally) in self.all().iter() {
+            let now = tally.now();
+            let before = std::mem::replace(&mut *tally.seen.lock().unwrap_or_else(PoisonError::into_inner), now);
+            if now != before {
+                take(*site, &now.since(&before));
+            }
+        }
+    }
+
     /// In the Prometheus text form.
     pub(crate) fn render(&self, out: &mut String) {
         let all = self.all();
         let mut sites: Vec<&Tally> = all.values().map(AsRef::as_ref).collect();
         sites.sort_by(|one, other| one.host.cmp(&other.host));
-        column(out, "ruche_site_requests_total", &sites, |tally| &tally.requests);
-        column(out, "ruche_site_bytes_total", &sites, |tally| &tally.bytes);
+        column(out, "ruche_site_requests_total", &sites, |tally| tally.now().hits());
+        column(out, "ruche_site_bytes_total", &sites, |tally| tally.now().bytes);
     }
 }
 
-fn column(out: &mut String, name: &str, sites: &[&Tally], count: impl Fn(&Tally) -> &AtomicU64) {
+fn column(out: &mut String, name: &str, sites: &[&Tally], count: impl Fn(&Tally) -> u64) {
     if !sites.is_empty() {
         let _ = writeln!(out, "# TYPE {name} counter");
     }
     for tally in sites {
-        let _ = writeln!(out, "{name}{{site=\"{}\"}} {}", tally.host, count(tally).load(Ordering::Relaxed));
+        let _ = writeln!(out, "{name}{{site=\"{}\"}} {}", tally.host, count(tally));
     }
 }
 

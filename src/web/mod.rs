@@ -2,6 +2,7 @@
 //! the databases, never another node's state, and never waits for the cluster.
 mod answer;
 mod asked;
+mod auth;
 pub mod body;
 mod conn;
 mod counts;
@@ -10,6 +11,8 @@ mod frames;
 mod framing;
 mod hosts;
 mod listen;
+pub mod log;
+mod options;
 mod pages;
 mod ports;
 mod proxy;
@@ -23,7 +26,7 @@ pub mod static_files;
 mod switch;
 mod threads;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustls::ServerConfig;
 use tokio::sync::watch;
@@ -34,6 +37,7 @@ use crate::base::limits::{
     PROXY_CONNECTIONS_MAX, WEB_CONNECTIONS_MAX, WEB_CONNECTIONS_PER_ADDRESS, WEB_DESCRIPTORS_LEFT,
 };
 use crate::config;
+use crate::files::logs::Bounds;
 use crate::files::sites::SiteDirs;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::{Board, PlaneReporter};
@@ -43,7 +47,12 @@ use crate::ops::places::Places;
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
+use crate::store::local::Local;
+use crate::web::auth::Gatekeeper;
 use crate::web::counts::Tallies;
+use crate::web::listen::Alive;
+use crate::web::log::Log;
+use crate::web::log::writer::{Flushes, Task, Writer};
 use crate::web::ports::Ports;
 use crate::web::proxy::upstream::Upstreams;
 
@@ -60,6 +69,9 @@ struct Plane {
     places: Arc<Places>,
     tallies: Arc<Tallies>,
     upstreams: Arc<Upstreams>,
+    local: Local,
+    log: Arc<Log>,
+    gatekeeper: Gatekeeper,
     /// How many serve; on the board the directories count as one more.
     threads: usize,
     reporter: PlaneReporter,
@@ -77,6 +89,9 @@ pub struct Web<'a> {
     pub blocking: Blocking,
     pub board: &'a Board,
     pub metrics: &'a Metrics,
+    pub local: Local,
+    /// Who wants the access logs to be written at once.
+    pub flushes: Flushes,
     pub inherited: &'a mut Inherited,
     /// Where `ruche status` reads what is listened on.
     pub shown: Arc<watch::Sender<Vec<Listener>>>,
@@ -106,6 +121,9 @@ impl Web<'_> {
             places: Places::new(most, WEB_CONNECTIONS_PER_ADDRESS, metrics::gauge!("ruche_web_connections")),
             tallies: Arc::clone(&tallies),
             upstreams: Arc::clone(&upstreams),
+            local: self.local,
+            log: Arc::new(Log::new(threads)),
+            gatekeeper: Gatekeeper::new(),
             threads,
             reporter: board.register_plane("web", threads + 1),
         });
@@ -122,11 +140,41 @@ impl Web<'_> {
         });
         let keeper = Arc::clone(&plane);
         tasks.spawn("sites", Ends::AtGiveUp, move |stop| sites::keep(Arc::clone(&keeper), stop));
+        let alive = keep_logs(&plane, self.flushes, tasks);
         for index in 0..threads {
             let plane = Arc::clone(&plane);
             // A task's name lives as long as the process, and so do the threads.
             let name: &'static str = String::leak(format!("web-{index}"));
-            tasks.spawn(name, Ends::AtDrain, move |stop| threads::run(Arc::clone(&plane), index, name, stop));
+            let alive = Alive::clone(&alive);
+            tasks.spawn(name, Ends::AtDrain, move |stop| {
+                let alive = Alive::clone(&alive);
+                let running = threads::run(Arc::clone(&plane), index, name, stop);
+                async move {
+                    let ended = running.await;
+                    drop(alive);
+                    ended
+                }
+            });
         }
     }
+}
+
+/// Starts the task that writes the access logs. It ends after those who hold what it gives.
+fn keep_logs(plane: &Arc<Plane>, flushes: Flushes, tasks: &Tasks) -> Alive {
+    let (alive, threads) = tokio::sync::mpsc::channel(1);
+    let writer = Writer::new(Arc::clone(&plane.dirs), &plane.feed, Bounds::default());
+    let task = Task {
+        log: Arc::clone(&plane.log),
+        writer: Arc::new(Mutex::new(writer)),
+        blocking: plane.blocking.clone(),
+        flushes,
+        tallies: Arc::clone(&plane.tallies),
+        local: plane.local.clone(),
+        threads,
+    };
+    tasks.spawn_once("access-logs", Ends::AtDrain, move |stop| async move {
+        task.run(stop).await;
+        Ok(())
+    });
+    alive
 }

@@ -1,5 +1,7 @@
 //! The pages of the node itself, for when no site has an answer. Self-contained; they name nobody and nothing of the machine.
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::web::body::Body;
@@ -32,6 +34,25 @@ pub(crate) fn misdirected() -> Response<Body> {
 pub(crate) fn not_allowed() -> Response<Body> {
     let mut page = page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "The server does not know this method.");
     page.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    page
+}
+
+/// A part of the site is for those who have a password.
+pub(crate) fn locked(realm: &str) -> Response<Body> {
+    let mut page =
+        page(StatusCode::UNAUTHORIZED, "Password needed", "This part of the site asks for a name and a password.");
+    // RFC 7617 section 2.1; the rules let no quotes into a realm.
+    if let Ok(challenge) = HeaderValue::from_str(&format!("Basic realm=\"{realm}\", charset=\"UTF-8\"")) {
+        page.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    page
+}
+
+/// Too many wrong passwords, or too many at one time.
+pub(crate) fn too_many(wait: Duration) -> Response<Body> {
+    let text = "Too many passwords were tried. Please wait a moment.";
+    let mut page = page(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", text);
+    page.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
     page
 }
 

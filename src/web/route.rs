@@ -7,6 +7,7 @@ use crate::base::ids::NodeId;
 use crate::base::names::Host;
 use crate::model::sites::{Handler, Site, Www};
 use crate::model::state::State;
+use crate::web::auth::area::area_of;
 use crate::web::hosts::{self, Named};
 use crate::web::redirect;
 
@@ -17,6 +18,16 @@ pub enum Door<'a> {
     Plain,
     /// With TLS, and the name it was asked for.
     Tls { sni: Option<&'a Host> },
+}
+
+impl Door<'_> {
+    /// The site the connection was made for.
+    pub fn site(&self, state: &State) -> Option<Arc<Site>> {
+        match self {
+            Self::Tls { sni: Some(sni) } => site(state, sni),
+            Self::Tls { sni: None } | Self::Plain => None,
+        }
+    }
 }
 
 /// Where the request arrived.
@@ -54,6 +65,11 @@ pub enum Turn {
     },
     Suspended,
     Maintenance,
+    /// For who may enter that part of the site; then as it says.
+    Locked {
+        area: usize,
+        then: Box<Turn>,
+    },
     /// Its files are at home on another node.
     Elsewhere,
 }
@@ -140,6 +156,15 @@ fn turn(state: &State, here: Here, site: &Site, host: &Host, method: &Method, ta
     if site.maintenance {
         return Turn::Maintenance;
     }
+    let then = handled(here, site, target);
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    match area_of(&site.options.areas, path) {
+        Some(area) => Turn::Locked { area, then: then.into() },
+        None => then,
+    }
+}
+
+fn handled(here: Here, site: &Site, target: &str) -> Turn {
     match &site.handler {
         Handler::Redirect { to, status } => Turn::Redirect {
             status: StatusCode::from_u16(*status).unwrap_or(StatusCode::PERMANENT_REDIRECT),
@@ -161,6 +186,7 @@ pub(crate) mod tests {
     use crate::base::names::AccountName;
     use crate::model::accounts::Account;
     use crate::model::effect::Stored;
+    use crate::model::options::{Area, Options};
     use crate::model::row::Row;
 
     const HERE: Here = Here { node: NodeId(1), https_port: 443 };
@@ -185,6 +211,7 @@ pub(crate) mod tests {
             quota: None,
             suspended: false,
             maintenance: false,
+            options: Options::default(),
             created: Time(1),
             revision: 1,
         }
@@ -193,6 +220,10 @@ pub(crate) mod tests {
     fn state() -> State {
         let redirect = |to: &str| Handler::Redirect { to: to.into(), status: 302 };
         let suspended = AccountName::parse("late").unwrap();
+        let locked = |path: &str| {
+            let area = Area { path: path.to_owned(), realm: None, users: Vec::new() };
+            Options { areas: vec![area], ..Options::default() }
+        };
         let mut state = State::default();
         let mut put = |row| state.put(&Stored::new(row));
         let name = suspended.clone();
@@ -207,6 +238,9 @@ pub(crate) mod tests {
             Site { handler: redirect("https://new.example/start?x"), ..site(7, "older.example") },
             Site { home: NodeId(2), ..site(8, "far.example") },
             Site { home: NodeId(2), handler: redirect("https://new.example"), ..site(9, "far-old.example") },
+            Site { options: locked("/in"), www: Www::Redirect, ..site(10, "locked.example") },
+            Site { options: locked("/"), handler: redirect("https://new.example"), ..site(11, "old-locked.example") },
+            Site { options: locked("/"), maintenance: true, ..site(12, "closed-locked.example") },
         ] {
             put(Row::Site(site.into()));
         }
@@ -344,6 +378,17 @@ pub(crate) mod tests {
             ("GET", "/", "far.example", "far.example Elsewhere"),
             ("GET", "/", "far-old.example", "far-old.example 302 https://new.example/"),
             ("TRACE", "/", "one.example", "not-allowed"),
+            ("GET", "/", "locked.example", "locked.example Serve"),
+            ("GET", "/%69n?x", "locked.example", "locked.example Locked { area: 0, then: Serve }"),
+            ("GET", "/x?/in", "locked.example", "locked.example Serve"),
+            ("GET", "/in", "www.locked.example", "locked.example 301 https://locked.example/in"),
+            ("GET", "/", "closed-locked.example", "closed-locked.example Maintenance"),
+            (
+                "GET",
+                "/x",
+                "old-locked.example",
+                "old-locked.example Locked { area: 0, then: Redirect { status: 302, location: \"https://new.example/x\" } }",
+            ),
         ] {
             assert_eq!(tls(name, method, uri, name), expected, "{method} {name}{uri}");
         }

@@ -9,6 +9,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::web::body::Body;
 use crate::web::counts::Tally;
+use crate::web::log::Line;
 use crate::web::pulse::{Open, Owed};
 
 #[derive(Debug)]
@@ -16,14 +17,16 @@ pub(crate) struct Sent {
     body: Body,
     /// Of the site whose body it is; none for the node's own.
     tally: Option<Arc<Tally>>,
+    /// Of the site's access log; written when the body is gone.
+    line: Option<Line>,
     open: Open,
     /// While the next piece is to come from us, and not to be taken by the client.
     owed: Option<Owed>,
 }
 
 impl Sent {
-    pub(crate) fn new(body: Body, tally: Option<Arc<Tally>>, open: Open) -> Self {
-        Self { body, tally, open, owed: None }
+    pub(crate) fn new(body: Body, tally: Option<Arc<Tally>>, line: Option<Line>, open: Open) -> Self {
+        Self { body, tally, line, open, owed: None }
     }
 }
 
@@ -42,8 +45,12 @@ impl http_body::Body for Sent {
                 sent.owed = None;
                 if let Some(Ok(frame)) = frame {
                     sent.open.pulse().touch();
+                    let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                     if let Some(tally) = &sent.tally {
-                        tally.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                        tally.sent(bytes);
+                    }
+                    if let Some(line) = &mut sent.line {
+                        line.sent(bytes);
                     }
                 }
             }

@@ -64,6 +64,7 @@ pub(crate) async fn keep(plane: Arc<Plane>, stop: Stop) -> TaskResult {
             }
             if after.is_none() {
                 plane.tallies.forget(id);
+                plane.local.forget(id);
             }
         }
         known = newest.sites.clone();

@@ -1,18 +1,21 @@
 //! The threads of the plane: one for each core, each with a runtime of its own, its own view of the state and its own
 //! connections. A thread that dies is started again; the others do not feel it. Nothing ticks while nobody asks.
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
+use http::{HeaderMap, Response, StatusCode};
 use rustls::ServerConfig;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-use crate::model::sites::Site;
+use crate::model::options::Area;
+use crate::model::sites::{Handler, Site};
 use crate::model::state::Snapshot;
 use crate::ops::places::Places;
 use crate::ops::stop::Stop;
@@ -20,9 +23,11 @@ use crate::ops::tasks::TaskResult;
 use crate::store::feed::View;
 use crate::web::Plane;
 use crate::web::asked::Asked;
+use crate::web::auth::{Entered, Entry};
 use crate::web::body::Body;
 use crate::web::counts::{Counts, Tally};
 use crate::web::listen::{Alive, accept};
+use crate::web::log::{Line, Lines};
 use crate::web::ports::Ports;
 use crate::web::proxy::headers::Told;
 use crate::web::proxy::{Answer, Proxy};
@@ -39,6 +44,17 @@ pub(crate) struct Thread {
     counts: Mutex<Counts>,
     files: Files,
     proxy: Proxy,
+    lines: Arc<Lines>,
+    entered: Entered,
+}
+
+/// What becomes of a request, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) route: Route,
+    /// Whose access log it stands in: also of one that is refused, where the connection was made for a site.
+    pub(crate) site: Option<Arc<Site>>,
+    pub(crate) tally: Option<Arc<Tally>>,
 }
 
 impl Thread {
@@ -59,19 +75,52 @@ impl Thread {
     }
 
     /// What becomes of a request in the newest snapshot, and the counters of its site.
-    pub(crate) fn decide(&self, door: Door<'_>, https_port: u16, head: &Head<'_>) -> (Route, Option<Arc<Tally>>) {
+    pub(crate) fn decide(&self, door: Door<'_>, https_port: u16, head: &Head<'_>) -> Decided {
         let here = Here { node: self.plane.node, https_port };
-        let route = route(lock(&self.view).now(), here, door, head);
-        let count = match &route {
-            Route::Of(site, _) => Some(lock(&self.counts).of(site, &self.plane.tallies)),
-            Route::Refused(_) => None,
+        let mut view = lock(&self.view);
+        let state = view.now();
+        let route = route(state, here, door, head);
+        let site = match &route {
+            Route::Of(site, _) => Some(Arc::clone(site)),
+            Route::Refused(_) => door.site(state),
         };
-        (route, count)
+        drop(view);
+        let tally = site.as_ref().map(|site| lock(&self.counts).of(site, &self.plane.tallies));
+        Decided { route, site, tally }
     }
 
     /// Answers with what lies in a site's directory.
     pub(crate) async fn file(&self, site: &Site, parts: &Parts) -> Response<Body> {
-        self.files.serve(&self.plane.dirs, (site.id, site.epoch), parts).await
+        self.files.serve(&self.plane.dirs, (site.id, site.epoch), site.options.fallback.as_deref(), parts).await
+    }
+
+    /// Puts the site's own page in the place of the node's, where it has one for such an error.
+    pub(crate) async fn stand_in(&self, site: &Site, response: &mut Response<Body>) {
+        let pages = &site.options.error_pages;
+        let Ok(at) = pages.binary_search_by_key(&response.status().as_u16(), |page| page.status) else { return };
+        let (Handler::Static, path) = (&site.handler, &pages[at].path) else { return };
+        if let Some((body, kind)) = self.files.stand_in(&self.plane.dirs, (site.id, site.epoch), path).await {
+            response.headers_mut().remove(CONTENT_LENGTH);
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            *response.body_mut() = body;
+        }
+    }
+
+    /// Whether a visitor may enter a part of a site.
+    pub(crate) async fn enter(&self, area: &Area, headers: &HeaderMap, peer: IpAddr) -> Entry {
+        self.plane.gatekeeper.enter(&self.entered, area, headers, peer, &self.plane.blocking).await
+    }
+
+    /// Begins the line of a site's access log.
+    pub(crate) fn line(
+        &self,
+        site: &Site,
+        peer: IpAddr,
+        user: Option<&str>,
+        status: StatusCode,
+        parts: &Parts,
+    ) -> Line {
+        self.lines.begin(site.id, peer, user, status, parts)
     }
 
     /// Answers with what a site's upstreams say.
@@ -114,7 +163,8 @@ async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
     let view = Mutex::new(plane.feed.view());
     let files = Files::new(plane.blocking.clone());
     let proxy = Proxy::new(Arc::clone(&plane.upstreams), plane.node);
-    let thread = Arc::new(Thread { plane, index, view, counts: Mutex::default(), files, proxy });
+    let (lines, entered) = (Arc::clone(plane.log.of(index)), Entered::new());
+    let thread = Arc::new(Thread { plane, index, view, counts: Mutex::default(), files, proxy, lines, entered });
     let (alive, mut all_gone) = mpsc::channel(1);
     thread.refresh(newest.now());
     {

@@ -23,7 +23,7 @@ pub(crate) const NARROW: &[(&str, &[&str])] = &[("panel", &["admin"])];
 /// Crates that only some modules may name. A crate that is not listed is free.
 pub(crate) const TENANTS: &[(&str, &[&str])] = &[
     ("anyhow", &["main", "cli"]),
-    ("argon2", &["admin", "ftp"]),
+    ("argon2", &["admin", "ftp", "web"]),
     ("aws_lc_rs", &["tls"]),
     ("axum", &["admin", "panel"]),
     ("chacha20poly1305", &["seal"]),

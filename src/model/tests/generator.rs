@@ -9,6 +9,7 @@ use crate::model::cluster::{KeyExported, RaiseLevel, SitesCa, SitesCaPut, Ticket
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::nodes::{NodeSet, Role};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart, Status};
+use crate::model::options::{AreaChange, AreaSet, Hsts, OptionsSet};
 use crate::model::plans::{Limits, PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
@@ -182,6 +183,7 @@ fn site_create(chance: &mut Chance) -> SiteCreate {
         standbys: if chance.once_in(6) { vec![chance.node()] } else { Vec::new() },
         issuer: chance.maybe(|_| IssuerName::parse("letsencrypt").unwrap()),
         quota: chance.maybe(|chance| chance.below(2000)),
+        options: options(chance),
         certificate: None,
     };
     made.certificate = chance.maybe(|chance| minted(chance, &made.host, made.www, &made.aliases));
@@ -216,12 +218,43 @@ fn site_set(chance: &mut Chance) -> SiteSet {
         quota: chance.set(|chance| chance.maybe(|chance| chance.below(2000))),
         suspended: chance.set(|chance| chance.once_in(2)),
         maintenance: chance.set(|chance| chance.once_in(2)),
+        options: options(chance),
         certificate: None,
     };
     if let (Set::To(aliases), Set::To(www)) = (&made.aliases, &made.www) {
         made.certificate = Some(minted(chance, &made.host, *www, aliases));
     }
     made
+}
+
+fn options(chance: &mut Chance) -> OptionsSet {
+    if !chance.once_in(3) {
+        return OptionsSet::default();
+    }
+    let path = |chance: &mut Chance| ["/", "/a", "/a/b", "/..", "a"][chance.below(5) as usize].to_owned();
+    let user = |chance: &mut Chance| (chance.of(ACCOUNTS).to_owned(), chance.maybe(|_| "$argon2id$x".to_owned()));
+    OptionsSet {
+        hsts: chance.set(|chance| chance.maybe(hsts)),
+        headers: chance.maybe(|chance| ("X-A".to_owned(), chance.maybe(|_| "b".to_owned()))).into_iter().collect(),
+        strip_headers: chance.set(|_| vec!["x-powered-by".to_owned()]),
+        areas: chance
+            .maybe(|chance| AreaSet {
+                path: path(chance),
+                to: chance.maybe(|chance| AreaChange {
+                    realm: chance.set(|chance| chance.maybe(|_| "Members".to_owned())),
+                    users: (0..chance.below(3)).map(|_| user(chance)).collect(),
+                }),
+            })
+            .into_iter()
+            .collect(),
+        max_body: chance.set(|chance| chance.maybe(|chance| chance.below(1 << 30))),
+        error_pages: chance.maybe(|chance| (404 + chance.below(2) as u16, chance.maybe(path))).into_iter().collect(),
+        fallback: chance.set(|chance| chance.maybe(path)),
+    }
+}
+
+fn hsts(chance: &mut Chance) -> Hsts {
+    Hsts { max_age: chance.below(40_000_000), subdomains: chance.once_in(2), preload: chance.once_in(4) }
 }
 
 fn zone_change(chance: &mut Chance) -> Change {

@@ -44,13 +44,16 @@ const CHANGES: [&str; 30] = [
     "ZoneImport",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 6] = [
+const CASES: [&str; 9] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
     "row-cluster.tls",
     "row-zones.soa",
     "row-cluster.gone",
+    "change-SiteCreate.options",
+    "change-SiteSet.options",
+    "row-sites.options",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -81,7 +84,7 @@ fn write() {
     for batch in log(&genes) {
         for envelope in &batch.envelopes {
             let single = Batch { envelopes: vec![envelope.clone()], ..batch };
-            let case = if carries_certificate(&envelope.change) { ".minted" } else { "" };
+            let case = change_case(&envelope.change);
             add(&format!("change-{}{case}", kind(&single)), &single.encode());
         }
         for (effects, _) in apply_batch(&mut state, &batch).into_iter().flatten() {
@@ -92,16 +95,22 @@ fn write() {
     }
 }
 
-fn carries_certificate(change: &Change) -> bool {
-    match change {
-        Change::SiteCreate(create) => create.certificate.is_some(),
-        Change::SiteSet(set) => set.certificate.is_some(),
-        _ => false,
+fn change_case(change: &Change) -> &'static str {
+    let (options, certificate) = match change {
+        Change::SiteCreate(create) => (&create.options, &create.certificate),
+        Change::SiteSet(set) => (&set.options, &set.certificate),
+        _ => return "",
+    };
+    match (options.is_keep(), certificate) {
+        (false, _) => ".options",
+        (true, Some(_)) => ".minted",
+        (true, None) => "",
     }
 }
 
 fn case(row: &Row) -> &'static str {
     match row {
+        Row::Site(site) if !site.options.is_default() => ".options",
         Row::Site(site) if site.certificate.is_some() => ".certificate",
         Row::Zone(zone) if zone.soa.is_some() => ".soa",
         Row::Cluster(cluster) if !cluster.gone_serials.is_empty() => ".gone",

@@ -159,6 +159,7 @@ pub(crate) fn site_of(name: &str, owner: Option<&str>) -> SiteCreate {
         standbys: Vec::new(),
         issuer: None,
         quota: None,
+        options: Default::default(),
         certificate: None,
     }
 }

@@ -32,7 +32,7 @@ async fn answers(pulse: Arc<Pulse>, request: Request<Incoming>) -> Result<Respon
         "/large" => Body::from(vec![b'x'; 1 << 20]),
         _ => Body::from("fine"),
     };
-    Ok(Response::new(Sent::new(body, None, pulse.open())))
+    Ok(Response::new(Sent::new(body, None, None, pulse.open())))
 }
 
 /// A client's end, and the task of the connection.

@@ -8,7 +8,8 @@ use lru::LruCache;
 
 use crate::base::ids::SiteId;
 use crate::base::limits::{
-    WEB_FILE_SETTLES, WEB_JAIL_KEPT_FOR, WEB_JAILS_KEPT, WEB_SMALL_FILES_BYTES, WEB_SMALL_FILES_MAX,
+    WEB_CODINGS_KEPT_FOR, WEB_FILE_SETTLES, WEB_JAIL_KEPT_FOR, WEB_JAILS_KEPT, WEB_SMALL_FILES_BYTES,
+    WEB_SMALL_FILES_MAX,
 };
 use crate::files::jail::{Jail, JailError, Opened};
 
@@ -47,6 +48,8 @@ pub(crate) struct Caches {
 struct Files {
     contents: LruCache<Known, Bytes>,
     bytes: usize,
+    /// Those that had nothing beside them in another coding, and when.
+    bare: LruCache<Known, Instant>,
 }
 
 impl Caches {
@@ -55,7 +58,9 @@ impl Caches {
         let (mut jails, mut contents) = (LruCache::unbounded(), LruCache::unbounded());
         jails.resize(WEB_JAILS_KEPT);
         contents.resize(WEB_SMALL_FILES_MAX);
-        Self { jails: Mutex::new(jails), files: Mutex::new(Files { contents, bytes: 0 }) }
+        let mut bare = LruCache::unbounded();
+        bare.resize(WEB_SMALL_FILES_MAX);
+        Self { jails: Mutex::new(jails), files: Mutex::new(Files { contents, bytes: 0, bare }) }
     }
 
     /// The directory of a site in one epoch, opened if it was not lately.
@@ -73,6 +78,16 @@ impl Caches {
         let jail = open()?;
         jails.put(site, (jail.clone(), now));
         Ok(jail)
+    }
+
+    /// Whether the file had nothing beside it a moment ago.
+    pub(crate) fn is_bare(&self, file: &Known, now: Instant) -> bool {
+        let mut files = self.files();
+        files.bare.get(file).is_some_and(|seen| now.duration_since(*seen) < WEB_CODINGS_KEPT_FOR)
+    }
+
+    pub(crate) fn was_bare(&self, file: Known, now: Instant) {
+        self.files().bare.put(file, now);
     }
 
     pub(crate) fn content(&self, file: &Known) -> Option<Bytes> {

@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
 /// In the order of section 13.2.2, for GET and HEAD.
 pub(crate) fn verdict(headers: &HeaderMap, now: &Validators) -> Verdict {
     if headers.contains_key(IF_MATCH) {
-        if !listed(headers, &IF_MATCH, |tag| tag == now.tag) {
+        if !listed(headers, &IF_MATCH, |tag| now.is(tag)) {
             return Verdict::Failed;
         }
     } else if seconds(headers, &IF_UNMODIFIED_SINCE).is_some_and(|since| now.modified > since) {
@@ -27,7 +27,7 @@ pub(crate) fn verdict(headers: &HeaderMap, now: &Validators) -> Verdict {
     }
     if headers.contains_key(IF_NONE_MATCH) {
         // The weak comparison: a cache may have made the tag weak on its way.
-        if listed(headers, &IF_NONE_MATCH, |tag| tag.trim_start_matches("W/") == now.tag) {
+        if listed(headers, &IF_NONE_MATCH, |tag| now.is(tag.trim_start_matches("W/"))) {
             return Verdict::Unchanged;
         }
     } else if seconds(headers, &IF_MODIFIED_SINCE).is_some_and(|since| now.modified <= since) {
@@ -40,7 +40,7 @@ pub(crate) fn verdict(headers: &HeaderMap, now: &Validators) -> Verdict {
 fn still_meant(headers: &HeaderMap, now: &Validators) -> bool {
     let Some(condition) = headers.get(IF_RANGE) else { return true };
     match condition.to_str() {
-        Ok(text) if text.starts_with('"') => text == now.tag,
+        Ok(text) if text.starts_with('"') => now.is(text),
         // A date is strong enough here only if it is the very one.
         Ok(text) => parse_date(text) == Some(now.modified),
         Err(_) => false,
@@ -79,7 +79,20 @@ mod tests {
         for (name, value) in lines {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        verdict(&headers, &Validators { tag: "\"abc\"".into(), modified: parse_date(AT).unwrap() })
+        verdict(&headers, &Validators { tag: Some("\"abc\"".into()), modified: parse_date(AT).unwrap() })
+    }
+
+    #[test]
+    fn without_a_tag_nothing_is_the_same() {
+        let now = Validators { tag: None, modified: parse_date(AT).unwrap() };
+        for (name, verdict_of) in [
+            (IF_NONE_MATCH, Verdict::Send { ranges: true }),
+            (IF_MATCH, Verdict::Failed),
+            (IF_RANGE, Verdict::Send { ranges: false }),
+        ] {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("\"abc\""))]);
+            assert_eq!(verdict(&headers, &now), verdict_of);
+        }
     }
 
     #[test]

@@ -2,21 +2,23 @@
 //! an answer: whole, a part, unchanged. Small files stay in memory, large ones are read as they are sent. Never lists a
 //! directory, never gives a hidden file or a script's source, never says why something is not given.
 mod cache;
+mod coding;
 mod conditions;
 mod path;
 mod range;
 mod reading;
 mod validators;
 
-use std::time::{Instant, SystemTime};
-
 use std::io::ErrorKind;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::{Instant, SystemTime};
 
-use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use tokio::time::sleep;
 
 use crate::base::ids::SiteId;
 use crate::base::limits::WEB_SMALL_FILE_MAX;
@@ -26,8 +28,9 @@ use crate::ops::blocking::Blocking;
 use crate::web::body::Body;
 use crate::web::pages;
 use crate::web::static_files::cache::{Caches, Known};
+use crate::web::static_files::coding::{CODINGS, Coding};
 use crate::web::static_files::conditions::Verdict;
-use crate::web::static_files::path::Wanted;
+use crate::web::static_files::path::{Wanted, encoded};
 use crate::web::static_files::range::Part;
 use crate::web::static_files::validators::Validators;
 
@@ -48,34 +51,119 @@ impl Files {
         Self { blocking, caches: Caches::new(), held: Arc::default() }
     }
 
-    /// Answers one request for a site at home here.
-    pub async fn serve(&self, dirs: &SiteDirs, site: (SiteId, u64), parts: &Parts) -> Response<Body> {
+    /// Answers one request for a site at home here. `fallback`: the path of a file for pages that are not there.
+    pub async fn serve(
+        &self,
+        dirs: &SiteDirs,
+        site: (SiteId, u64),
+        fallback: Option<&str>,
+        parts: &Parts,
+    ) -> Response<Body> {
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             return not_allowed(&parts.method);
         }
         let Ok(wanted) = Wanted::parse(parts.uri.path()) else { return pages::not_found() };
+        let answer = self.answer(dirs, site, &wanted, parts).await;
+        match (answer, fallback) {
+            (None, Some(path)) if wanted.is_page(&parts.headers) => match Wanted::parse(&encoded(path)) {
+                Ok(page) => self.answer(dirs, site, &page, parts).await.unwrap_or_else(pages::not_found),
+                Err(_) => pages::not_found(),
+            },
+            (answer, _) => answer.unwrap_or_else(pages::not_found),
+        }
+    }
+
+    /// None: there is nothing there for everybody.
+    async fn answer(
+        &self,
+        dirs: &SiteDirs,
+        site: (SiteId, u64),
+        wanted: &Wanted,
+        parts: &Parts,
+    ) -> Option<Response<Body>> {
         let jail = match self.caches.jail(site, Instant::now(), || dirs.jail(site.0)) {
             Ok(jail) => jail,
             // It is made when the site appears here; until then there is nothing in it.
-            Err(JailError::NotFound) => return pages::not_found(),
-            Err(error) => return failed(&error, &wanted.path),
+            Err(JailError::NotFound) => return None,
+            Err(error) => return Some(failed(&error, &wanted.path)),
         };
-        let mut again = true;
+        let (mut again, mut settled) = (true, false);
         loop {
-            return match self.find(&jail, &wanted).await {
-                Ok(Some((opened, name))) => match self.file(opened, &name, parts).await {
-                    // Written anew in its place, between the look at it and the reading.
-                    Err(error) if error.kind() == ErrorKind::UnexpectedEof && again => {
-                        again = false;
+            return match self.find(&jail, wanted).await {
+                Ok(Some((opened, name))) => {
+                    let settles = validators::settles(&opened, SystemTime::now());
+                    if let Some(wait) = settles.filter(|_| !mem::replace(&mut settled, true)) {
+                        // Then it has a tag that the next change will change.
+                        sleep(wait).await;
                         continue;
                     }
-                    done => done.unwrap_or_else(|error| failed(&error, &name)),
-                },
-                Ok(None) => pages::redirect(StatusCode::MOVED_PERMANENTLY, &wanted.with_slash(parts.uri.query())),
-                Err(JailError::Io(error)) => failed(&JailError::Io(error), &wanted.path),
-                Err(_) => pages::not_found(),
+                    match self.chosen(&jail, opened, name.clone(), parts).await {
+                        // Written anew in its place, between the look at it and the reading.
+                        Err(error) if error.kind() == ErrorKind::UnexpectedEof && again => {
+                            again = false;
+                            continue;
+                        }
+                        done => Some(done.unwrap_or_else(|error| failed(&error, &name))),
+                    }
+                }
+                Ok(None) => Some(pages::redirect(StatusCode::MOVED_PERMANENTLY, &wanted.with_slash(parts.uri.query()))),
+                Err(JailError::Io(error)) => Some(failed(&JailError::Io(error), &wanted.path)),
+                Err(_) => None,
             };
         }
+    }
+
+    /// A file of the site in the place of the body of an error, if it is there. Its type comes with it.
+    pub async fn stand_in(&self, dirs: &SiteDirs, site: (SiteId, u64), path: &str) -> Option<(Body, HeaderValue)> {
+        let wanted = Wanted::parse(&encoded(path)).ok()?;
+        let jail = self.caches.jail(site, Instant::now(), || dirs.jail(site.0)).ok()?;
+        let (opened, name) = self.find(&jail, &wanted).await.ok()??;
+        let count = opened.len;
+        let body = self.body(opened, 0, count).await.ok()?;
+        Some((body, content_type(&name)))
+    }
+
+    /// The file, or what lies beside it in a coding that the client takes and is not older.
+    async fn chosen(
+        &self,
+        jail: &Jail,
+        opened: Opened,
+        name: String,
+        parts: &Parts,
+    ) -> std::io::Result<Response<Body>> {
+        let kind = content_type(&name);
+        let now = Instant::now();
+        if !kind.to_str().is_ok_and(coding::is_worth_it) || self.caches.is_bare(&Known::of(&opened), now) {
+            return self.file(opened, kind, None, parts).await;
+        }
+        let wanted = coding::wanted(&parts.headers);
+        let (mut best, mut others): (Option<(usize, Coding, Opened)>, _) = (None, false);
+        for coding in CODINGS {
+            let beside = self.look(jail, format!("{name}{}", coding.ending)).await;
+            let Ok(Found::File(beside)) = beside else { continue };
+            if beside.modified < opened.modified {
+                continue;
+            }
+            others = true;
+            let rank = wanted.iter().position(|wanted| *wanted == coding);
+            if let Some(rank) = rank
+                && best.as_ref().is_none_or(|(before, ..)| rank < *before)
+            {
+                best = Some((rank, coding, beside));
+            }
+        }
+        if !others {
+            self.caches.was_bare(Known::of(&opened), now);
+        }
+        let (coding, opened) = match best {
+            Some((_, coding, beside)) => (Some(coding.name), beside),
+            None => (None, opened),
+        };
+        let mut response = self.file(opened, kind, coding, parts).await?;
+        if others {
+            response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        Ok(response)
     }
 
     /// The file a path stands for, and its name; none for a directory that was asked for without its slash.
@@ -111,8 +199,14 @@ impl Files {
         }
     }
 
-    async fn file(&self, opened: Opened, name: &str, parts: &Parts) -> std::io::Result<Response<Body>> {
-        let validators = Validators::of(&opened);
+    async fn file(
+        &self,
+        opened: Opened,
+        kind: HeaderValue,
+        coding: Option<&'static str>,
+        parts: &Parts,
+    ) -> std::io::Result<Response<Body>> {
+        let validators = Validators::of(&opened, coding, SystemTime::now());
         let part = match conditions::verdict(&parts.headers, &validators) {
             Verdict::Failed => return Ok(bare(StatusCode::PRECONDITION_FAILED)),
             Verdict::Unchanged => {
@@ -141,7 +235,10 @@ impl Files {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type(name));
+        headers.insert(CONTENT_TYPE, kind);
+        if let Some(coding) = coding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
         // Said also of an empty body, where the engine would leave it out.
         headers.insert(CONTENT_LENGTH, count.into());
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -1,5 +1,7 @@
 //! From a request's path to a name beneath a site's directory. Pure. What has two readings is refused: the visitor learns only
 //! that there is nothing.
+use http::HeaderMap;
+use http::header::ACCEPT;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// The one directory of hidden names that is for everybody (RFC 8615).
@@ -59,6 +61,16 @@ impl Wanted {
         Ok(Self { path: parts.join("/"), is_dir })
     }
 
+    /// Whether a browser would show what was asked for in its window: it says so, or the name has no ending.
+    pub(crate) fn is_page(&self, headers: &HeaderMap) -> bool {
+        let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+        let html = lines.flat_map(|line| line.split(',')).any(|kind| {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("text/html")
+        });
+        html || !self.path.rsplit('/').next().unwrap_or_default().contains('.')
+    }
+
     /// Where the directory of this name is; of this host whatever the request's path began with.
     pub(crate) fn with_slash(&self, query: Option<&str>) -> String {
         let path = utf8_percent_encode(&self.path, ENCODED);
@@ -67,6 +79,11 @@ impl Wanted {
             None => format!("/{path}/"),
         }
     }
+}
+
+/// A path as people type it, as it would stand in a request.
+pub(crate) fn encoded(path: &str) -> String {
+    utf8_percent_encode(path, ENCODED).to_string()
 }
 
 /// `config.php`, `config.php.bak`, `config.PHP~`: any part after a dot counts.
@@ -105,6 +122,17 @@ mod tests {
         ] {
             assert_eq!(read(path), Some((name.to_owned(), is_dir)), "{path}");
         }
+    }
+
+    #[test]
+    fn pages_are_what_a_window_shows() {
+        let is_page = |path: &str, accept: Option<&'static str>| {
+            let headers = accept.map(|accept| (ACCEPT, http::HeaderValue::from_static(accept)));
+            Wanted::parse(path).unwrap().is_page(&headers.into_iter().collect())
+        };
+        assert!(is_page("/users/7", None) && is_page("/users/", Some("*/*")) && is_page("/v1.2/users", None));
+        assert!(is_page("/users/a.b", Some("application/xml, Text/HTML;q=0.9")));
+        assert!(!is_page("/app.js", None) && !is_page("/app.js", Some("*/*")) && !is_page("/a.html", Some("text/htm")));
     }
 
     #[test]
