@@ -36,7 +36,7 @@ fn its_lines_work_as_printed_until_it_is_interrupted() {
     let mut child = demo(dir.path(), &[]);
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(said.any(|line| line.starts_with("The node goes on until Ctrl-C.")), "it never came to its lines");
-    let lines: Vec<String> = said.by_ref().skip(1).take(9).collect();
+    let lines: Vec<String> = said.by_ref().skip(1).take(12).collect();
     // `events` goes on until it is ended.
     let (last, lines) = lines.split_last().unwrap();
     assert!(last.ends_with(" events"), "{last}");
@@ -44,8 +44,16 @@ fn its_lines_work_as_printed_until_it_is_interrupted() {
     let run = Command::new("bash").arg("-c").arg(&script).output().unwrap();
     let (heard, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{script}\n{heard}\n{errors}");
-    for expected in ["The page was changed.", "<h1>Mine</h1>", "bücher.example", "all is well", "site.maintenance-on"]
-    {
+    for expected in [
+        "The page was changed.",
+        "<h1>Mine</h1>",
+        "A backend behind the hive saw",
+        "192.0.2.7",
+        "uploaded.html",
+        "bücher.example",
+        "all is well",
+        "site.maintenance-on",
+    ] {
         assert!(heard.contains(expected), "{expected} is missing:\n{script}\n{heard}\n{errors}");
     }
     signal_to(child.id(), Signal::INT);

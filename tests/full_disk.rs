@@ -113,8 +113,8 @@ fn changes_go_on_by_themselves_when_there_is_space() {
     heal(&disk, &node);
     for id in ids {
         let outcome = node.get(&format!("/v1/requests/{id}?consistent=true"));
-        // It was under way and nobody took it back: once there is space it is done.
-        assert_eq!(outcome.status, 200, "{}", outcome.text);
+        // Either it was handed over, and once there is space it is done; or it waited at the door until that refused it.
+        assert!(matches!(outcome.status, 200 | 404), "{}", outcome.text);
     }
     writers.iter_mut().for_each(Writer::settle);
     load::compare(&node, &writers);

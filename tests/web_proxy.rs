@@ -256,7 +256,10 @@ fn answers_without_a_body_and_answers_that_end_with_their_connection() {
         {
             let got = sites.curl(&[version, &format!("{URL}{path}")]).unwrap();
             assert_eq!((got.status, got.text()), (status, body.into()), "{path}");
+            assert!(!got.head.starts_with("HTTP/1.0"), "the version is the visitor's: {}", got.head);
         }
+        let head = sites.curl(&[version, "--head", &format!("{URL}end")]).unwrap();
+        assert_eq!((head.status, head.header("content-length")), (200, None), "nobody said how long it would be");
     }
 }
 

@@ -209,6 +209,28 @@ fn backends_that_close_idle_connections_are_no_trouble() {
 }
 
 #[test]
+fn a_body_without_measure_is_refused_before_it_comes() {
+    let backend = Backend::start(|asked| {
+        // Until the other side ends the connection: nobody says anything to half a body.
+        let _ = std::io::copy(&mut asked.stream, &mut std::io::sink());
+        false
+    });
+    let sites = proxied(&[backend.url()]);
+    let head = format!("POST / HTTP/1.1\r\nhost: app.example\r\ncontent-length: {}\r\n\r\n", u64::MAX / 4);
+    let mut visitor = sites.tls(Some(SITE), &["http/1.1"]).unwrap();
+    visitor.write_all(head.as_bytes()).unwrap();
+    let heard = drain(&mut visitor);
+    assert!(heard.starts_with("HTTP/1.1 413 "), "{heard}");
+    assert_eq!(backend.heads().len(), 0);
+    // One that does not say its length is cut off where it passes the site's limit.
+    sites.set(SITE, json!({"options": {"max_body": 1000}}));
+    let chunked = "POST / HTTP/1.1\r\nhost: app.example\r\ntransfer-encoding: chunked\r\n\r\n";
+    let heard = raw(&sites, format!("{chunked}3e9\r\n{}\r\n0\r\n\r\n", "x".repeat(1001)).as_bytes());
+    assert!(heard.starts_with("HTTP/1.1 413 ") && heard.contains("connection: close"), "{heard}");
+    assert_eq!(failures(&sites, "too-large"), 1);
+}
+
+#[test]
 fn an_early_answer_is_heard_while_the_upload_runs() {
     let backend = Backend::start(|asked| {
         asked.say("HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nno!");

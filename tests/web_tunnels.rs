@@ -4,14 +4,23 @@
 
 use std::io::{BufReader, Read, Write};
 use std::process::Command;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::ext::Protocol;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
 use support::backend::{Backend, header};
-use support::http;
+use support::http as wire;
 use support::sites::{Sites, Tls, drain};
 use support::until;
 
@@ -44,7 +53,7 @@ fn upgraded(sites: &Sites) -> BufReader<Tls> {
     let mut visitor = BufReader::new(sites.tls(Some(SITE), &["http/1.1"]).unwrap());
     let ask = "GET /x HTTP/1.1\r\nhost: app.example\r\nconnection: keep-alive, Upgrade\r\nupgrade: parrot\r\n\r\n";
     visitor.get_mut().write_all(ask.as_bytes()).unwrap();
-    let (status, headers) = http::head(&mut visitor).unwrap();
+    let (status, headers) = wire::head(&mut visitor).unwrap();
     assert_eq!(status, 101);
     assert!(headers.contains(&("upgrade".into(), "parrot".into())), "{headers:?}");
     hears(&mut visitor, b"hello");
@@ -77,7 +86,7 @@ fn what_is_said_goes_both_ways_until_either_side_ends() {
     let early = "GET /x HTTP/1.1\r\nhost: app.example\r\nconnection: upgrade\r\nupgrade: parrot\r\n\r\nat once";
     let mut visitor = BufReader::new(sites.tls(Some(SITE), &["http/1.1"]).unwrap());
     visitor.get_mut().write_all(early.as_bytes()).unwrap();
-    assert_eq!(http::head(&mut visitor).unwrap().0, 101);
+    assert_eq!(wire::head(&mut visitor).unwrap().0, 101);
     let mut heard = [0; 12];
     visitor.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"helloat once");
@@ -138,4 +147,75 @@ fn websockets_of_a_real_library() {
         .expect("python3 is installed: tests/run sees to it");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.trim() == "fine", "{out}{err}");
+}
+
+/// A visitor with HTTP/2, whose streams may become WebSockets (RFC 8441).
+async fn over_http_2(sites: &Sites) -> SendRequest<Empty<Bytes>> {
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(sites.client(&["h2"])));
+    let stream = tokio::net::TcpStream::connect(sites.https).await.unwrap();
+    let stream = connector.connect(ServerName::try_from(SITE).unwrap(), stream).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn connect(protocol: Option<&'static str>) -> Request<Empty<Bytes>> {
+    let mut request = Request::connect(format!("https://{SITE}/chat")).body(Empty::new()).unwrap();
+    if let Some(protocol) = protocol {
+        request.extensions_mut().insert(Protocol::from_static(protocol));
+    }
+    request
+}
+
+#[test]
+fn websockets_over_http_2() {
+    let backend = parrot();
+    let sites = proxied(&backend);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut sender = over_http_2(&sites).await;
+        // The node has said that it knows this before anything is asked.
+        let mut streams = Vec::new();
+        for _ in 0..10 {
+            sender.ready().await.unwrap();
+            let mut response = sender.send_request(connect(Some("websocket"))).await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert!(!response.headers().contains_key("upgrade") && !response.headers().contains_key("connection"));
+            streams.push(TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap()));
+        }
+        let head = backend.last();
+        assert!(head.starts_with("GET /chat HTTP/1.1\r\nhost: app.example\r\n"), "{head}");
+        assert_eq!(header(&head, "upgrade"), Some("websocket"));
+        assert_eq!(header(&head, "sec-websocket-key").map(str::len), Some(24));
+        for (number, stream) in streams.iter_mut().enumerate() {
+            let word = vec![number as u8; 100_000];
+            let mut heard = vec![0; 5 + word.len()];
+            let (read, mut write) = tokio::io::split(stream);
+            let mut read = read;
+            let (said, listened) = tokio::join!(write.write_all(&word), read.read_exact(&mut heard));
+            said.unwrap();
+            listened.unwrap();
+            assert!(heard.starts_with(b"hello") && heard[5..] == word, "stream {number}");
+        }
+        let mut last = streams.pop().unwrap();
+        last.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        last.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"bye");
+
+        // What is no WebSocket stays a CONNECT, and no success comes from where no tunnel is.
+        for protocol in [None, Some("connect-udp")] {
+            sender.ready().await.unwrap();
+            assert_eq!(sender.send_request(connect(protocol)).await.unwrap().status(), 405, "{protocol:?}");
+        }
+        sites.set(SITE, json!({"handler": {"type": "static"}}));
+        std::fs::write(root(&sites).join("chat"), "a file").unwrap();
+        assert_eq!(sender.send_request(connect(Some("websocket"))).await.unwrap().status(), 405);
+    });
+    drop(runtime);
+    until(10, "the tunnels went with their connection", || (sites.metric("ruche_proxy_tunnels") == 0).then_some(()));
+}
+
+fn root(sites: &Sites) -> std::path::PathBuf {
+    sites.node.get(&format!("/v1/sites/{SITE}")).done().json["root"].as_str().unwrap().into()
 }

@@ -161,7 +161,7 @@ fn a_port_that_is_taken_is_said_and_had_when_it_is_free() {
     let name = format!("web.http {address}");
     let entry = entries.iter().find(|entry| entry["name"] == *name).expect("the board has an entry for it");
     assert_eq!(entry["health"], "yellow");
-    assert!(entry["text"].as_str().unwrap().contains("address in use; `ss -ltnp` shows by whom"), "{entry}");
+    assert!(entry["text"].as_str().unwrap().contains("address in use; `ss -ltunp` shows by whom"), "{entry}");
     drop(taken);
     until(30, "the port is listened on", || sites.listening_on("web.http"));
     sites.learn();

@@ -33,6 +33,7 @@ impl Resource for FtpUser {
             dir: self.dir.clone(),
             quota: self.quota,
             disabled: self.disabled,
+            allow_plain: self.allow_plain,
             created: self.created.to_string(),
             revision: self.revision,
         }
@@ -75,6 +76,7 @@ pub(crate) async fn create(AskWith(ask, body): AskWith<api::FtpUserCreate>) -> R
         dir: body.dir,
         quota: body.quota,
         password: passwords::hashed(&ask.desk, body.password).await?,
+        allow_plain: body.allow_plain,
     };
     ask.create::<FtpUser>(Change::FtpUserCreate(create)).await
 }
@@ -87,7 +89,7 @@ pub(crate) async fn show(At(login): At<Login>, look: Look) -> Result<Response, F
     user.map(|user| look.one(&**user)).ok_or_else(|| Failure::not_found(Kind::FtpUser, login))
 }
 
-/// Changes an FTP user: directory, quota, password, or whether it may log in.
+/// Changes an FTP user: directory, quota, password, or whether and how it may log in.
 #[utoipa::path(patch, path = "/v1/ftp-users/{login}", tag = "ftp-users", params(("login" = String, Path), WriteQuery),
     request_body = api::FtpUserPatch, responses((status = 200, body = Written<api::FtpUser>)))]
 pub(crate) async fn set(
@@ -105,6 +107,7 @@ pub(crate) async fn set(
         quota: body.quota.into(),
         password: password.into(),
         disabled: body.disabled.into(),
+        allow_plain: body.allow_plain.into(),
     };
     ask.change::<FtpUser>(Change::FtpUserSet(set), current).await
 }

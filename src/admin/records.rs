@@ -56,7 +56,11 @@ impl Resource for RecordSet {
 /// The owner and type that a path names. A name in another script is taken as a host is.
 fn owner(zone: &ZoneName, name: &str, rtype: &str) -> Result<(Name, RecordType), Failure> {
     let ascii = if name.is_ascii() { name.to_owned() } else { fields::name::<ZoneName>("name", name)?.to_string() };
-    let owner = Name::parse(&ascii, Some(&zones::origin(zone))).map_err(|error| Failure::invalid("name", error))?;
+    let origin = zones::origin(zone);
+    if let Some(reason) = without_dot(&ascii, &origin) {
+        return Err(Failure::invalid("name", reason));
+    }
+    let owner = Name::parse(&ascii, Some(&origin)).map_err(|error| Failure::invalid("name", error))?;
     let rtype = rtype.parse::<RecordType>().map_err(|error| Failure::invalid("type", error))?;
     Ok((owner, rtype))
 }
@@ -138,12 +142,24 @@ fn values(rtype: RecordType, texts: &[String], origin: &Name) -> Result<Vec<Vec<
     let mut faults = Vec::new();
     let mut values = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
+        let mut refuse = |reason: String| faults.push(Fault { field: format!("values[{index}]"), reason });
         match rr::parse_data(rtype, &whole(rtype, text), origin) {
-            Ok(value) => values.push(value),
-            Err(error) => faults.push(Fault { field: format!("values[{index}]"), reason: error.to_string() }),
+            Ok(value) => match rr::targets(rtype, &value).and_then(|_| without_dot(text, origin)) {
+                Some(reason) => refuse(reason),
+                None => values.push(value),
+            },
+            Err(error) => refuse(error.to_string()),
         }
     }
     if faults.is_empty() { Ok(values) } else { Err(Failure::invalid_all(faults)) }
+}
+
+/// What is wrong with a name, the last word of `text`, that ends with the zone but not with a dot: the zone would stand in it twice.
+fn without_dot(text: &str, origin: &Name) -> Option<String> {
+    let word = text.split_ascii_whitespace().next_back().filter(|word| !word.ends_with('.'))?;
+    let meant = Name::parse(word, None).ok().filter(|name| name.is_under(origin) && origin.labels().count() > 1)?;
+    let short = meant.relative_to(origin);
+    Some(format!("`{word}` has no final dot and would be {word}.{origin}: write `{short}`, or `{meant}`"))
 }
 
 /// A TXT value without quotes is one string, whatever is in it: `v=spf1 -all` as two would be read without the space.
@@ -178,7 +194,32 @@ mod tests {
         assert_eq!(named("WWW").as_deref(), Some("www"));
         assert_eq!(named("bücher").as_deref(), Some("xn--bcher-kva"));
         assert_eq!(named("*").as_deref(), Some("*"));
+        assert_eq!(named("www.example.org.").as_deref(), Some("www"));
+        let doubled = format!("{:?}", owner(&zone, "www.example.org", "A").unwrap_err());
+        assert!(
+            doubled.contains("would be www.example.org.example.org.: write `www`, or `www.example.org.`"),
+            "{doubled}"
+        );
         assert!(owner(&zone, "a", "NOPE").is_err() && named("a..b").is_none());
+    }
+
+    #[test]
+    fn a_missing_final_dot_is_told() {
+        let origin = zones::origin(&ZoneName::parse("example.org").unwrap());
+        let one = |rtype, text: &str| values(rtype, &[text.to_owned()], &origin);
+        for (rtype, text) in [(RecordType::MX, "10 mail.example.org"), (RecordType::NS, "Example.ORG")] {
+            let refused = format!("{:?}", one(rtype, text).unwrap_err());
+            assert!(refused.contains("no final dot"), "{refused}");
+        }
+        for (rtype, text) in [
+            (RecordType::MX, "10 mail.example.org."),
+            (RecordType::MX, "10 mail"),
+            (RecordType::CNAME, "www.example.net"),
+            (RecordType::TXT, "mail.example.org"),
+        ] {
+            assert!(one(rtype, text).is_ok(), "{text}");
+        }
+        assert!(without_dot("com", &Name::parse("com.", None).unwrap()).is_none(), "who knows");
     }
 
     #[test]

@@ -180,6 +180,7 @@ mod tests {
             sites_ca: None,
             ticket_keys: Vec::new(),
             gone_serials: Vec::new(),
+            cookie_key: None,
             revision: 1,
         };
         let commands = |cluster: &Cluster| {

@@ -298,7 +298,7 @@ async fn pages_go_through_everything_once() {
     );
     assert_eq!(events["items"][0]["actor"], json!({"kind": "local", "uid": 0}));
     let older = node.get(&format!("/v1/events?cursor={}", events["next"].as_str().unwrap())).await.expect(200).body;
-    assert_eq!((older["items"].as_array().unwrap().len(), &older["next"]), (4, &Value::Null));
+    assert_eq!((older["items"].as_array().unwrap().len(), &older["next"]), (5, &Value::Null));
     assert_eq!(node.get("/v1/operations").await.expect(200).body, json!({"items": [], "next": null}));
     node.get("/v1/operations/00000000000000ff").await.problem(404, "not-found");
 }

@@ -149,6 +149,9 @@ fn gather(zone: ZoneName, mut file: ZoneFile) -> Result<(ZoneImport, Vec<String>
             notes.push(format!("line {line}: the TTL is not that of line {first}: the set has one, {lower}"));
             set.ttl = lower;
         }
+        for name in rr::targets(rtype, &data).iter().chain([&set.owner]).filter(|name| is_doubled(name, &origin)) {
+            notes.push(format!("line {line}: {name} ends with the zone twice: is a final dot missing?"));
+        }
         set.values.push(data.into());
     }
     file.faults.extend(misplaced(&sets));
@@ -157,6 +160,12 @@ fn gather(zone: ZoneName, mut file: ZoneFile) -> Result<(ZoneImport, Vec<String>
     }
     let sets = sets.into_values().map(|(_, set)| set).collect();
     Ok((ZoneImport { zone, account: None, replace: false, ttl: file.ttl, soa, sets }, notes))
+}
+
+/// Whether a name is one in the zone `example.org.example.org.`: nobody means that.
+fn is_doubled(name: &Name, origin: &Name) -> bool {
+    let twice = Name::parse(origin.to_string().trim_end_matches('.'), Some(origin));
+    origin.labels().count() > 1 && twice.is_ok_and(|twice| name.is_under(&twice))
 }
 
 /// The CNAMEs of a file beside other data of it: the one fault between lines that people make.

@@ -16,6 +16,9 @@ pub struct FtpUser {
     /// Bytes.
     pub quota: Option<u64>,
     pub disabled: bool,
+    /// It may log in without TLS.
+    #[serde(default)]
+    pub allow_plain: bool,
     /// RFC 3339.
     pub created: String,
     pub revision: u64,
@@ -45,6 +48,9 @@ pub struct FtpUserCreate {
     /// 8 to 1024 bytes.
     #[schema(value_type = String)]
     pub password: Password,
+    /// Let it log in without TLS, for old devices: everybody on the way can read its password and files.
+    #[serde(default)]
+    pub allow_plain: bool,
 }
 
 /// Absent fields stay as they are, `null` clears.
@@ -61,4 +67,6 @@ pub struct FtpUserPatch {
     pub password: Option<Password>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub allow_plain: Option<bool>,
 }

@@ -31,6 +31,9 @@ pub(crate) enum FtpUserCommand {
         /// Read the password from standard input
         #[arg(long, required = true)]
         password_stdin: bool,
+        /// Let it log in without TLS: everybody on the way can read its password
+        #[arg(long)]
+        allow_plain: bool,
         #[command(flatten)]
         write: WriteArgs,
     },
@@ -53,6 +56,12 @@ pub(crate) enum FtpUserCommand {
         /// Let it log in again
         #[arg(long, conflicts_with = "disable")]
         enable: bool,
+        /// Let it log in without TLS: everybody on the way can read its password
+        #[arg(long)]
+        allow_plain: bool,
+        /// Let it log in with TLS only
+        #[arg(long, conflicts_with = "allow_plain")]
+        require_tls: bool,
         #[command(flatten)]
         write: WriteArgs,
     },
@@ -66,18 +75,20 @@ pub(crate) enum FtpUserCommand {
 
 pub(crate) async fn run(session: &Session, command: FtpUserCommand) -> Result<(), Failure> {
     match command {
-        FtpUserCommand::Create { login, site, dir, quota, password_stdin: _, write } => {
+        FtpUserCommand::Create { login, site, dir, quota, password_stdin: _, allow_plain, write } => {
             let password = passwords::read(std::io::stdin().lock())?;
-            let body = FtpUserCreate { login: login.to_string(), site: site.to_string(), dir, quota, password };
+            let (name, site) = (login.to_string(), site.to_string());
+            let body = FtpUserCreate { login: name, site, dir, quota, password, allow_plain };
             let doing = format!("create the FTP user {login}");
             let write = Write::new(doing, Method::POST, path(&["ftp-users"]), &write).body(&body);
             session.write("Created", write).await.map(drop)
         }
         FtpUserCommand::Ls => session.list("FTP users", &path(&["ftp-users"]), table).await,
-        FtpUserCommand::Set { login, dir, quota, password_stdin, disable, enable, write } => {
+        FtpUserCommand::Set { login, dir, quota, password_stdin, disable, enable, allow_plain, require_tls, write } => {
             let password = password_stdin.then(|| passwords::read(std::io::stdin().lock())).transpose()?;
             let disabled = (disable || enable).then_some(disable);
-            let patch = FtpUserPatch { dir, quota: quota.map(Option::from), password, disabled };
+            let allow_plain = (allow_plain || require_tls).then_some(allow_plain);
+            let patch = FtpUserPatch { dir, quota: quota.map(Option::from), password, disabled, allow_plain };
             session.patch("Changed", format!("change the FTP user {login}"), one(&login), &patch, &write).await
         }
         FtpUserCommand::Rm { login, write } => {
@@ -94,7 +105,8 @@ fn table(out: &Out, users: Vec<FtpUser>) -> String {
     let rows = users.into_iter().map(|user| {
         let quota = user.quota.map_or_else(|| "unlimited".to_owned(), human);
         let dir = format!("/{}", user.dir);
-        [user.login, unicode(&user.site), dir, quota, yes_no(user.disabled), out.time(&user.created)]
+        let tls = if user.allow_plain { "optional" } else { "required" }.to_owned();
+        [user.login, unicode(&user.site), dir, quota, tls, yes_no(user.disabled), out.time(&user.created)]
     });
-    out.table(["LOGIN", "SITE", "DIRECTORY", "QUOTA", "DISABLED", "CREATED"], rows)
+    out.table(["LOGIN", "SITE", "DIRECTORY", "QUOTA", "TLS", "DISABLED", "CREATED"], rows)
 }

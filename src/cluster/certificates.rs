@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::base::ids::SiteId;
 use crate::base::limits::CERTIFY_ROUNDS_MAX;
+use crate::cluster::cookies;
 use crate::cluster::door::{Write, WriteError};
 use crate::cluster::member::Member;
 use crate::model::answer::Answer;
 use crate::model::change::Change;
-use crate::model::cluster::{Cluster, SitesCaPut, TicketKeysPut};
+use crate::model::cluster::{Cluster, CookieKeyPut, SitesCaPut, TicketKeysPut};
 use crate::model::refusal::Refusal;
 use crate::model::sites::{Site, SiteSet};
 use crate::model::state::{Snapshot, State};
@@ -26,12 +27,14 @@ pub enum EquipError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Blocking(#[from] BlockingError),
+    #[error("make the key of DNS cookies: {0}")]
+    Random(#[from] getrandom::Error),
     #[error("make certificates: the cluster is not founded yet")]
     NotFounded,
 }
 
 impl Member {
-    /// Gives the cluster its sites CA and its first ticket key, where it has none; does nothing otherwise.
+    /// Gives the cluster its sites CA, its first ticket key and its key of DNS cookies, where it has none; does nothing otherwise.
     pub async fn equip(&self, keyring: &Keyring) -> Result<(), EquipError> {
         let now = self.now();
         let cluster = founded(&now)?;
@@ -42,6 +45,10 @@ impl Member {
         if cluster.ticket_keys.is_empty() {
             let keys = vec![sealed::make_ticket_key(cluster.id, keyring, now.time)?];
             self.first_wins(Change::TicketKeysPut(TicketKeysPut { after: None, keys }), None).await?;
+        }
+        if cluster.cookie_key.is_none() {
+            let key = cookies::make(cluster.id, keyring)?;
+            self.first_wins(Change::CookieKeyPut(CookieKeyPut { key }), None).await?;
         }
         Ok(())
     }
@@ -160,6 +167,7 @@ mod tests {
         let cluster = |now: &Snapshot| Arc::clone(now.cluster.as_ref().unwrap());
         let first = cluster(&member.now());
         assert!(first.sites_ca.is_some() && first.ticket_keys.len() == 1);
+        assert!(cookies::open(&first, &keyring).is_some_and(|key| key.is_ok()));
         let blocking = Blocking::new(Handle::current());
         let certify = || member.certify_sites(&keyring, &blocking);
         let (one, other) = tokio::join!(certify(), certify());

@@ -97,6 +97,12 @@ impl<C> Clone for Door<C> {
 }
 
 impl Door<Change> {
+    /// A key for these changes only.
+    pub fn only<C: Into<Change>>(&self) -> Door<C> {
+        let (queue, undecided, health) = (self.queue.clone(), self.undecided.clone(), self.health.clone());
+        Door { queue, undecided, health, only: PhantomData }
+    }
+
     pub(crate) fn new(queue: mpsc::Sender<Proposal>, undecided: Undecided, health: HealthCell) -> Self {
         Self { queue, undecided, health, only: PhantomData }
     }

@@ -1,5 +1,6 @@
 //! The cluster as this node is part of it: raft over `store`, the one write door, what it says of itself.
 pub mod certificates;
+pub mod cookies;
 pub mod door;
 pub mod founding;
 pub mod member;

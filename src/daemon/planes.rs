@@ -4,12 +4,16 @@ use std::sync::Arc;
 use crate::cluster::member::Member;
 use crate::config::Config;
 use crate::daemon::listen::Shown;
+use crate::dns::Dns;
+use crate::files::gate::Gates;
 use crate::files::sites::SiteDirs;
+use crate::ftp::Ftp;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::metrics::Metrics;
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
+use crate::seal::keyring::Keyring;
 use crate::store::feed::{Feed, Feeder};
 use crate::store::local::Local;
 use crate::tls::error::TlsError;
@@ -35,6 +39,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) blocking: &'a Blocking,
     pub(crate) metrics: &'a Metrics,
     pub(crate) member: &'a Member,
+    pub(crate) keyring: &'a Arc<Keyring>,
     pub(crate) tls: &'a Tls,
     pub(crate) local: &'a Local,
     pub(crate) dirs: &'a Arc<SiteDirs>,
@@ -44,12 +49,40 @@ pub(crate) struct Ground<'a> {
 }
 
 pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
-    let Ground { config, tasks, board, blocking, metrics, member, tls, local, dirs, flushes, inherited, shown } =
-        ground;
+    let Ground {
+        config,
+        tasks,
+        board,
+        blocking,
+        metrics,
+        member,
+        keyring,
+        tls,
+        local,
+        dirs,
+        flushes,
+        inherited,
+        shown,
+    } = ground;
+    let feed = feed(member, tasks);
+    let ftp = Ftp {
+        config: &config.ftp,
+        node: member.node(),
+        feed: feed.clone(),
+        tls: tls.server_for_any_name()?,
+        dirs: Arc::clone(dirs),
+        gates: Gates::default(),
+        blocking: blocking.clone(),
+        door: member.door().only(),
+        board,
+        inherited: &mut *inherited,
+        shown: Arc::clone(shown),
+    };
+    ftp.start(tasks);
     let web = Web {
         config: &config.web,
         node: member.node(),
-        feed: feed(member, tasks),
+        feed: feed.clone(),
         tls: tls.server(PROTOCOLS)?,
         dirs: Arc::clone(dirs),
         blocking: blocking.clone(),
@@ -57,10 +90,21 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         metrics,
         local: local.clone(),
         flushes,
-        inherited,
+        inherited: &mut *inherited,
         shown: Arc::clone(shown),
     };
     web.start(tasks);
+    let dns = Dns {
+        config: &config.dns,
+        node: member.node(),
+        feed,
+        keyring: Arc::clone(keyring),
+        board,
+        metrics,
+        inherited,
+        shown: Arc::clone(shown),
+    };
+    dns.start(tasks);
     Ok(())
 }
 

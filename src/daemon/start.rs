@@ -140,6 +140,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         blocking: &blocking,
         metrics: &metrics,
         member: &member,
+        keyring: &keyring,
         tls: &tls,
         local: &local,
         dirs: &dirs,

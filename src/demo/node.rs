@@ -40,6 +40,12 @@ pub(crate) enum DemoError {
     Page(std::io::Error),
     #[error("see {expected:?} at {url}: it answered {status}: {body}")]
     Seen { url: String, status: StatusCode, body: String, expected: String },
+    #[error("ask over DNS: {0}")]
+    Dns(std::io::Error),
+    #[error("upload over FTP: {0}")]
+    Ftp(std::io::Error),
+    #[error("upload over FTP: the server said {line:?}, not {expected}")]
+    FtpSaid { line: String, expected: String },
     #[error("see it work: {0} does not hold")]
     Unmet(&'static str),
     #[error("finish: interrupted")]
@@ -138,6 +144,15 @@ impl Node {
         Ok(response.body)
     }
 
+    /// The port of a listener, by the key of the configuration it comes from.
+    pub(crate) async fn port(&self, name: &str) -> Result<u16, DemoError> {
+        let status = self.ask(Asked::get("/v1/status")).await?;
+        let listening = status["listening"].as_array().into_iter().flatten();
+        let address = listening.filter(|one| one["name"] == name).find_map(|one| one["address"].as_str());
+        let address: Option<std::net::SocketAddr> = address.and_then(|address| address.parse().ok());
+        address.map(|address| address.port()).ok_or(DemoError::Unmet("the node listens for DNS and FTP"))
+    }
+
     pub(crate) async fn kill_and_restart(&mut self) -> Result<(), DemoError> {
         self.child.kill().await.map_err(DemoError::Start)?;
         self.child = spawn(&self.dir).map_err(DemoError::Start)?;
@@ -159,8 +174,8 @@ impl Node {
 fn config(dir: &Path) -> String {
     let dir = dir.display();
     format!(
-        "[node]\nname = \"demo\"\ndata_dir = \"{dir}/data\"\n\n[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\n[dns]\nlisten = []\n\n\
-         [ftp]\nlisten = []\n\n[admin]\nsocket = \"{dir}/admin.sock\"\nlisten = [\"127.0.0.1:0\"]\n\n[cluster]\nlisten = []\n"
+        "[node]\nname = \"demo\"\ndata_dir = \"{dir}/data\"\n\n[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\n[dns]\nlisten = [\"127.0.0.1:0\"]\n\n\
+         [ftp]\nlisten = [\"127.0.0.1:0\"]\n\n[admin]\nsocket = \"{dir}/admin.sock\"\nlisten = [\"127.0.0.1:0\"]\n\n[cluster]\nlisten = []\n"
     )
 }
 

@@ -34,6 +34,15 @@ impl Visitor {
         Ok(Self { trust: Trust::only(pem)?, host, root, ca, ports: Ports { http: nowhere, https: nowhere } })
     }
 
+    /// The same visitor, who goes to another site of the node.
+    pub(crate) fn of(&self, host: &'static str) -> Self {
+        Self { trust: self.trust.clone(), host, root: PathBuf::new(), ca: self.ca.clone(), ports: self.ports }
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// Reads the ports from the node's status: a restart changes them.
     pub(crate) fn moved_to(self, status: &Value) -> Result<Self, DemoError> {
         let port = |name: &str| {

@@ -119,6 +119,32 @@ impl Jail {
         Ok((beneath(&*self.root, parent, flags, Mode::empty())?, name))
     }
 
+    /// A jail of its own for one of the directories; not one part of the path may be a link.
+    pub(super) fn inner(&self, dir: &str) -> Result<Self, JailError> {
+        Self::within(&*self.root, checked(dir)?)
+    }
+
+    /// A regular file or a directory, opened to change what is true of it.
+    pub(super) fn node(&self, path: &str) -> Result<OwnedFd, JailError> {
+        let node = beneath(&*self.root, checked(path)?, READ, Mode::empty())?;
+        match FileType::from_raw_mode(rustix::fs::fstat(&node)?.st_mode) {
+            FileType::RegularFile | FileType::Directory => Ok(node),
+            _ => Err(JailError::NotRegular),
+        }
+    }
+
+    /// A directory, to read its names.
+    pub(super) fn directory(&self, path: &str) -> Result<OwnedFd, JailError> {
+        let flags = LISTED.difference(OFlags::NOFOLLOW);
+        Ok(beneath(&*self.root, checked(path)?, flags, Mode::empty())?)
+    }
+
+    /// What is true of a path, without reading it.
+    pub(super) fn stat(&self, path: &str) -> Result<Stat, JailError> {
+        let node = beneath(&*self.root, checked(path)?, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(rustix::fs::fstat(node)?)
+    }
+
     /// The directory itself, to read its names.
     pub(super) fn listed(&self) -> Result<OwnedFd, JailError> {
         Ok(beneath(&*self.root, ".", LISTED, Mode::empty())?)

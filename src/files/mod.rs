@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod gate;
 pub mod jail;
+pub mod listing;
 pub mod lock;
 pub mod logs;
 pub mod sites;

@@ -41,8 +41,14 @@ pub(super) struct Reservation {
 }
 
 impl Usage {
-    pub(super) fn new(used: u64, quota: Option<u64>) -> Self {
-        Self { counts: Arc::new(Mutex::new(Counts { used, reserved: 0, quota })) }
+    /// What lies in a directory now, all of it read: blocks.
+    pub fn of(jail: &Jail, quota: Option<u64>) -> Result<Self, JailError> {
+        Ok(Self { counts: Arc::new(Mutex::new(Counts { used: scan(jail)?, reserved: 0, quota })) })
+    }
+
+    /// Whether anybody else counts with it.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.counts) > 1
     }
 
     /// Bytes of all files that are visible.

@@ -1,22 +1,22 @@
 //! Writing to a site: uploads that appear whole or not at all, and the changes of names, each with a permit and counted against
-//! the quota. Never writes into a file that can be seen, never follows a link in the last part of a path. Everything here
+//! the quotas. Never writes into a file that can be seen, never follows a link in the last part of a path. Everything here
 //! blocks.
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use crate::base::ids::SiteId;
 use crate::base::limits::TRASH_NAMES_AT_ONCE;
 use crate::files::gate::Permit;
-use crate::files::jail::{Jail, JailError};
+use crate::files::jail::{Found, Jail, JailError};
 use crate::files::sites::SiteDirs;
+use crate::files::trash;
 use crate::files::usage::{QuotaExceeded, Reservation, Usage};
-use crate::files::{trash, usage};
 
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,8 @@ pub enum WriteError {
     DiskFull,
     #[error("store the file: a part of it was lost before")]
     Incomplete,
+    #[error("store the file: what is there has {length} bytes only")]
+    Beyond { length: u64 },
     #[error("change the file: the permit is for another site")]
     Permit,
     #[error("change the file: {0}")]
@@ -57,16 +59,25 @@ impl From<Errno> for WriteError {
     }
 }
 
+/// A new file: the web server's group may read it.
+const NEW_FILE: u32 = 0o640;
+/// What the owner of files and of directories always may.
+const FILE_OWNER: u32 = 0o600;
+const DIRECTORY_OWNER: u32 = 0o700;
+
 /// Names what grows: no two uploads of one process have the same name, whatever became of the first.
 static UPLOADS: AtomicU64 = AtomicU64::new(0);
 
-/// The one way to write to a site: its owner keeps one for each site and process, or the count is not right.
-#[derive(Debug)]
+/// The one way to write to a site: its owner opens one for each site and process, or the count is not right. Clones, and
+/// those for a directory of the site, share its count.
+#[derive(Debug, Clone)]
 pub struct Writer {
     site: SiteId,
     jail: Jail,
     incoming: Arc<OwnedFd>,
     usage: Usage,
+    /// Of who writes, beside the site's.
+    own: Option<Usage>,
 }
 
 /// A file that nobody sees yet; dropped, it leaves nothing.
@@ -77,6 +88,9 @@ pub struct Upload {
     name: String,
     growing: Growing,
     reservation: Reservation,
+    own: Option<Reservation>,
+    /// What is still to be copied of the file that goes on.
+    before: Option<io::Take<File>>,
     broken: bool,
 }
 
@@ -103,8 +117,33 @@ impl Writer {
         {
             left.iter().try_for_each(|name| rustix::fs::unlinkat(&incoming, name, AtFlags::empty()))?;
         }
-        let usage = Usage::new(usage::scan(&jail)?, quota);
-        Ok(Self { site, jail, incoming: Arc::new(incoming), usage })
+        let usage = Usage::of(&jail, quota)?;
+        Ok(Self { site, jail, incoming: Arc::new(incoming), usage, own: None })
+    }
+
+    /// The same site for somebody who sees one directory of it only, which is made if it is missing, and may have a use of
+    /// their own. Not one part of its path may be a link.
+    pub fn within(&self, permit: &Permit, dir: &str) -> Result<Self, WriteError> {
+        permitted(permit, self.site)?;
+        let ends = dir.match_indices('/').map(|(end, _)| end).chain((!dir.is_empty()).then_some(dir.len()));
+        for end in ends {
+            match self.mkdir(permit, &dir[..end]) {
+                Ok(()) | Err(WriteError::Exists) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let jail = if dir.is_empty() { self.jail.clone() } else { self.jail.inner(dir)? };
+        Ok(Self { jail, ..self.clone() })
+    }
+
+    /// Counts what is written against this use as well.
+    pub fn counted(self, own: Option<Usage>) -> Self {
+        Self { own, ..self }
+    }
+
+    /// What can be read of what is written here.
+    pub fn jail(&self) -> &Jail {
+        &self.jail
     }
 
     pub fn usage(&self) -> &Usage {
@@ -115,19 +154,66 @@ impl Writer {
     pub fn upload(&self, path: &str) -> Result<Upload, WriteError> {
         let (parent, name) = self.jail.parent(path)?;
         let (parent, name) = (parent, name.to_owned());
-        length(looked(&parent, &name)?.as_ref())?;
+        let there = looked(&parent, &name)?;
+        length(there.as_ref())?;
         let number = UPLOADS.fetch_add(1, Ordering::Relaxed).to_string();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&self.incoming, &number, flags, Mode::from_raw_mode(0o640))?);
+        let file = File::from(rustix::fs::openat(&self.incoming, &number, flags, Mode::from_raw_mode(NEW_FILE))?);
         let growing = Growing { incoming: Arc::clone(&self.incoming), name: number, file };
-        Ok(Upload { site: self.site, parent, name, growing, reservation: self.usage.reservation(), broken: false })
+        // Who shut a file to others does not open it by writing it anew.
+        if let Some(mode) = there.as_ref().filter(|stat| is_file(stat)).map(mode)
+            && mode != NEW_FILE
+        {
+            rustix::fs::fchmod(&growing.file, Mode::from_raw_mode(mode | FILE_OWNER))?;
+        }
+        let (reservation, own) = (self.usage.reservation(), self.own.as_ref().map(Usage::reservation));
+        Ok(Upload { site: self.site, parent, name, growing, reservation, own, before: None, broken: false })
+    }
+
+    /// Begins a file that goes on from so many bytes of the one that is there, or from all of it: it is copied, by
+    /// `Upload::copy`, because nobody may see it half written.
+    pub fn resume(&self, path: &str, from: Option<u64>) -> Result<Upload, WriteError> {
+        let (file, length) = match self.jail.look(path) {
+            Ok(Found::File(opened)) => (opened.file, opened.len),
+            Ok(Found::Dir) => return Err(WriteError::IsDirectory),
+            Err(JailError::NotFound) if from.is_none() => return self.upload(path),
+            Err(error) => return Err(error.into()),
+        };
+        let kept = from.unwrap_or(length);
+        if kept > length {
+            return Err(WriteError::Beyond { length });
+        }
+        let mut upload = self.upload(path)?;
+        upload.reserve(kept)?;
+        upload.before = Some(file.take(kept));
+        Ok(upload)
+    }
+
+    /// Sets when the content was changed, in seconds since 1970, of a file or a directory.
+    pub fn set_modified(&self, permit: &Permit, path: &str, seconds: i64) -> Result<(), WriteError> {
+        permitted(permit, self.site)?;
+        let node = self.jail.node(path)?;
+        let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let last_modification = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        Ok(rustix::fs::futimens(node, &Timestamps { last_access, last_modification })?)
+    }
+
+    /// Sets who may read and write a file or enter a directory. The owner keeps what uploads and listings need, and
+    /// nobody gets more than the owner of a web site can want: no set-uid, no writing for everybody.
+    pub fn set_mode(&self, permit: &Permit, path: &str, wanted: u32) -> Result<u32, WriteError> {
+        permitted(permit, self.site)?;
+        let node = self.jail.node(path)?;
+        let owner = if is_directory(&rustix::fs::fstat(&node)?) { DIRECTORY_OWNER } else { FILE_OWNER };
+        let mode = (wanted & 0o775) | owner;
+        rustix::fs::fchmod(node, Mode::from_raw_mode(mode))?;
+        Ok(mode)
     }
 
     /// Gives a file or a directory another place; a file there is replaced, an empty directory by a directory.
     pub fn rename(&self, permit: &Permit, from: &str, to: &str) -> Result<(), WriteError> {
         permitted(permit, self.site)?;
         let ((old, from), (new, to)) = (self.jail.parent(from)?, self.jail.parent(to)?);
-        self.usage.freeing(|| {
+        self.freeing(|| {
             let moved = looked(&old, from)?.ok_or(JailError::NotFound)?;
             let Some(replaced) = looked(&new, to)? else {
                 return rustix::fs::renameat(&old, from, &new, to).map(|()| 0).map_err(WriteError::from);
@@ -156,7 +242,7 @@ impl Writer {
     pub fn remove(&self, permit: &Permit, path: &str) -> Result<(), WriteError> {
         permitted(permit, self.site)?;
         let (parent, name) = self.jail.parent(path)?;
-        self.usage.freeing(|| {
+        self.freeing(|| {
             let length = length(Some(&looked(&parent, name)?.ok_or(JailError::NotFound)?))?;
             rustix::fs::unlinkat(&parent, name, AtFlags::empty())?;
             Ok(length)
@@ -180,38 +266,89 @@ impl Writer {
             removed => Ok(removed?),
         }
     }
+
+    fn freeing(&self, by: impl FnOnce() -> Result<u64, WriteError>) -> Result<(), WriteError> {
+        let Some(own) = &self.own else { return self.usage.freeing(by) };
+        // The site's count first, then that of one of its users: always in this order.
+        self.usage.freeing(|| {
+            let mut freed = 0;
+            own.freeing(|| {
+                freed = by()?;
+                Ok::<_, WriteError>(freed)
+            })?;
+            Ok(freed)
+        })
+    }
 }
 
 impl Upload {
-    /// Adds to the end, if the quota allows for all of it. After an error the upload can only be given up.
+    /// Adds to the end, if the quotas allow for all of it. After an error the upload can only be given up.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        if std::mem::replace(&mut self.broken, true) {
+        if self.before.is_some() || std::mem::replace(&mut self.broken, true) {
             return Err(WriteError::Incomplete);
         }
-        self.reservation.grow(bytes.len() as u64)?;
-        self.growing.file.write_all(bytes).map_err(|error| match Errno::from_io_error(&error) {
-            Some(errno) => WriteError::from(errno),
-            None => WriteError::Io(error),
-        })?;
+        self.reserve(bytes.len() as u64)?;
+        self.growing.file.write_all(bytes).map_err(io_fault)?;
         self.broken = false;
         Ok(())
     }
 
-    /// Puts the file into its place; when this returns, name and content are on the disk. A crash before leaves what was there.
-    pub fn commit(self, permit: &Permit) -> Result<(), WriteError> {
-        permitted(permit, self.site)?;
-        let Self { parent, name, growing, reservation, broken, .. } = self;
-        if broken {
+    /// Whether something of the file that goes on is still to be copied.
+    pub fn is_copying(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Copies a piece of the file that goes on; true when there is nothing more of it to copy.
+    pub fn copy(&mut self, most: u64) -> Result<bool, WriteError> {
+        let Some(before) = &mut self.before else { return Ok(true) };
+        let wanted = before.limit().min(most);
+        let copied = io::copy(&mut before.by_ref().take(wanted), &mut self.growing.file).map_err(io_fault)?;
+        if copied < wanted {
+            // Somebody cut it off meanwhile.
             return Err(WriteError::Incomplete);
         }
-        growing.file.sync_all().map_err(WriteError::Io)?;
-        reservation.settle(|| {
+        if before.limit() == 0 {
+            self.before = None;
+        }
+        Ok(self.before.is_none())
+    }
+
+    /// Puts the file into its place, its content on the disk before. A crash leaves what was there or all of the new file;
+    /// a power cut within the next seconds may do so too, though the file was seen.
+    pub fn commit(self, permit: &Permit) -> Result<(), WriteError> {
+        permitted(permit, self.site)?;
+        let Self { parent, name, growing, reservation, own, before, broken, .. } = self;
+        if broken || before.is_some() {
+            return Err(WriteError::Incomplete);
+        }
+        growing.file.sync_all().map_err(io_fault)?;
+        let place = || {
             let replaced = length(looked(&parent, &name)?.as_ref())?;
             rustix::fs::renameat(&growing.incoming, &growing.name, &parent, &name)?;
             Ok::<_, WriteError>(replaced)
-        })?;
-        Ok(rustix::fs::fsync(&parent)?)
+        };
+        match own {
+            None => reservation.settle(place),
+            Some(own) => reservation.settle(|| {
+                let mut replaced = 0;
+                own.settle(|| {
+                    replaced = place()?;
+                    Ok::<_, WriteError>(replaced)
+                })?;
+                Ok(replaced)
+            }),
+        }
     }
+
+    fn reserve(&mut self, bytes: u64) -> Result<(), WriteError> {
+        self.reservation.grow(bytes)?;
+        self.own.as_mut().map_or(Ok(()), |own| own.grow(bytes))?;
+        Ok(())
+    }
+}
+
+fn io_fault(error: io::Error) -> WriteError {
+    Errno::from_io_error(&error).map_or(WriteError::Io(error), WriteError::from)
 }
 
 fn permitted(permit: &Permit, site: SiteId) -> Result<(), WriteError> {
@@ -236,8 +373,15 @@ fn length(stat: Option<&Stat>) -> Result<u64, WriteError> {
 }
 
 fn file_length(stat: &Stat) -> u64 {
-    let counted = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if counted { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 }
+    if is_file(stat) { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 }
+}
+
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+fn mode(stat: &Stat) -> u32 {
+    stat.st_mode & 0o777
 }
 
 fn is_directory(stat: &Stat) -> bool {
@@ -249,492 +393,4 @@ fn place(stat: &Stat) -> (u64, u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::fs;
-    use std::os::unix::fs::{MetadataExt, symlink};
-    use std::path::{Path, PathBuf};
-    use std::process::Command;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::files::gate::Gates;
-
-    const SITE: SiteId = SiteId(0xab);
-
-    struct Home {
-        _dir: tempfile::TempDir,
-        dirs: SiteDirs,
-        public: PathBuf,
-        permit: Permit,
-    }
-
-    fn home_in(dir: tempfile::TempDir) -> Home {
-        let dirs = SiteDirs::open(dir.path()).unwrap();
-        dirs.make(SITE).unwrap();
-        Home { public: dirs.path(SITE), _dir: dir, dirs, permit: permit(SITE) }
-    }
-
-    fn home() -> Home {
-        home_in(tempfile::tempdir().unwrap())
-    }
-
-    /// In memory where possible: for tests of many syncs.
-    fn fast_home() -> Home {
-        home_in(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
-    }
-
-    fn permit(site: SiteId) -> Permit {
-        let gates = Gates::default();
-        gates.set_epoch(site, 1);
-        gates.enter(site, 1).unwrap()
-    }
-
-    impl Home {
-        fn writer(&self, quota: Option<u64>) -> Writer {
-            Writer::open(&self.dirs, SITE, quota).unwrap()
-        }
-
-        fn incoming(&self) -> usize {
-            fs::read_dir(self.public.with_file_name("incoming")).unwrap().count()
-        }
-
-        fn at(&self, name: &str) -> PathBuf {
-            self.public.join(name)
-        }
-    }
-
-    fn put(writer: &Writer, permit: &Permit, path: &str, bytes: &[u8]) -> Result<(), WriteError> {
-        let mut upload = writer.upload(path)?;
-        upload.write(bytes)?;
-        upload.commit(permit)
-    }
-
-    #[test]
-    fn an_upload_is_seen_whole_or_not_at_all() {
-        let home = home();
-        let writer = home.writer(None);
-        fs::write(home.at("page"), "old").unwrap();
-        let mut upload = writer.upload("page").unwrap();
-        upload.write(b"the new ").unwrap();
-        upload.write(b"page").unwrap();
-        assert_eq!(fs::read_dir(&home.public).unwrap().count(), 1, "nothing lies beside it");
-        assert_eq!(fs::read_to_string(home.at("page")).unwrap(), "old");
-        let held = fs::File::open(home.at("page")).unwrap();
-        upload.commit(&home.permit).unwrap();
-        assert_eq!(fs::read_to_string(home.at("page")).unwrap(), "the new page");
-        assert_eq!(io::read_to_string(held).unwrap(), "old");
-        let mut given_up = writer.upload("page").unwrap();
-        given_up.write(b"never").unwrap();
-        assert_eq!(home.incoming(), 1);
-        drop(given_up);
-        assert_eq!(home.incoming(), 0);
-        assert_eq!(fs::read_to_string(home.at("page")).unwrap(), "the new page");
-        put(&writer, &home.permit, &"n".repeat(255), b"").unwrap();
-        assert!(matches!(put(&writer, &home.permit, &"n".repeat(256), b""), Err(WriteError::Path(JailError::Invalid))));
-    }
-
-    #[test]
-    fn what_a_crash_left_is_swept_and_not_counted() {
-        let home = home();
-        home.writer(None);
-        for left in 0..5 {
-            fs::write(home.public.with_file_name("incoming").join(left.to_string()), "half").unwrap();
-        }
-        fs::write(home.at("page"), "four").unwrap();
-        let writer = home.writer(None);
-        assert_eq!((home.incoming(), writer.usage().used()), (0, 4));
-    }
-
-    #[test]
-    fn no_link_leads_a_write_out() {
-        let home = home();
-        let (outside, permit) = (home.public.with_file_name("outside"), &home.permit);
-        fs::create_dir_all(outside.join("inner")).unwrap();
-        fs::write(outside.join("page"), "kept").unwrap();
-        symlink("../outside", home.at("out")).unwrap();
-        symlink("../outside/page", home.at("link")).unwrap();
-        fs::write(home.at("page"), "mine").unwrap();
-        let writer = home.writer(None);
-        let refused = |met: Result<(), WriteError>| {
-            assert!(matches!(met, Err(WriteError::Path(JailError::Outside | JailError::Invalid))), "{met:?}");
-        };
-        refused(put(&writer, permit, "out/page", b"new"));
-        refused(put(&writer, permit, "../outside/page", b"new"));
-        refused(put(&writer, permit, "/page", b"new"));
-        refused(put(&writer, permit, "", b"new"));
-        refused(writer.rename(permit, "page", "out/taken"));
-        refused(writer.rename(permit, "out/page", "taken"));
-        refused(writer.rename(permit, "..", "taken"));
-        refused(writer.remove(permit, "out/page"));
-        refused(writer.mkdir(permit, "out/new"));
-        refused(writer.rmdir(permit, "out/inner"));
-        refused(writer.rmdir(permit, ""));
-        // The link itself is replaced, moved and removed.
-        put(&writer, permit, "link", b"new").unwrap();
-        assert!(fs::symlink_metadata(home.at("link")).unwrap().is_file());
-        writer.rename(permit, "out", "elsewhere").unwrap();
-        writer.remove(permit, "elsewhere").unwrap();
-        assert_eq!(fs::read_to_string(outside.join("page")).unwrap(), "kept");
-        assert_eq!(fs::read_dir(&outside).unwrap().count(), 2);
-        assert_eq!(writer.usage().used(), 7);
-        writer.mkdir(permit, "release-2").unwrap();
-        symlink("release-2", home.at("current")).unwrap();
-        put(&writer, permit, "current/page", b"new").unwrap();
-        assert_eq!(fs::read_to_string(home.at("release-2/page")).unwrap(), "new");
-    }
-
-    #[test]
-    fn the_quota_is_kept_and_given_back_at_the_right_moment() {
-        let home = home();
-        let (writer, permit) = (home.writer(Some(10)), &home.permit);
-        put(&writer, permit, "a", b"123456").unwrap();
-        // Until the commit the old file is there as well.
-        let told = put(&writer, permit, "a", b"12345").unwrap_err().to_string();
-        assert_eq!(told, "store 5 bytes more: 6 of 10 are used, uploads under way among them");
-        put(&writer, permit, "a", b"1234").unwrap();
-        assert_eq!(writer.usage().used(), 4);
-        let mut first = writer.upload("b").unwrap();
-        first.write(b"123456").unwrap();
-        let mut second = writer.upload("c").unwrap();
-        assert!(matches!(second.write(b"1"), Err(WriteError::Quota(_))));
-        assert_eq!(writer.usage().used(), 4, "what grows is promised, not used");
-        drop(first);
-        // What failed once is not taken up again: a part of it is missing.
-        assert!(matches!(second.write(b"1"), Err(WriteError::Incomplete)));
-        assert!(matches!(second.commit(permit), Err(WriteError::Incomplete)));
-        assert!(!home.at("c").exists());
-        put(&writer, permit, "b", b"123456").unwrap();
-        put(&writer, permit, "empty", b"").unwrap();
-        writer.usage().set_quota(Some(3));
-        assert!(put(&writer, permit, "d", b"1").is_err());
-        writer.remove(permit, "b").unwrap();
-        writer.usage().set_quota(None);
-        put(&writer, permit, "d", &[0; 1000]).unwrap();
-        assert_eq!((writer.usage().used(), home.writer(None).usage().used()), (1004, 1004));
-        assert_eq!(home.incoming(), 0);
-    }
-
-    #[test]
-    fn a_commit_that_fails_gives_back_what_it_was_promised() {
-        let home = home();
-        let (writer, permit) = (home.writer(Some(10)), &home.permit);
-        writer.mkdir(permit, "d").unwrap();
-        let mut upload = writer.upload("d/a").unwrap();
-        upload.write(b"1234567890").unwrap();
-        writer.rmdir(permit, "d").unwrap();
-        assert!(matches!(upload.commit(permit), Err(WriteError::Path(JailError::NotFound))));
-        let mut upload = writer.upload("e").unwrap();
-        upload.write(b"1234567890").unwrap();
-        writer.mkdir(permit, "e").unwrap();
-        assert!(matches!(upload.commit(permit), Err(WriteError::IsDirectory)));
-        let mut upload = writer.upload("f").unwrap();
-        upload.write(b"1234567890").unwrap();
-        assert!(matches!(upload.commit(&super::tests::permit(SiteId(1))), Err(WriteError::Permit)));
-        put(&writer, permit, "f", b"1234567890").unwrap();
-        assert_eq!((writer.usage().used(), home.incoming()), (10, 0));
-    }
-
-    #[test]
-    fn two_names_of_one_file_count_twice_and_go_alone() {
-        let home = home();
-        fs::write(home.at("a"), "1234").unwrap();
-        fs::hard_link(home.at("a"), home.at("b")).unwrap();
-        let (writer, permit) = (home.writer(None), &home.permit);
-        assert_eq!(writer.usage().used(), 8);
-        writer.rename(permit, "b", "b").unwrap();
-        assert!(home.at("b").exists());
-        writer.rename(permit, "a", "b").unwrap();
-        assert!(!home.at("a").exists() && home.at("b").exists());
-        assert_eq!(writer.usage().used(), 4);
-        fs::hard_link(home.at("b"), home.at("c")).unwrap();
-        let writer = home.writer(None);
-        put(&writer, permit, "b", b"1").unwrap();
-        assert_eq!((fs::read_to_string(home.at("c")).unwrap().as_str(), writer.usage().used()), ("1234", 5));
-        writer.remove(permit, "c").unwrap();
-        assert_eq!(writer.usage().used(), 1);
-    }
-
-    /// Deeper than a path reaches; each directory goes on with a file after its inner one was read.
-    #[test]
-    fn a_scan_reads_any_depth_and_follows_nothing() {
-        let home = fast_home();
-        let mut at = home.dirs.jail(SITE).unwrap().listed().unwrap();
-        for _ in 0..3_000 {
-            for name in ["a", "z"] {
-                let file = rustix::fs::openat(&at, name, OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
-                rustix::io::write(file, b"1").unwrap();
-            }
-            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
-            rustix::fs::symlinkat("..", &at, "link").unwrap();
-            at = rustix::fs::openat(&at, "d", OFlags::RDONLY, Mode::empty()).unwrap();
-        }
-        assert_eq!(home.writer(None).usage().used(), 6_000);
-        home.dirs.discard(SITE, crate::base::clock::Time(0)).unwrap();
-        home.dirs.sweep(crate::base::clock::Time::now()).unwrap();
-    }
-
-    const PAGES: [(u8, usize); 2] = [(b'a', 300_000), (b'b', 200_000)];
-
-    /// Not a test of its own: what the tests below run in a process that they trace or kill.
-    #[test]
-    fn an_uploading_process() {
-        let Some(dir) = std::env::var_os("RUCHE_TEST_UPLOADS") else { return };
-        let dirs = SiteDirs::open(Path::new(&dir)).unwrap();
-        dirs.make(SITE).unwrap();
-        let writer = Writer::open(&dirs, SITE, None).unwrap();
-        let once = std::env::var_os("RUCHE_TEST_ONCE").is_some();
-        for (byte, length) in PAGES.iter().cycle().take(if once { 1 } else { usize::MAX }) {
-            put(&writer, &permit(SITE), "page", &vec![*byte; *length]).unwrap();
-        }
-    }
-
-    fn uploading(home: &Home, tracer: &[&str]) -> Command {
-        let (_, here) = module_path!().split_once("::").unwrap();
-        let exe = std::env::current_exe().unwrap();
-        let mut words = tracer.iter().map(std::ffi::OsStr::new).chain([exe.as_os_str()]);
-        let mut command = Command::new(words.next().unwrap());
-        command.args(words).args(["--exact", &format!("{here}::an_uploading_process")]);
-        command.env("RUCHE_TEST_UPLOADS", home._dir.path()).stdout(std::process::Stdio::null());
-        command
-    }
-
-    /// Killed at any moment, an uploading process leaves one of the two pages whole.
-    #[test]
-    fn a_killed_upload_leaves_old_or_new() {
-        let home = home();
-        put(&home.writer(None), &home.permit, "page", &vec![PAGES[0].0; PAGES[0].1]).unwrap();
-        let mut left = 0;
-        for round in 0..8_u32 {
-            let mut child = uploading(&home, &[]).spawn().unwrap();
-            let before = fs::metadata(home.at("page")).unwrap().ino();
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-            while fs::metadata(home.at("page")).unwrap().ino() == before {
-                assert!(std::time::Instant::now() < deadline, "nothing is uploaded");
-                std::thread::yield_now();
-            }
-            std::thread::sleep(std::time::Duration::from_micros(u64::from(round) * 700));
-            child.kill().unwrap();
-            child.wait().unwrap();
-            left += home.incoming();
-            let page = fs::read(home.at("page")).unwrap();
-            assert!(PAGES.map(|(byte, length)| vec![byte; length]).contains(&page), "{} bytes", page.len());
-            assert_eq!(home.writer(None).usage().used(), page.len() as u64);
-            assert_eq!(home.incoming(), 0);
-        }
-        eprintln!("{left} of 8 kills left an upload behind");
-    }
-
-    /// What a power cut leaves depends on the order of the calls: content, name, directory.
-    #[test]
-    fn content_is_on_the_disk_before_its_name_and_an_error_there_is_told() {
-        let home = home();
-        put(&home.writer(None), &home.permit, "page", b"old").unwrap();
-        let trace = home._dir.path().join("trace");
-        let calls = "trace=fsync,rename,renameat,renameat2";
-        let tracer = ["strace", "-f", "-y", "-e", calls, "-o", trace.to_str().unwrap()];
-        let traced = uploading(&home, &tracer).env("RUCHE_TEST_ONCE", "1").stderr(std::process::Stdio::null()).status();
-        if !traced.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: strace is not installed, or may not trace");
-            return;
-        }
-        assert_eq!(fs::metadata(home.at("page")).unwrap().len(), PAGES[0].1 as u64);
-        let trace = fs::read_to_string(trace).unwrap();
-        // Opening the directories of the sites syncs the data directory first.
-        let own = |line: &&str| line.contains("/incoming") || line.contains("/public>)");
-        let calls: Vec<_> = trace.lines().filter(own).filter_map(|line| line.split_once(' ')).collect();
-        let begins = |at: usize, call: &str| calls.get(at).is_some_and(|(_, met)| met.trim().starts_with(call));
-        assert_eq!(calls.len(), 3, "{calls:#?}");
-        assert!(begins(0, "fsync(") && begins(1, "rename") && begins(2, "fsync("), "{calls:#?}");
-        assert!(calls[0].1.contains("/incoming/") && calls[2].1.contains("/public>"), "{calls:#?}");
-
-        put(&home.writer(None), &home.permit, "page", b"old").unwrap();
-        let fault = ["strace", "-f", "-o", "/dev/null", "-e", "inject=fsync:error=EIO:when=2+"];
-        let faulty = uploading(&home, &fault).env("RUCHE_TEST_ONCE", "1").stderr(std::process::Stdio::null()).status();
-        assert!(!faulty.unwrap().success());
-        assert_eq!(fs::read_to_string(home.at("page")).unwrap(), "old");
-        assert_eq!(home.incoming(), 0);
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Put(String, usize),
-        GiveUp(String, usize),
-        Rename(String, String),
-        Remove(String),
-        Mkdir(String),
-        Rmdir(String),
-        Link(String, String),
-    }
-
-    fn path() -> impl Strategy<Value = String> {
-        prop::collection::vec(prop::sample::select(vec!["a", "b", "d"]), 1..4).prop_map(|parts| parts.join("/"))
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (path(), 0..60_usize).prop_map(|(path, len)| Step::Put(path, len)),
-            1 => (path(), 0..60_usize).prop_map(|(path, len)| Step::GiveUp(path, len)),
-            4 => (path(), path()).prop_map(|(from, to)| Step::Rename(from, to)),
-            2 => path().prop_map(Step::Remove),
-            3 => path().prop_map(Step::Mkdir),
-            1 => path().prop_map(Step::Rmdir),
-            1 => (path(), path()).prop_map(|(from, to)| Step::Link(from, to)),
-        ]
-    }
-
-    /// The site as a plain map: None is a directory, else the file's number and length.
-    #[derive(Debug, Default)]
-    struct Model {
-        names: BTreeMap<String, Option<(usize, usize)>>,
-        files: usize,
-    }
-
-    impl Model {
-        fn used(&self) -> usize {
-            self.names.values().flatten().map(|(_, len)| len).sum()
-        }
-
-        fn parent_is_there(&self, path: &str) -> bool {
-            path.rsplit_once('/').is_none_or(|(parent, _)| self.names.get(parent) == Some(&None))
-        }
-
-        fn empty(&self, path: &str) -> bool {
-            !self.names.keys().any(|name| name.starts_with(&format!("{path}/")))
-        }
-
-        /// Whether the step is possible; if so it is taken.
-        fn take(&mut self, step: &Step, quota: usize) -> bool {
-            match step {
-                Step::Put(path, len) | Step::GiveUp(path, len) => {
-                    let possible =
-                        self.parent_is_there(path) && self.names.get(path) != Some(&None) && self.used() + len <= quota;
-                    if possible && matches!(step, Step::Put(..)) {
-                        self.files += 1;
-                        self.names.insert(path.clone(), Some((self.files, *len)));
-                    }
-                    possible
-                }
-                Step::Rename(from, to) => self.rename(from, to),
-                Step::Remove(path) => {
-                    let possible = matches!(self.names.get(path), Some(Some(_)));
-                    if possible {
-                        self.names.remove(path);
-                    }
-                    possible
-                }
-                Step::Mkdir(path) => {
-                    let possible = self.parent_is_there(path) && !self.names.contains_key(path);
-                    if possible {
-                        self.names.insert(path.clone(), None);
-                    }
-                    possible
-                }
-                Step::Rmdir(path) => {
-                    let possible = self.names.get(path) == Some(&None) && self.empty(path);
-                    if possible {
-                        self.names.remove(path);
-                    }
-                    possible
-                }
-                Step::Link(from, to) => {
-                    let Some(Some(file)) = self.names.get(from).copied() else { return false };
-                    let possible = self.parent_is_there(to) && !self.names.contains_key(to);
-                    if possible {
-                        self.names.insert(to.clone(), Some(file));
-                    }
-                    possible
-                }
-            }
-        }
-
-        fn rename(&mut self, from: &str, to: &str) -> bool {
-            let Some(moved) = self.names.get(from).copied() else { return false };
-            if from == to {
-                return true;
-            }
-            let fits = match (moved, self.names.get(to)) {
-                (_, None) => self.parent_is_there(to),
-                (None, Some(None)) => self.empty(to),
-                (Some(_), Some(Some(_))) => true,
-                _ => false,
-            };
-            if !fits || to.starts_with(&format!("{from}/")) {
-                return false;
-            }
-            let inside = |name: &String| name == from || name.starts_with(&format!("{from}/"));
-            let all: Vec<_> = self.names.keys().filter(|name| inside(name)).cloned().collect();
-            for name in all {
-                let value = self.names.remove(&name).unwrap();
-                self.names.insert(format!("{to}{}", &name[from.len()..]), value);
-            }
-            true
-        }
-    }
-
-    fn taken(home: &Home, writer: &mut Writer, step: &Step, quota: usize) -> bool {
-        let permit = &home.permit;
-        match step {
-            Step::Put(path, len) => put(writer, permit, path, &vec![0; *len]).is_ok(),
-            Step::GiveUp(path, len) => writer.upload(path).is_ok_and(|mut upload| upload.write(&vec![0; *len]).is_ok()),
-            Step::Rename(from, to) => writer.rename(permit, from, to).is_ok(),
-            Step::Remove(path) => writer.remove(permit, path).is_ok(),
-            Step::Mkdir(path) => writer.mkdir(permit, path).is_ok(),
-            Step::Rmdir(path) => writer.rmdir(permit, path).is_ok(),
-            Step::Link(from, to) => {
-                // Made by others: the next opening counts it.
-                let file = fs::metadata(home.at(from)).is_ok_and(|met| met.is_file());
-                let made = file && fs::hard_link(home.at(from), home.at(to)).is_ok();
-                *writer = home.writer(Some(quota as u64));
-                made
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-        #[test]
-        fn the_use_is_what_a_scan_finds(steps in prop::collection::vec(step(), 1..60), quota in 0..400_usize) {
-            let home = fast_home();
-            let (mut writer, mut model) = (home.writer(Some(quota as u64)), Model::default());
-            for step in &steps {
-                let possible = model.take(step, quota);
-                prop_assert_eq!(taken(&home, &mut writer, step, quota), possible, "{:?}", step);
-                prop_assert_eq!(writer.usage().used(), model.used() as u64, "{:?}", step);
-                for (name, value) in &model.names {
-                    let met = fs::symlink_metadata(home.at(name)).unwrap();
-                    prop_assert_eq!(met.is_file().then_some(met.len()), value.map(|(_, len)| len as u64), "{}", name);
-                }
-            }
-            prop_assert_eq!(usage::scan(&home.dirs.jail(SITE).unwrap()).unwrap(), model.used() as u64);
-            prop_assert_eq!(home.incoming(), 0);
-        }
-    }
-
-    /// Uploads over each other from several threads: every byte given back once.
-    #[test]
-    fn uploads_at_one_time_are_counted_right() {
-        let home = fast_home();
-        let writer = home.writer(Some(5_000));
-        std::thread::scope(|scope| {
-            for thread in 0..4_usize {
-                let (writer, permit) = (&writer, &home.permit);
-                scope.spawn(move || {
-                    for round in 0..200_usize {
-                        let (one, two) = (format!("f{}", round % 3), format!("f{}", (round + thread) % 4));
-                        let _ = put(writer, permit, &one, &vec![0; (round * 7 + thread * 31) % 900]);
-                        let _ = writer.rename(permit, &one, &two);
-                        if round % 5 == 0 {
-                            let _ = writer.remove(permit, &two);
-                        }
-                    }
-                });
-            }
-        });
-        assert_eq!(writer.usage().used(), usage::scan(&home.dirs.jail(SITE).unwrap()).unwrap());
-        writer.usage().set_quota(Some(writer.usage().used() + 1));
-        put(&writer, &home.permit, "last", b"1").unwrap();
-        assert!(put(&writer, &home.permit, "over", b"1").is_err());
-    }
-}
+mod tests;

@@ -114,6 +114,7 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::SitesCaPut(change) => cluster::put_sites_ca(cx, change),
         Change::TicketKeysPut(change) => cluster::put_ticket_keys(cx, change),
         Change::ZoneImport(change) => zone_files::import(cx, change),
+        Change::CookieKeyPut(change) => cluster::put_cookie_key(cx, change),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::base::clock::Time;
 use crate::base::ids::{RequestId, Seed, TokenId};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, CertificateStore};
-use crate::model::cluster::{Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
+use crate::model::cluster::{CookieKeyPut, Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::nodes::NodeSet;
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart};
@@ -85,6 +85,7 @@ pub enum Change {
     SitesCaPut(SitesCaPut),
     TicketKeysPut(TicketKeysPut),
     ZoneImport(ZoneImport),
+    CookieKeyPut(CookieKeyPut),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

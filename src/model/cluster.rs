@@ -33,6 +33,9 @@ pub struct Cluster {
     /// Serials of removed zones that time has not overtaken, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone_serials: Vec<GoneSerial>,
+    /// What the cookies of DNS clients are made with, 16 bytes; absent until the first node has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie_key: Option<Sealed>,
     pub revision: u64,
 }
 
@@ -91,6 +94,12 @@ pub struct TicketKeysPut {
     pub keys: Vec<TicketKey>,
 }
 
+/// Gives the cluster its key of DNS cookies. Two nodes may try at one time: the first one stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CookieKeyPut {
+    pub key: Sealed,
+}
+
 pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refusal> {
     cx.unscoped()?;
     if let Some(cluster) = &cx.state.cluster {
@@ -108,6 +117,7 @@ pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refus
         sites_ca: None,
         ticket_keys: Vec::new(),
         gone_serials: Vec::new(),
+        cookie_key: None,
         revision: cx.revision,
     };
     cx.put(Row::Cluster(cluster));
@@ -158,6 +168,16 @@ pub(crate) fn put_ticket_keys(cx: &mut Apply<'_>, change: &TicketKeysPut) -> Res
     }
     cluster.ticket_keys.clone_from(keys);
     Ok(renew(cx, "cluster.ticket-keys", cluster))
+}
+
+pub(crate) fn put_cookie_key(cx: &mut Apply<'_>, change: &CookieKeyPut) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let mut cluster = existing(cx)?;
+    if cluster.cookie_key.is_some() {
+        return Err(Refusal::exists(Kind::Cluster, "key of DNS cookies"));
+    }
+    cluster.cookie_key = Some(change.key.clone());
+    Ok(renew(cx, "cluster.cookie-key", cluster))
 }
 
 /// Puts the cluster's row without showing it in the event: nobody asked for it.

@@ -20,8 +20,19 @@ pub struct FtpUser {
     /// A PHC string (argon2id) or an imported crypt hash.
     pub password: String,
     pub disabled: bool,
+    /// It may log in without TLS, its password and files for everybody on the way to read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_plain: bool,
     pub created: Time,
     pub revision: u64,
+}
+
+impl FtpUserSet {
+    /// A change of nothing, to be filled in.
+    pub fn of(login: Login) -> Self {
+        let (dir, quota, password) = (Set::Keep, Set::Keep, Set::Keep);
+        Self { login, dir, quota, password, disabled: Set::Keep, allow_plain: Set::Keep }
+    }
 }
 
 impl std::fmt::Debug for FtpUser {
@@ -37,6 +48,8 @@ pub struct FtpUserCreate {
     pub dir: String,
     pub quota: Option<u64>,
     pub password: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_plain: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +59,8 @@ pub struct FtpUserSet {
     pub quota: Set<Option<u64>>,
     pub password: Set<String>,
     pub disabled: Set<bool>,
+    #[serde(default, skip_serializing_if = "Set::is_keep")]
+    pub allow_plain: Set<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +89,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &FtpUserCreate) -> Result<Outco
         quota: change.quota,
         password: change.password.clone(),
         disabled: false,
+        allow_plain: change.allow_plain,
         created: cx.time,
         revision: cx.revision,
     };
@@ -86,6 +102,7 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &FtpUserSet) -> Result<Outcome, Re
     change.quota.apply_to(&mut user.quota);
     change.password.apply_to(&mut user.password);
     change.disabled.apply_to(&mut user.disabled);
+    change.allow_plain.apply_to(&mut user.allow_plain);
     user.revision = cx.revision;
     check_dir(&user.dir)?;
     check_hash(&user.password)?;
@@ -127,4 +144,9 @@ fn check_dir(dir: &str) -> Result<(), Refusal> {
 fn check_hash(hash: &str) -> Result<(), Refusal> {
     let known = hash.starts_with('$') && hash.len() <= 512 && hash.bytes().all(|b| b.is_ascii_graphic());
     if known { Ok(()) } else { Err(Refusal::invalid("password", "expected a password hash")) }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -77,11 +77,15 @@ impl State {
         &'a self,
         before: &'a OrdMap<SiteId, Arc<Site>>,
     ) -> impl Iterator<Item = (Option<&'a Arc<Site>>, Option<&'a Arc<Site>>)> {
-        before.diff(&self.sites).map(|item| match item {
-            DiffItem::Add(_, new) => (None, Some(new)),
-            DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
-            DiffItem::Remove(_, old) => (Some(old), None),
-        })
+        differences(before, &self.sites)
+    }
+
+    /// The same for zones.
+    pub fn zones_since<'a>(
+        &'a self,
+        before: &'a OrdMap<ZoneName, Arc<Zone>>,
+    ) -> impl Iterator<Item = (Option<&'a Arc<Zone>>, Option<&'a Arc<Zone>>)> {
+        differences(before, &self.zones)
     }
 
     pub fn zone(&self, name: &ZoneName) -> Result<&Arc<Zone>, Refusal> {
@@ -277,6 +281,17 @@ impl State {
             }
         }
     }
+}
+
+fn differences<'a, K: Ord, V: PartialEq>(
+    before: &'a OrdMap<K, V>,
+    after: &'a OrdMap<K, V>,
+) -> impl Iterator<Item = (Option<&'a V>, Option<&'a V>)> {
+    before.diff(after).map(|item| match item {
+        DiffItem::Add(_, new) => (None, Some(new)),
+        DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+        DiffItem::Remove(_, old) => (Some(old), None),
+    })
 }
 
 fn own<T: Clone>(value: Arc<T>) -> T {

@@ -63,7 +63,7 @@ pub fn origin(zone: &ZoneName) -> Name {
 }
 
 /// A zone as it lies in memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     pub head: ZoneHead,
     pub(crate) chunks: Vec<Arc<ZoneChunk>>,
@@ -76,17 +76,17 @@ impl Zone {
     }
 
     /// Record sets from a key on, in canonical order.
-    pub fn sets_from<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = Packed<'a>> {
+    pub fn sets_from<'z>(&'z self, key: &[u8]) -> impl Iterator<Item = Packed<'z>> {
         let chunks = &self.chunks[self.chunk_of(key)..];
         chunks.iter().flat_map(|chunk| chunk.sets()).skip_while(move |set| set.key < key)
     }
 
-    pub fn find<'a>(&'a self, key: &'a [u8]) -> Option<Packed<'a>> {
+    pub fn find(&self, key: &[u8]) -> Option<Packed<'_>> {
         self.sets_from(key).next().filter(|set| set.key == key)
     }
 
     /// The record sets of one owner.
-    pub fn sets_at<'a>(&'a self, owner_key: &'a [u8]) -> impl Iterator<Item = Packed<'a>> {
+    pub fn sets_at<'z>(&'z self, owner_key: &[u8]) -> impl Iterator<Item = Packed<'z>> {
         self.sets_from(owner_key).take_while(move |set| set.key.starts_with(owner_key))
     }
 

@@ -1,12 +1,12 @@
-//! One address listened on by several threads. Each has a socket of its own and the kernel deals out the connections, so no
-//! thread takes another's lock. Never accepts a connection.
-use std::net::{SocketAddr, TcpListener};
+//! One address listened on by several threads. Each has a socket of its own and the kernel deals out the connections and the
+//! datagrams, so no thread takes another's lock. Never accepts a connection and never reads a datagram.
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use rustix::io::Errno;
-use rustix::net::sockopt;
+use rustix::net::{SocketType, sockopt};
 
 use crate::base::limits::LISTEN_BACKLOG;
-use crate::ops::sockets::{Inherited, SocketError, tcp_bound, tcp_fault};
+use crate::ops::sockets::{Inherited, SocketError, bound, tcp_bound, tcp_fault};
 
 /// A non-blocking listener for each thread, all on one address; with port 0 all on the port the first one got. An
 /// inherited socket is shared by the threads: none of another user's may be put beside it.
@@ -40,6 +40,29 @@ fn bind_each(address: SocketAddr, threads: usize) -> Result<Vec<TcpListener>, Er
         rustix::net::listen(socket, LISTEN_BACKLOG)?;
     }
     Ok(sockets.into_iter().map(TcpListener::from).collect())
+}
+
+/// A blocking socket for datagrams for each thread, all on one address; with port 0 all on the port the first one got.
+/// `waiting`: bytes the kernel may hold for one of them.
+pub fn datagrams(address: SocketAddr, threads: usize, waiting: usize) -> Result<Vec<UdpSocket>, SocketError> {
+    datagrams_each(address, threads, waiting).map_err(|error| tcp_fault(address, error))
+}
+
+/// As with connections the first socket proves that nobody else is there.
+fn datagrams_each(address: SocketAddr, threads: usize, waiting: usize) -> Result<Vec<UdpSocket>, Errno> {
+    let first = bound(address, SocketType::DGRAM, false)?;
+    let address = SocketAddr::try_from(rustix::net::getsockname(&first)?)?;
+    sockopt::set_socket_reuseport(&first, true)?;
+    let mut sockets = vec![first];
+    for _ in 1..threads {
+        sockets.push(bound(address, SocketType::DGRAM, true)?);
+    }
+    for socket in &sockets {
+        // The kernel gives as much of it as the machine allows.
+        sockopt::set_socket_recv_buffer_size(socket, waiting)?;
+        rustix::io::ioctl_fionbio(socket, false)?;
+    }
+    Ok(sockets.into_iter().map(UdpSocket::from).collect())
 }
 
 #[cfg(test)]
@@ -92,6 +115,24 @@ mod tests {
         assert!(matches!(each(all, 2, &mut none), Err(SocketError::InUse(_))));
         drop(one);
         each(all, 2, &mut none).unwrap();
+    }
+
+    #[test]
+    fn each_thread_gets_datagrams_on_one_port_and_a_leftover_server_is_seen() {
+        for host in ["127.0.0.1", "[::1]"] {
+            let sockets = datagrams(any(host), 3, 1 << 16).unwrap();
+            let address = sockets[0].local_addr().unwrap();
+            for _ in 0..64 {
+                UdpSocket::bind(any(host)).unwrap().send_to(b"?", address).unwrap();
+            }
+            let mut used = 0;
+            for socket in &sockets {
+                socket.set_nonblocking(true).unwrap();
+                used += u32::from(socket.recv(&mut [0; 8]).is_ok());
+            }
+            assert_eq!(used, 3);
+            assert!(matches!(datagrams(address, 2, 1 << 16), Err(SocketError::InUse(told)) if told == address));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::base::limits::LISTEN_BACKLOG;
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    #[error("listen on {0}: address in use; `ss -ltnp` shows by whom: stop that, or listen elsewhere")]
+    #[error("listen on {0}: address in use; `ss -ltunp` shows by whom: stop that, or listen elsewhere")]
     InUse(SocketAddr),
     #[error("listen on {0}: not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE")]
     NotPermitted(SocketAddr),
@@ -129,13 +129,20 @@ fn tcp_one(address: SocketAddr, inherited: &mut Inherited) -> Result<TcpListener
 
 /// A socket that has the address and does not listen yet; `shared`: beside others of this user that said so too.
 pub(super) fn tcp_bound(address: SocketAddr, shared: bool) -> Result<OwnedFd, Errno> {
+    bound(address, SocketType::STREAM, shared)
+}
+
+/// The same for either type of socket.
+pub(super) fn bound(address: SocketAddr, kind: SocketType, shared: bool) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let fd = socket(family)?;
+    let fd = socket(family, kind)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, true)?;
     }
-    // A restart must not wait for the old connections' TIME_WAIT.
-    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if kind == SocketType::STREAM {
+        // A restart must not wait for the old connections' TIME_WAIT. For datagrams it would let others in.
+        sockopt::set_socket_reuseaddr(&fd, true)?;
+    }
     if shared {
         sockopt::set_socket_reuseport(&fd, true)?;
     }
@@ -158,7 +165,7 @@ pub fn unix(path: &Path, group: &str, inherited: &mut Inherited) -> Result<UnixL
     }
     make_way(path)?;
     let bind = || -> Result<OwnedFd, Errno> {
-        let fd = socket(AddressFamily::UNIX)?;
+        let fd = socket(AddressFamily::UNIX, SocketType::STREAM)?;
         // Bound as its owner's alone: the group comes before its permission.
         fchmod(&fd, Mode::RUSR | Mode::WUSR)?;
         rustix::net::bind(&fd, &SocketAddrUnix::new(path)?)?;
@@ -188,9 +195,9 @@ fn make_way(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-fn socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+fn socket(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    rustix::net::socket_with(family, SocketType::STREAM, flags, None)
+    rustix::net::socket_with(family, kind, flags, None)
 }
 
 /// The number of a group of this machine.
@@ -217,7 +224,7 @@ mod tests {
         let told = tcp(&[any, taken], &mut none).unwrap_err().to_string();
         assert_eq!(
             told,
-            format!("listen on {taken}: address in use; `ss -ltnp` shows by whom: stop that, or listen elsewhere")
+            format!("listen on {taken}: address in use; `ss -ltunp` shows by whom: stop that, or listen elsewhere")
         );
         let told = tcp(&["192.0.2.77:0".parse().unwrap()], &mut none).unwrap_err();
         assert!(matches!(told, SocketError::NotHere(_)), "{told}");

@@ -70,6 +70,8 @@ record_types! {
     TSIG = 250,
     IXFR = 251,
     AXFR = 252,
+    MAILB = 253,
+    MAILA = 254,
     ANY = 255,
     URI = 256,
     CAA = 257,

@@ -73,6 +73,16 @@ impl Resolver {
     }
 }
 
+/// As the resolver, with the node's own certificate instead of a refusal.
+#[derive(Debug)]
+pub(super) struct AnyName(pub(super) Arc<Resolver>);
+
+impl ResolvesServerCert for AnyName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.resolve(hello).or_else(|| self.0.certificate(None))
+    }
+}
+
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         match hello.server_name() {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use tokio::sync::watch;
 
 use crate::base::names::NodeName;
@@ -11,7 +11,7 @@ use crate::model::state::Snapshot;
 use crate::seal::keyring::Keyring;
 use crate::tls::error::TlsError;
 use crate::tls::node;
-use crate::tls::resolver::Resolver;
+use crate::tls::resolver::{AnyName, Resolver};
 use crate::tls::tickets::Tickets;
 
 /// What all listeners of a node share.
@@ -40,12 +40,22 @@ impl Tls {
 
     /// A configuration for listeners that offer these protocols, the preferred one first, such as `h2` and `http/1.1`.
     pub fn server(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
-        config(Arc::clone(&self.resolver), Arc::clone(&self.tickets), alpn)
+        config(Arc::clone(&self.resolver) as Arc<dyn ResolvesServerCert>, Arc::clone(&self.tickets), alpn)
+    }
+
+    /// For listeners that are reached by names of no site too, such as the node's: who names one of those gets the node's
+    /// own certificate.
+    pub fn server_for_any_name(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        config(Arc::new(AnyName(Arc::clone(&self.resolver))), Arc::clone(&self.tickets), &[])
     }
 }
 
 /// TLS 1.3 and 1.2 for sites.
-pub fn config(resolver: Arc<Resolver>, tickets: Arc<Tickets>, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn config(
+    resolver: Arc<dyn ResolvesServerCert>,
+    tickets: Arc<Tickets>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mut provider = default_provider();
     // What is recorded today cannot be read by a quantum computer later.
     provider.kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];

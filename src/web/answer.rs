@@ -146,7 +146,8 @@ impl Guest {
             Turn::Serve if asked.is_too_large() => pages::too_large(),
             Turn::Serve => match &site.handler {
                 Handler::Static => self.thread.file(site, parts).await,
-                Handler::Proxy { .. } => return self.thread.proxied(site, parts, asked, &self.told).await,
+                // In a box: every request's future would be moved about with the room for this one.
+                Handler::Proxy { .. } => return Box::pin(self.thread.proxied(site, parts, asked, &self.told)).await,
                 Handler::Redirect { .. } | Handler::Php { .. } => pages::not_served(),
             },
         };
@@ -176,7 +177,8 @@ fn finished(mut response: Response<Body>, method: &Method) -> Response<Body> {
     response.headers_mut().insert(SERVER, HeaderValue::from_static("ruche"));
     if *method == Method::HEAD {
         let body = std::mem::take(response.body_mut());
-        if let (Some(length), None) = (body.size_hint().exact(), response.headers().get(CONTENT_LENGTH)) {
+        let length = body.size_hint().exact().filter(|length| *length > 0);
+        if let (Some(length), None) = (length, response.headers().get(CONTENT_LENGTH)) {
             response.headers_mut().insert(CONTENT_LENGTH, length.into());
         }
     }

@@ -16,7 +16,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use crate::base::limits::{
     WEB_ERROR_RESETS_MAX, WEB_HANDSHAKE_WAIT, WEB_HEAD_MAX, WEB_HEAD_WAIT, WEB_HEADERS_MAX, WEB_IDLE_WAIT,
@@ -61,18 +60,16 @@ pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool
         let guest = Guest::new((thread, held), &pulse, (peer, https_port), None);
         return http_1(stream, None, &pulse, service(guest), &stop).await;
     }
-    let accepted = timeout(WEB_HANDSHAKE_WAIT, TlsAcceptor::from(thread.tls()).accept(stream)).await;
-    let stream = match accepted {
-        Ok(Ok(stream)) => stream,
+    let accepted = timeout(WEB_HANDSHAKE_WAIT, Secure::accept(thread.tls(), stream)).await;
+    let (stream, outbox) = match accepted {
+        Ok(Ok(secure)) => secure,
         Ok(Err(error)) => return failed("handshake", &error),
         Err(elapsed) => return failed("handshake-late", &elapsed),
     };
-    let session = stream.get_ref().1;
-    let sni = session.server_name().and_then(|name| Host::parse(name).ok());
-    let two = session.alpn_protocol() == Some(HTTP_2);
+    let sni = stream.server_name().and_then(|name| Host::parse(&name).ok());
+    let two = stream.speaks(HTTP_2);
     let pulse = Pulse::new(!two, &WAITS);
     let guest = Guest::new((thread, held), &pulse, (peer, https_port), Some(sni));
-    let (stream, outbox) = Secure::over(stream);
     if two {
         http_2(stream, Some(outbox), &pulse, service(guest), &stop).await;
     } else {

@@ -51,9 +51,9 @@ impl<S> Felt<S> {
                 }
             }
             Guard::Two(frames) => {
-                if frames.look(&buffer.filled()[before..], Instant::now()).is_err() {
-                    refused("flood");
-                    return Err(io::Error::other("the client floods us with frames that ask for nothing"));
+                if let Err(unfit) = frames.look(&buffer.filled()[before..], Instant::now()) {
+                    refused(unfit.as_str());
+                    return Err(io::Error::other(unfit.as_str()));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What becomes of a request: a pure function of the state, the door it came in by and its head. Never answers, never waits.
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::base::ids::NodeId;
 use crate::base::names::Host;
@@ -105,6 +105,9 @@ fn decide(state: &State, here: Here, door: Door<'_>, head: &Head<'_>) -> Result<
     if matches!(*head.method, Method::CONNECT | Method::TRACE) {
         return Err(Refused::NotAllowed);
     }
+    if head.version == Version::HTTP_2 && head.headers.values().any(has_blank_ends) {
+        return Err(Refused::BadRequest);
+    }
     let named = hosts::named(head.version, head.uri, head.headers).map_err(|_| Refused::BadRequest)?;
     let target = target(head)?;
     match door {
@@ -126,6 +129,12 @@ fn decide(state: &State, here: Here, door: Door<'_>, head: &Head<'_>) -> Result<
             Ok(Route::Of(site, turn))
         }
     }
+}
+
+/// Blanks around a value, which HTTP/1 takes off and HTTP/2 forbids (RFC 9113 section 8.2.1); the engine lets them in.
+fn has_blank_ends(value: &HeaderValue) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    blank(value.as_bytes().first()) || blank(value.as_bytes().last())
 }
 
 fn site(state: &State, host: &Host) -> Option<Arc<Site>> {
@@ -177,8 +186,8 @@ fn handled(here: Here, site: &Site, target: &str) -> Turn {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use http::Request;
     use http::header::HOST;
-    use http::{HeaderValue, Request};
 
     use super::*;
     use crate::base::clock::Time;
@@ -360,6 +369,17 @@ pub(crate) mod tests {
                 request = request.header(HOST, named);
             }
             assert_eq!(shown(door, request.body(()).unwrap()), expected, "{uri} {named:?}");
+        }
+        for (version, value, expected) in [
+            (Version::HTTP_2, "a b", "one.example Serve"),
+            (Version::HTTP_2, "", "one.example Serve"),
+            (Version::HTTP_2, " a", "bad-request"),
+            (Version::HTTP_2, "a\t", "bad-request"),
+            (Version::HTTP_11, " a", "one.example Serve"),
+        ] {
+            let request = Request::builder().version(version).uri("https://one.example/x");
+            let request = request.header(HOST, "one.example").header("x", value).body(()).unwrap();
+            assert_eq!(shown(door, request), expected, "{version:?} {value:?}");
         }
     }
 

@@ -1,16 +1,16 @@
-//! TLS on one connection once the handshake is over. What the engine writes is gathered, and leaves in as few records and calls as it
+//! TLS on one connection, from the handshake on. What the engine writes is gathered, and leaves in as few records and calls as it
 //! fills when the engine has nothing more to say: whoever polls the connection calls `Outbox::send` each time it waits. Holds no
 //! buffer while nothing is under way. Never decides what is said.
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConnection;
+use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use crate::base::limits::{WEB_SEALED_MAX, WEB_SPARE_BUFFERS_MAX};
 
@@ -33,19 +33,34 @@ struct State {
     gathered: Vec<u8>,
     /// Whether a flush sends: the engine is gone, and nobody calls the outbox.
     at_once: bool,
+    /// Whether what is sealed is nothing but tickets for later sessions, which leave with the first answer.
+    holds_tickets: bool,
     /// Whether the end was said.
     ended: bool,
 }
 
 impl Secure {
-    /// Takes over a connection that has been agreed upon.
-    pub(crate) fn over(stream: TlsStream<TcpStream>) -> (Self, Outbox) {
-        let (socket, mut session) = stream.into_inner();
+    /// Agrees with a client on keys, a name and a protocol.
+    pub(crate) async fn accept(config: Arc<ServerConfig>, socket: TcpStream) -> io::Result<(Self, Outbox)> {
+        let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
         // How much is sealed before it is sent is decided here.
         session.set_buffer_limit(None);
-        let state = State { socket, session, gathered: Vec::new(), at_once: false, ended: false };
+        let mut state =
+            State { socket, session, gathered: Vec::new(), at_once: false, holds_tickets: false, ended: false };
+        poll_fn(|cx| state.shake_hands(cx)).await?;
+        // With TLS 1.2 the client still waits for our last words.
+        state.holds_tickets = state.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let state = Arc::new(Mutex::new(state));
-        (Self(Arc::clone(&state)), Outbox(state))
+        Ok((Self(Arc::clone(&state)), Outbox(state)))
+    }
+
+    /// The name the client asked for.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        lock(&self.0).session.server_name().map(str::to_owned)
+    }
+
+    pub(crate) fn speaks(&self, protocol: &[u8]) -> bool {
+        lock(&self.0).session.alpn_protocol() == Some(protocol)
     }
 }
 
@@ -65,16 +80,24 @@ impl Outbox {
 }
 
 impl State {
+    fn shake_hands(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.is_handshaking() {
+            ready!(self.send_sealed(cx))?;
+            if ready!(self.receive(cx))? == 0 {
+                return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.send_sealed(cx))?;
         if !self.gathered.is_empty() {
             let gathered = std::mem::take(&mut self.gathered);
             let sealed = self.session.writer().write_all(&gathered);
             give_back(gathered);
             sealed?;
-            ready!(self.send_sealed(cx))?;
         }
-        Poll::Ready(Ok(()))
+        if self.holds_tickets { Poll::Ready(Ok(())) } else { self.send_sealed(cx) }
     }
 
     fn send_sealed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -92,7 +115,9 @@ impl State {
     /// Takes of `parts` what may be under way at one time.
     fn write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         // Nothing is taken that the socket does not take: a client that reads slowly is not given memory.
-        ready!(self.send_sealed(cx))?;
+        if !std::mem::take(&mut self.holds_tickets) {
+            ready!(self.send_sealed(cx))?;
+        }
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if self.gathered.len() + total < RECORD {
             if self.gathered.capacity() == 0 {
@@ -134,17 +159,23 @@ impl State {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            match self.session.read_tls(&mut Socket { socket: &mut self.socket, cx }) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            if let Err(error) = self.session.process_new_packets() {
-                // The client is told what was wrong, if it still listens.
-                let _ = self.send_sealed(cx);
-                return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, error)));
-            }
+            ready!(self.receive(cx))?;
         }
+    }
+
+    /// Opens what came; how much that was.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let count = match self.session.read_tls(&mut Socket { socket: &mut self.socket, cx }) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        if let Err(error) = self.session.process_new_packets() {
+            // The client is told what was wrong, if it still listens.
+            let _ = self.send_sealed(cx);
+            return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, error)));
+        }
+        Poll::Ready(Ok(count))
     }
 }
 
@@ -178,6 +209,7 @@ impl AsyncWrite for Secure {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = lock(&self.0);
+        state.holds_tickets = false;
         ready!(state.send(cx))?;
         if !state.ended {
             state.ended = true;

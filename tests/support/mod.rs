@@ -2,13 +2,17 @@
 //! promised, and the tools that make faults. Ends only processes it started.
 pub mod backend;
 pub mod chance;
+pub mod dns;
 pub mod ear;
 pub mod faults;
+pub mod frames;
+pub mod ftp;
 pub mod http;
 pub mod load;
 pub mod measure;
 pub mod node;
 pub mod sites;
+pub mod zones;
 
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,13 @@
 //! A node that serves sites on free ports of 127.0.0.1, and visitors: curl, and connections whose every byte is the test's.
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -125,8 +126,8 @@ impl Sites {
         connect(self.http)
     }
 
-    /// A connection with TLS, made for a host, or for none. An error is the handshake's.
-    pub fn tls(&self, sni: Option<&str>, alpn: &[&str]) -> std::io::Result<Tls> {
+    /// How visitors with TLS are set up: the cluster's CA is the only one they know.
+    pub fn client(&self, alpn: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let pem = fs::read(self.ca()).unwrap();
         roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
@@ -134,11 +135,28 @@ impl Sites {
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config
+    }
+
+    /// A connection with TLS, made for a host, or for none. An error is the handshake's.
+    pub fn tls(&self, sni: Option<&str>, alpn: &[&str]) -> std::io::Result<Tls> {
+        self.tls_over(connect(self.https), sni, alpn)
+    }
+
+    /// The same from another address of this machine.
+    pub fn tls_from(&self, from: Ipv4Addr, sni: Option<&str>, alpn: &[&str]) -> std::io::Result<Tls> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
+        rustix::net::connect(&socket, &self.https)?;
+        self.tls_over(patient(socket.into()), sni, alpn)
+    }
+
+    fn tls_over(&self, mut stream: TcpStream, sni: Option<&str>, alpn: &[&str]) -> std::io::Result<Tls> {
+        let mut config = self.client(alpn);
         config.enable_sni = sni.is_some();
         // Without a server name the node shows its own certificate, which is made for its name.
         let name = ServerName::try_from(sni.unwrap_or("test").to_owned()).unwrap();
         let mut session = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
-        let mut stream = connect(self.https);
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;
         }
@@ -160,7 +178,10 @@ impl Sites {
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
+    patient(TcpStream::connect(address).unwrap())
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(ANSWER_WAIT)).unwrap();
     stream.set_write_timeout(Some(ANSWER_WAIT)).unwrap();
     stream

@@ -27,7 +27,7 @@ fn create(name: &str, plan: Option<&str>, contact: Option<&str>) -> Change {
 fn user(name: &str, site: &str, dir: &str, password: &str) -> Change {
     let (login, site) = (login(name), host(site));
     let (dir, password) = (dir.to_owned(), password.to_owned());
-    Change::FtpUserCreate(FtpUserCreate { login, site, dir, quota: None, password })
+    Change::FtpUserCreate(FtpUserCreate { login, site, dir, quota: None, password, allow_plain: false })
 }
 
 #[test]
@@ -104,10 +104,12 @@ fn ftp_users() {
     let said = world.refused_as("limit-reached", user("two", "a.test", "", "$6$a"));
     assert!(said.contains("1 FTP users"), "{said}");
     let (dir, quota) = (Set::To("..".to_owned()), Set::Keep);
-    let set = FtpUserSet { login: login("one"), dir, quota, password: Set::Keep, disabled: Set::To(true) };
+    let set = FtpUserSet { dir, quota, disabled: Set::To(true), ..FtpUserSet::of(login("one")) };
     world.refused_as("invalid", Change::FtpUserSet(set.clone()));
     world.ok(Change::FtpUserSet(FtpUserSet { dir: Set::Keep, ..set }));
-    assert!(world.state.ftp_users[&login("one")].disabled);
+    assert!(world.state.ftp_users[&login("one")].disabled && !world.state.ftp_users[&login("one")].allow_plain);
+    world.ok(Change::FtpUserSet(FtpUserSet { allow_plain: Set::To(true), ..FtpUserSet::of(login("one")) }));
+    assert!(world.state.ftp_users[&login("one")].allow_plain);
     let remove = Change::FtpUserRemove(FtpUserRemove { login: login("one") });
     assert_eq!(world.event(remove.clone()).account, Some(account("ada")));
     world.refused_as("not-found", remove);

@@ -4,7 +4,7 @@ use crate::base::ids::CertificateId;
 use crate::base::names::IssuerName;
 use crate::model::certificates::{CertificateRemove, CertificateStore, INTERNAL, Minted};
 use crate::model::change::{Actor, Change, Set};
-use crate::model::cluster::{KeyExported, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
+use crate::model::cluster::{CookieKeyPut, KeyExported, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
 use crate::model::sites::{Handler, Site, SiteCreate, SiteRemove, SiteSet, Www};
 use crate::model::tests::world::{START, World, host, login, site, site_of};
 use crate::model::tokens::Access;
@@ -120,6 +120,7 @@ fn nobody_takes_one_from_its_site() {
         dir: String::new(),
         quota: None,
         password: "$argon2id$a".into(),
+        allow_plain: false,
     };
     world.ok(Change::FtpUserCreate(ftp));
     world.refused_as("in-use", Change::SiteRemove(SiteRemove { host: host("a.test") }));
@@ -133,6 +134,10 @@ fn ca(certificate: &[u8]) -> Change {
 fn tickets(after: Option<u8>, ids: &[u8]) -> Change {
     let keys = ids.iter().map(|id| TicketKey { id: [*id; 16], made: START, key: sealed() }).collect();
     Change::TicketKeysPut(TicketKeysPut { after: after.map(|id| [id; 16]), keys })
+}
+
+fn cookie_key(byte: u8) -> Change {
+    Change::CookieKeyPut(CookieKeyPut { key: Sealed { bytes: vec![byte], ..sealed() } })
 }
 
 #[test]
@@ -164,13 +169,24 @@ fn ticket_keys_follow_the_ones_that_were_seen() {
 }
 
 #[test]
+fn the_first_cookie_key_stays() {
+    let mut world = World::new();
+    world.ok(cookie_key(1));
+    world.refused_as("exists", cookie_key(2));
+    world.ok(Change::KeyExported(KeyExported {}));
+    assert_eq!(world.state.cluster.as_ref().unwrap().cookie_key.as_ref().unwrap().bytes, [1]);
+}
+
+#[test]
 fn only_the_cluster_brings_its_own_secrets() {
     let mut world = World::new();
     world.actor = Actor::Local { uid: 0 };
     world.refused_as("forbidden", ca(&[1]));
     world.refused_as("forbidden", tickets(None, &[1]));
+    world.refused_as("forbidden", cookie_key(1));
     world.become_token(Access::Write, None, None);
     world.refused_as("forbidden", ca(&[1]));
     world.refused_as("forbidden", tickets(None, &[1]));
+    world.refused_as("forbidden", cookie_key(1));
     world.ok(site("a.test", None));
 }

@@ -5,7 +5,7 @@ use crate::base::names::{Host, IssuerName, PlanName, TokenName, ZoneName};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, CertificateStore, Minted};
 use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
-use crate::model::cluster::{KeyExported, RaiseLevel, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
+use crate::model::cluster::{CookieKeyPut, KeyExported, RaiseLevel, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::nodes::{NodeSet, Role};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart, Status};
@@ -331,10 +331,18 @@ fn ftp_change(chance: &mut Chance) -> Change {
             quota: chance.set(|_| Some(5)),
             password: chance.set(|_| "$argon2id$b".into()),
             disabled: chance.set(|chance| chance.once_in(2)),
+            allow_plain: chance.set(|chance| chance.once_in(2)),
         }),
         _ => {
             let (dir, password) = (String::new(), "$argon2id$a".into());
-            Change::FtpUserCreate(FtpUserCreate { login, site: chance.host(), dir, quota: None, password })
+            Change::FtpUserCreate(FtpUserCreate {
+                login,
+                site: chance.host(),
+                dir,
+                quota: None,
+                password,
+                allow_plain: chance.once_in(4),
+            })
         }
     }
 }
@@ -363,7 +371,7 @@ fn token_or_certificate(chance: &mut Chance) -> Change {
 }
 
 fn node_or_cluster(chance: &mut Chance) -> Change {
-    match chance.below(8) {
+    match chance.below(9) {
         0 => Change::RaiseLevel(RaiseLevel { level: chance.below(3) as u32 }),
         1 => Change::KeyExported(KeyExported {}),
         2 => found(chance.node()),
@@ -376,6 +384,7 @@ fn node_or_cluster(chance: &mut Chance) -> Change {
             let keys = (0..chance.below(4)).map(|_| key(chance)).collect();
             Change::TicketKeysPut(TicketKeysPut { after: chance.maybe(id), keys })
         }
+        6 => Change::CookieKeyPut(CookieKeyPut { key: sealed() }),
         _ => Change::NodeSet(NodeSet {
             node: chance.node(),
             roles: chance.set(|chance| Role::ALL.into_iter().filter(|_| !chance.once_in(4)).collect()),

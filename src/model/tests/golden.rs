@@ -11,7 +11,7 @@ use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 30] = [
+const CHANGES: [&str; 31] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -42,18 +42,23 @@ const CHANGES: [&str; 30] = [
     "SitesCaPut",
     "TicketKeysPut",
     "ZoneImport",
+    "CookieKeyPut",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 9] = [
+const CASES: [&str; 13] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
     "row-cluster.tls",
     "row-zones.soa",
     "row-cluster.gone",
+    "change-FtpUserCreate.plain",
+    "change-FtpUserSet.plain",
+    "row-ftp_users.plain",
     "change-SiteCreate.options",
     "change-SiteSet.options",
     "row-sites.options",
+    "row-cluster.cookies",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -99,6 +104,8 @@ fn change_case(change: &Change) -> &'static str {
     let (options, certificate) = match change {
         Change::SiteCreate(create) => (&create.options, &create.certificate),
         Change::SiteSet(set) => (&set.options, &set.certificate),
+        Change::FtpUserCreate(create) if create.allow_plain => return ".plain",
+        Change::FtpUserSet(set) if !set.allow_plain.is_keep() => return ".plain",
         _ => return "",
     };
     match (options.is_keep(), certificate) {
@@ -113,7 +120,9 @@ fn case(row: &Row) -> &'static str {
         Row::Site(site) if !site.options.is_default() => ".options",
         Row::Site(site) if site.certificate.is_some() => ".certificate",
         Row::Zone(zone) if zone.soa.is_some() => ".soa",
+        Row::Cluster(cluster) if cluster.cookie_key.is_some() => ".cookies",
         Row::Cluster(cluster) if !cluster.gone_serials.is_empty() => ".gone",
+        Row::FtpUser(user) if user.allow_plain => ".plain",
         Row::Cluster(cluster) if cluster.sites_ca.is_some() && !cluster.ticket_keys.is_empty() => ".tls",
         _ => "",
     }

@@ -181,7 +181,8 @@ fn plans_limit_sites_and_the_sum_of_quotas() {
     // Its logins count too.
     for name in ["one", "two"] {
         let (site, password) = (host("d.test"), "$6$a".to_owned());
-        let change = FtpUserCreate { login: login(name), site, dir: String::new(), quota: None, password };
+        let change =
+            FtpUserCreate { login: login(name), site, dir: String::new(), quota: None, password, allow_plain: false };
         world.ok(Change::FtpUserCreate(change));
     }
     let said = world.refused_as("limit-reached", set("d.test", |site| site.account = Set::To(Some(account("ada")))));
@@ -274,7 +275,14 @@ fn removal_names_what_hangs_on_it() {
     for n in 0..12 {
         let (site, password) = (host("a.test"), "$6$a".to_owned());
         let login = login(&format!("ftp{n:02}"));
-        world.ok(Change::FtpUserCreate(FtpUserCreate { login, site, dir: String::new(), quota: None, password }));
+        world.ok(Change::FtpUserCreate(FtpUserCreate {
+            login,
+            site,
+            dir: String::new(),
+            quota: None,
+            password,
+            allow_plain: false,
+        }));
     }
     let refusal = world.refused(Change::SiteRemove(SiteRemove { host: host("a.test") }));
     let Refusal::InUse { by, .. } = &refusal else { panic!("{refusal}") };

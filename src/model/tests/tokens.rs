@@ -100,6 +100,7 @@ fn what_is_not_its_own_does_not_exist_for_a_token() {
         dir: String::new(),
         quota: None,
         password: "$6$a".into(),
+        allow_plain: false,
     };
     world.ok(Change::FtpUserCreate(user.clone()));
     world.become_token(Access::Write, Some("ada"), None);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -171,10 +172,11 @@ fn target(uri: &Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// A body of no length is told apart from none where the method expects one, as the visitor's own words do.
+/// That there is no body is said where the method would have one (RFC 9110 section 8.6).
 fn framing(parts: &Parts, asked: &Asked) -> Framing {
+    let has_one = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
     match asked.size_hint().exact() {
-        Some(0) if !parts.headers.contains_key(http::header::CONTENT_LENGTH) => Framing::Absent,
+        Some(0) if !has_one && !parts.headers.contains_key(CONTENT_LENGTH) => Framing::Absent,
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
     }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::base::limits::{PROXY_BUFFER_MAX, PROXY_HEAD_WAIT, PROXY_HEADERS_MAX};
+use crate::base::limits::{PROXY_BUFFER_MAX, PROXY_HEAD_WAIT};
 use crate::fetch::target::Wire;
 use crate::web::proxy::upload::{Progress, Upload};
 
@@ -44,9 +44,8 @@ pub(crate) enum Lost {
 
 impl Link {
     pub(crate) async fn open(wire: Box<dyn Wire>, place: OwnedSemaphorePermit) -> hyper::Result<Self> {
-        let mut builder = Builder::new();
-        builder.max_buf_size(PROXY_BUFFER_MAX).max_headers(PROXY_HEADERS_MAX);
-        let (sender, driver) = builder.handshake(TokioIo::new(wire)).await?;
+        // More than 100 headers of an answer are no answer: the engine's own bound, which costs nothing unless it is changed.
+        let (sender, driver) = Builder::new().max_buf_size(PROXY_BUFFER_MAX).handshake(TokioIo::new(wire)).await?;
         let now = Instant::now();
         Ok(Self { sender, driver: Box::new(driver), over: false, place, used: false, idle: now, until: now })
     }

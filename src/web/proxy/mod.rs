@@ -17,14 +17,14 @@ pub(crate) mod upstream;
 
 use std::sync::Arc;
 
-use http::Response;
 use http::request::Parts;
+use http::{Response, Version};
 
 use crate::base::ids::NodeId;
 use crate::model::cluster::Cluster;
 use crate::model::sites::Site;
 use crate::model::state::State;
-use crate::web::asked::{Asked, AskedError};
+use crate::web::asked::Asked;
 use crate::web::body::Body;
 use crate::web::proxy::fault::Fault;
 use crate::web::proxy::forward::{Errand, forward, switches};
@@ -77,9 +77,6 @@ impl Proxy {
     }
 
     async fn ask(&self, site: &Site, errand: &Errand<'_>, asked: Asked) -> Result<Answer, Fault> {
-        if asked.is_too_large() {
-            return Err(Fault::Asked(AskedError::TooLarge));
-        }
         let (group, wishes) = (self.pool.group(site), Wishes::of(errand.parts));
         let come = forward(&self.pool, &group, errand, &wishes, asked).await?;
         let switches = switches(&come.response);
@@ -87,7 +84,9 @@ impl Proxy {
             return Err(Fault::Switch);
         }
         let (mut parts, body) = come.response.into_parts();
+        // Its own are not the visitor's.
         parts.extensions.clear();
+        parts.version = Version::default();
         let kept = headers::response(&mut parts.headers, switches);
         if switches {
             let (wire, early, place) = come.link.switch().await;

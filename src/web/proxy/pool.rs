@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::base::ids::SiteId;
-use crate::base::limits::{PROXY_FRESH_WAIT, PROXY_IDLE_MAX, PROXY_IDLE_PER_UPSTREAM_MAX, PROXY_IDLE_WAIT};
+use crate::base::limits::{PROXY_FRESH_WAIT, PROXY_IDLE_MAX, PROXY_IDLE_WAIT};
 use crate::model::sites::Site;
 use crate::model::state::State;
 use crate::web::proxy::health::choose;
@@ -134,10 +134,10 @@ impl Peer {
     pub(crate) fn take(&self, fresh: bool) -> Option<Link> {
         let mut links = lock(&self.links);
         let now = Instant::now();
-        while let Some(mut link) = links.pop_back() {
+        // The last one to be laid aside is the freshest.
+        while let Some(mut link) = links.pop_back_if(|link| !fresh || link.idle + PROXY_FRESH_WAIT > now) {
             self.gone(1);
-            let good = link.until > now && (!fresh || link.idle + PROXY_FRESH_WAIT > now);
-            if good && link.is_free() {
+            if link.until > now && link.is_free() {
                 self.shared.counts.reused.fetch_add(1, Ordering::Relaxed);
                 return Some(link);
             }
@@ -150,16 +150,12 @@ impl Peer {
         if !link.is_free() || self.idle.count.load(Ordering::Relaxed) >= PROXY_IDLE_MAX {
             return;
         }
-        let mut links = lock(&self.links);
-        if links.len() >= PROXY_IDLE_PER_UPSTREAM_MAX {
-            return;
-        }
         // The upstream closes it a little before we would use it last.
         let kept = kept.map_or(PROXY_IDLE_WAIT, |kept| kept.saturating_sub(PROXY_FRESH_WAIT)).min(PROXY_IDLE_WAIT);
         link.used = true;
         link.idle = Instant::now();
         link.until = link.idle + kept;
-        links.push_back(link);
+        lock(&self.links).push_back(link);
         self.shared.counts.idle.fetch_add(1, Ordering::Relaxed);
         if self.idle.count.fetch_add(1, Ordering::Relaxed) == 0 {
             self.idle.some.notify_one();

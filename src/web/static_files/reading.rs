@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
@@ -50,19 +50,35 @@ pub(crate) struct Reading {
     piece: usize,
     /// Bytes of pieces that clients have not taken yet, of all bodies of the thread.
     held: Arc<AtomicUsize>,
+    /// Those of this body.
+    own: Arc<Own>,
     blocking: Blocking,
     slow: Option<Slow>,
 }
 
 impl Reading {
     pub(crate) fn new(file: File, first: u64, count: u64, blocking: Blocking, held: Arc<AtomicUsize>) -> Self {
-        Self { file: Arc::new(file), next: first, left: count, piece: WEB_FILE_FIRST_PIECE, held, blocking, slow: None }
+        let (file, piece, own) = (Arc::new(file), WEB_FILE_FIRST_PIECE, Arc::default());
+        Self { file, next: first, left: count, piece, held, own, blocking, slow: None }
+    }
+
+    /// Whether all bodies of the thread hold all they may: who takes nothing must not cost more than a little, and together they
+    /// must not cost everything.
+    fn is_crowded(&self) -> bool {
+        self.held.load(Ordering::Relaxed) >= WEB_FILE_BYTES_HELD_MAX
+    }
+
+    /// While it is crowded, a piece is read when the one before is gone: the engine would gather many of them for one stream.
+    fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.is_crowded() || self.own.pieces.load(Ordering::Acquire) == 0 {
+            return Poll::Ready(());
+        }
+        self.own.wait(cx.waker());
+        if self.own.pieces.load(Ordering::Acquire) == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn piece(&self) -> usize {
-        // Who takes nothing must not cost more than a little, and together they must not cost everything.
-        let crowded = self.held.load(Ordering::Relaxed) >= WEB_FILE_BYTES_HELD_MAX;
-        let piece = if crowded { WEB_FILE_FIRST_PIECE } else { self.piece };
+        let piece = if self.is_crowded() { WEB_FILE_FIRST_PIECE } else { self.piece };
         usize::try_from(self.left).unwrap_or(piece).min(piece)
     }
 
@@ -94,6 +110,9 @@ impl http_body::Body for Reading {
         if self.left == 0 {
             return Poll::Ready(None);
         }
+        if self.slow.is_none() {
+            ready!(self.poll_room(cx));
+        }
         let piece = match ready!(self.read(cx)) {
             Ok(piece) if piece.is_empty() => Err(shorter()),
             read => read,
@@ -107,7 +126,7 @@ impl http_body::Body for Reading {
             }
             Err(_) => self.left = 0,
         }
-        Poll::Ready(Some(piece.map(|piece| Frame::data(Held::of(piece, &self.held)))))
+        Poll::Ready(Some(piece.map(|piece| Frame::data(Held::of(piece, &self.held, &self.own)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -119,16 +138,40 @@ impl http_body::Body for Reading {
     }
 }
 
+/// The pieces of one body that are on their way, and who waits for the last of them to be gone.
+#[derive(Default)]
+struct Own {
+    pieces: AtomicUsize,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Own {
+    fn wait(&self, waker: &Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+
+    fn gone(&self) {
+        if self.pieces.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let waiting = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waker) = waiting {
+                waker.wake();
+            }
+        }
+    }
+}
+
 /// A piece on its way, counted until it is gone.
 struct Held {
     piece: Bytes,
     held: Arc<AtomicUsize>,
+    own: Arc<Own>,
 }
 
 impl Held {
-    fn of(piece: Bytes, held: &Arc<AtomicUsize>) -> Bytes {
+    fn of(piece: Bytes, held: &Arc<AtomicUsize>, own: &Arc<Own>) -> Bytes {
         held.fetch_add(piece.len(), Ordering::Relaxed);
-        Bytes::from_owner(Self { piece, held: Arc::clone(held) })
+        own.pieces.fetch_add(1, Ordering::AcqRel);
+        Bytes::from_owner(Self { piece, held: Arc::clone(held), own: Arc::clone(own) })
     }
 }
 
@@ -141,6 +184,7 @@ impl AsRef<[u8]> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.held.fetch_sub(self.piece.len(), Ordering::Relaxed);
+        self.own.gone();
     }
 }
 
@@ -227,12 +271,16 @@ mod tests {
 
         held.store(WEB_FILE_BYTES_HELD_MAX, Ordering::Relaxed);
         let mut body = start(file, &held);
-        let mut kept = Vec::new();
-        for _ in 0..8 {
-            kept.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
-        }
-        assert!(kept.iter().all(|piece| piece.len() <= WEB_FILE_FIRST_PIECE), "others hold all there is");
-        let of_these: usize = kept.iter().map(Bytes::len).sum();
-        assert_eq!(held.load(Ordering::Relaxed), WEB_FILE_BYTES_HELD_MAX + of_these);
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(first.len() <= WEB_FILE_FIRST_PIECE, "others hold all there is");
+        assert_eq!(held.load(Ordering::Relaxed), WEB_FILE_BYTES_HELD_MAX + first.len());
+        // The next one comes when that is gone, and not before.
+        let waiting = tokio::spawn(async move { body.frame().await.unwrap().unwrap().into_data().unwrap() });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        let next = waiting.await.unwrap();
+        assert!(next.len() <= WEB_FILE_FIRST_PIECE);
+        assert_eq!(held.load(Ordering::Relaxed), WEB_FILE_BYTES_HELD_MAX + next.len());
     }
 }

@@ -1,0 +1,206 @@
+//! UDP: a plain thread for each core and address that sleeps in the kernel until queries come, takes as many as there are, answers
+//! them and sends the answers, each with one call. Never touches a runtime, a lock or a database.
+use std::array;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg,
+    setsockopt,
+};
+use rustix::net::Shutdown;
+use tokio::sync::{oneshot, watch};
+
+use crate::base::clock::Time;
+use crate::base::limits::{DNS_BATCH, DNS_QUERY_MAX, DNS_UDP_MAX};
+use crate::dns::Plane;
+use crate::dns::answer::{Asker, Transport, answer};
+use crate::dns::counts::Tally;
+use crate::dns::zones::Zones;
+use crate::ops::stop::Stop;
+use crate::ops::tasks::TaskResult;
+
+/// The address of ours that a query came to, and the interface where the address alone does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Local {
+    V4(Ipv4Addr),
+    V6(Ipv6Addr, u32),
+}
+
+/// Runs one thread until the stop; `at` says which address it listens on. An error is a panic of the thread, or of the kernel.
+pub(crate) async fn run(
+    plane: Arc<Plane>,
+    at: usize,
+    index: usize,
+    name: &'static str,
+    tally: Arc<Tally>,
+    stop: Stop,
+) -> TaskResult {
+    let opened = tokio::select! {
+        opened = plane.ports.one(at) => opened,
+        () = stop.give_up() => None,
+    };
+    let Some(socket) = opened.map(|opened| opened.udp(index)).transpose()? else { return Ok(()) };
+    let ending = Arc::new(AtomicBool::new(false));
+    let (done, mut ended) = oneshot::channel();
+    let (own, told, zones) = (socket.try_clone()?, Arc::clone(&ending), plane.zones.subscribe());
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _ = done.send(serve(&own, zones, &tally, &told));
+    })?;
+    let ended = tokio::select! {
+        ended = &mut ended => ended,
+        () = stop.give_up() => {
+            ending.store(true, Ordering::Release);
+            // It says that there is no peer, and wakes the thread all the same.
+            let _ = rustix::net::shutdown(&socket, Shutdown::Read);
+            ended.await
+        }
+    };
+    match ended {
+        Ok(ended) => Ok(ended?),
+        Err(_) => Err(format!("keep the thread {name}: it panicked").into()),
+    }
+}
+
+/// What one call takes and gives, allocated once.
+struct Buffers {
+    queries: Vec<[u8; DNS_QUERY_MAX]>,
+    answers: Vec<[u8; DNS_UDP_MAX]>,
+    /// Length, peer and own address of each answer that waits to be sent.
+    lengths: [usize; DNS_BATCH],
+    peers: [Option<SockaddrStorage>; DNS_BATCH],
+    locals: [Option<Local>; DNS_BATCH],
+}
+
+fn serve(
+    socket: &UdpSocket,
+    mut newest: watch::Receiver<Arc<Zones>>,
+    tally: &Tally,
+    ending: &AtomicBool,
+) -> io::Result<()> {
+    let many = listens_on_many(socket)?;
+    let mut received = MultiHeaders::<SockaddrStorage>::preallocate(DNS_BATCH, many.clone());
+    let mut sent = MultiHeaders::<SockaddrStorage>::preallocate(DNS_BATCH, many.clone());
+    let mut buffers = Buffers {
+        queries: vec![[0; DNS_QUERY_MAX]; DNS_BATCH],
+        answers: vec![[0; DNS_UDP_MAX]; DNS_BATCH],
+        lengths: [0; DNS_BATCH],
+        peers: [None; DNS_BATCH],
+        locals: [None; DNS_BATCH],
+    };
+    let mut zones = Arc::clone(&newest.borrow_and_update());
+    while !ending.load(Ordering::Acquire) {
+        let mut queries = buffers.queries.iter_mut();
+        let mut slices: [[IoSliceMut<'_>; 1]; DNS_BATCH] =
+            array::from_fn(|_| [IoSliceMut::new(queries.next().map_or(&mut [], |query| &mut query[..]))]);
+        let messages =
+            match recvmmsg(socket.as_raw_fd(), &mut received, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
+                Ok(messages) if !ending.load(Ordering::Acquire) => messages,
+                Ok(_) | Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+        // After the queries came: whoever asks once a change is served gets an answer with it.
+        if newest.has_changed().unwrap_or(false) {
+            zones = Arc::clone(&newest.borrow_and_update());
+        }
+        let now = Time::now().seconds() as u32;
+        let mut ready = 0;
+        for message in messages {
+            let (peer, local) = (message.address, many.is_some().then(|| local(&message)).flatten());
+            let Some(from) = peer.and_then(address).filter(|_| many.is_none() || local.is_some()) else { continue };
+            let asker = Asker { transport: Transport::Udp, peer: from, now };
+            let query = message.iovs().next().unwrap_or_default();
+            let answered = answer(&zones, &asker, query, &mut buffers.answers[ready]);
+            tally.count(answered.as_ref());
+            if let Some(answered) = answered {
+                (buffers.lengths[ready], buffers.peers[ready], buffers.locals[ready]) = (answered.len, peer, local);
+                ready += 1;
+            }
+        }
+        send(socket, &mut sent, &buffers, ready, tally);
+    }
+    Ok(())
+}
+
+/// Sends what is ready, with one call for all that go out from one address of ours.
+fn send(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    buffers: &Buffers,
+    ready: usize,
+    tally: &Tally,
+) {
+    let Buffers { answers, lengths, peers, locals, .. } = buffers;
+    let slices: [[IoSlice<'_>; 1]; DNS_BATCH] = array::from_fn(|at| [IoSlice::new(&answers[at][..lengths[at]])]);
+    let mut at = 0;
+    while at < ready {
+        let local = locals[at];
+        let end = (at..ready).find(|other| locals[*other] != local).unwrap_or(ready);
+        let (mut v4, mut v6) = (None, None);
+        let from =
+            match local {
+                None => None,
+                Some(Local::V4(address)) => Some(ControlMessage::Ipv4PacketInfo(v4.insert(in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+                    ipi_addr: in_addr { s_addr: 0 },
+                }))),
+                Some(Local::V6(address, interface)) => Some(ControlMessage::Ipv6PacketInfo(v6.insert(in6_pktinfo {
+                    ipi6_addr: in6_addr { s6_addr: address.octets() },
+                    ipi6_ifindex: interface,
+                }))),
+            };
+        let (slices, peers) = (slices[at..end].iter(), &peers[at..end]);
+        let sent = sendmmsg(socket.as_raw_fd(), headers, slices, peers, from.as_slice(), MsgFlags::empty());
+        match sent.map(Iterator::count) {
+            Ok(count) if count > 0 => at += count,
+            Err(Errno::EINTR) => {}
+            // The first of them cannot be sent, such as to a port 0; the others may.
+            _ => {
+                tally.unsent();
+                at += 1;
+            }
+        }
+    }
+}
+
+/// Room for the address a query came to, where the socket listens on all of the machine's: the answer must come from the same.
+fn listens_on_many(socket: &UdpSocket) -> io::Result<Option<Vec<u8>>> {
+    let address = socket.local_addr()?;
+    if !address.ip().is_unspecified() {
+        return Ok(None);
+    }
+    if address.is_ipv4() {
+        setsockopt(socket, Ipv4PacketInfo, &true)?;
+        Ok(Some(cmsg_space!(in_pktinfo)))
+    } else {
+        setsockopt(socket, Ipv6RecvPacketInfo, &true)?;
+        Ok(Some(cmsg_space!(in6_pktinfo)))
+    }
+}
+
+fn local(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Local> {
+    message.cmsgs().ok()?.find_map(|more| match more {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(Local::V4(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes())))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            // Elsewhere the routes decide.
+            Some(Local::V6(address, if address.is_unicast_link_local() { info.ipi6_ifindex } else { 0 }))
+        }
+        _ => None,
+    })
+}
+
+fn address(peer: SockaddrStorage) -> Option<IpAddr> {
+    let v4 = peer.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| peer.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+}

@@ -1,0 +1,159 @@
+//! The FTP plane: takes uploads and gives files back to their owners (RFC 959, 2228, 2389, 2428, 3659, 4217), on an engine of its
+//! own. Reads snapshots and files beneath a jail; never the databases, and never opens a connection to anybody.
+mod access;
+mod ascii;
+mod backoff;
+mod commands;
+mod crypt;
+mod fault;
+mod files;
+mod guest;
+mod keeper;
+mod line;
+mod listen;
+mod listing;
+mod login;
+mod passive;
+mod paths;
+mod ports;
+mod reply;
+mod session;
+mod stores;
+mod strangers;
+mod stream;
+mod transfer;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tokio::sync::{Semaphore, watch};
+
+use crate::api::status::Listener;
+use crate::base::ids::NodeId;
+use crate::base::limits::{
+    FTP_CONNECTIONS_MAX, FTP_CONNECTIONS_PER_ADDRESS, FTP_FILE_WORK_AT_ONCE, FTP_STRANGERS_MAX, FTP_TRANSFERS_MAX,
+};
+use crate::cluster::door::Door;
+use crate::config;
+use crate::files::gate::Gates;
+use crate::files::sites::SiteDirs;
+use crate::ftp::fault::busy;
+use crate::ftp::login::{Logins, Rehash};
+use crate::ftp::ports::Ports;
+use crate::ftp::reply::Reply;
+use crate::ftp::stores::Stores;
+use crate::ftp::strangers::Strangers;
+use crate::model::state::Snapshot;
+use crate::ops::blocking::Blocking;
+use crate::ops::board::{Board, PlaneReporter};
+use crate::ops::descriptors;
+use crate::ops::places::Places;
+use crate::ops::sockets::Inherited;
+use crate::ops::tasks::{Ends, Tasks};
+use crate::store::feed::Feed;
+
+/// What all sessions share.
+#[derive(Debug)]
+struct Plane {
+    node: NodeId,
+    feed: Feed,
+    tls: Arc<ServerConfig>,
+    data_tls: Arc<ServerConfig>,
+    dirs: Arc<SiteDirs>,
+    gates: Gates,
+    blocking: Blocking,
+    passive_ports: RangeInclusive<u16>,
+    passive_host: Option<String>,
+    ports: Ports,
+    places: Arc<Places>,
+    strangers: Strangers,
+    logins: Logins,
+    stores: Arc<Stores>,
+    file_work: Semaphore,
+    transfers: Semaphore,
+    reporter: PlaneReporter,
+}
+
+/// What the plane is given.
+#[derive(Debug)]
+pub struct Ftp<'a> {
+    pub config: &'a config::Ftp,
+    pub node: NodeId,
+    pub feed: Feed,
+    /// With the certificates, for whatever name a client knows the node by; no protocol is negotiated.
+    pub tls: Arc<ServerConfig>,
+    pub dirs: Arc<SiteDirs>,
+    pub gates: Gates,
+    pub blocking: Blocking,
+    /// For imported hashes of passwords.
+    pub door: Door<Rehash>,
+    pub board: &'a Board,
+    pub inherited: &'a mut Inherited,
+    /// Where `ruche status` reads what is listened on.
+    pub shown: Arc<watch::Sender<Vec<Listener>>>,
+}
+
+impl Ftp<'_> {
+    /// Opens the listeners and starts the thread of the sessions. Without a listener there is no plane.
+    pub fn start(self, tasks: &Tasks) {
+        let config = self.config;
+        if config.listen.is_empty() {
+            return;
+        }
+        // A session has a control connection, a data connection, a file and two directories.
+        let most = FTP_CONNECTIONS_MAX.min(descriptors::raise() / 8);
+        let plane = Arc::new(Plane {
+            node: self.node,
+            feed: self.feed,
+            data_tls: Arc::new(silent(&self.tls)),
+            tls: self.tls,
+            dirs: self.dirs,
+            gates: self.gates,
+            blocking: self.blocking,
+            passive_ports: config.passive_ports.clone(),
+            passive_host: config.passive_host.clone(),
+            ports: Ports::open(config, self.inherited, self.board, self.shown),
+            places: Places::new(most, FTP_CONNECTIONS_PER_ADDRESS, metrics::gauge!("ruche_ftp_connections")),
+            strangers: Strangers::new(FTP_STRANGERS_MAX.min(most)),
+            logins: Logins::new(self.door),
+            stores: Arc::default(),
+            file_work: Semaphore::new(FTP_FILE_WORK_AT_ONCE),
+            transfers: Semaphore::new(FTP_TRANSFERS_MAX),
+            reporter: self.board.register_plane("ftp", 1),
+        });
+        let ports = Arc::clone(&plane);
+        // Before the sessions, so that at the stop it is told after them: it waits until they have let go.
+        tasks.spawn("ftp-listeners", Ends::AtGiveUp, move |stop| {
+            let plane = Arc::clone(&ports);
+            async move {
+                plane.ports.keep(&stop).await;
+                Ok(())
+            }
+        });
+        let keeper = Arc::clone(&plane);
+        tasks.spawn("ftp-gates", Ends::AtGiveUp, move |stop| keeper::keep(Arc::clone(&keeper), stop));
+        tasks.spawn("ftp", Ends::AtDrain, move |stop| listen::run(Arc::clone(&plane), stop));
+    }
+}
+
+/// For data connections: nothing is sent but the handshake and the data. A client that has sent a small file closes at once,
+/// and a ticket that arrives then turns its end into a reset. Sessions are resumed from the tickets of control connections.
+fn silent(tls: &ServerConfig) -> ServerConfig {
+    let mut config = tls.clone();
+    config.send_tls13_tickets = 0;
+    config
+}
+
+impl Plane {
+    /// The newest snapshot: nobody keeps one, for an idle session would keep an old state in memory.
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(self.feed.view().now())
+    }
+
+    /// Works with files, off the threads of the sessions, after those who asked before.
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reply> {
+        let _turn = self.file_work.acquire().await.map_err(busy)?;
+        self.blocking.run(work).await.map_err(busy)
+    }
+}

@@ -1,0 +1,345 @@
+//! Data: files and listings over a connection of their own, in pieces, until their end, an ABOR, or a break. What was not sent
+//! whole ends in a reset; what was not received whole is given up.
+use std::fs::File;
+use std::future::Future;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::base::limits::{FTP_COPY_STEP, FTP_FIRST_PIECE, FTP_NAMES_AT_ONCE, FTP_PIECE};
+use crate::cluster::door::random;
+use crate::files::jail::{Found, JailError};
+use crate::files::listing::{Kind as EntryKind, Listing};
+use crate::files::write::{Upload, WriteError, Writer};
+use crate::ftp::Plane;
+use crate::ftp::ascii::{FromWire, ToWire};
+use crate::ftp::commands::{Epsv, Kind};
+use crate::ftp::fault::{broken, busy};
+use crate::ftp::listing::{Form, lines};
+use crate::ftp::passive::{Passive, PassiveError, announced};
+use crate::ftp::reply::Reply;
+use crate::ftp::session::Session;
+use crate::ftp::stream::{Data, Interrupt, Stream};
+
+/// What is needed to make a data connection.
+struct Way {
+    plane: Arc<Plane>,
+    passive: Passive,
+    client: IpAddr,
+    private: bool,
+}
+
+impl Way {
+    async fn open(self) -> Result<Data, Reply> {
+        let stream = self.passive.accept(self.client).await.map_err(|error| Reply::failed(425, error))?;
+        if !self.private {
+            return Ok(Data::new(Stream::Plain(stream)));
+        }
+        let secured = Stream::secure(stream, &self.plane.data_tls).await;
+        secured.map(Data::new).map_err(|error| Reply::failed(425, format!("protect the data connection: {error}")))
+    }
+}
+
+impl Session {
+    pub(crate) async fn pasv(&mut self) -> Result<Reply, Reply> {
+        let IpAddr::V4(local) = self.local.to_canonical() else {
+            return Err(Reply::new(522, "PASV knows IPv4 only: use EPSV"));
+        };
+        if self.epsv_only {
+            return Err(Reply::new(503, "After EPSV ALL there is EPSV only"));
+        }
+        self.passive = None;
+        let address = announced(self.plane.passive_host.as_deref(), local).await.map_err(not_opened)?;
+        let passive = Passive::open(self.local, &self.plane.passive_ports).map_err(not_opened)?;
+        let ([a, b, c, d], [high, low]) = (address.octets(), passive.port.to_be_bytes());
+        self.passive = Some(passive);
+        Ok(Reply::new(227, format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low})")))
+    }
+
+    pub(crate) fn epsv(&mut self, asked: Epsv) -> Result<Reply, Reply> {
+        let v4 = self.local.to_canonical().is_ipv4();
+        match asked {
+            Epsv::All => {
+                self.epsv_only = true;
+                return Ok(Reply::new(200, "EPSV only from here on"));
+            }
+            Epsv::V4 if !v4 => return Err(Reply::new(522, "This connection is IPv6: use (2)")),
+            Epsv::V6 if v4 => return Err(Reply::new(522, "This connection is IPv4: use (1)")),
+            Epsv::Same | Epsv::V4 | Epsv::V6 => {}
+        }
+        self.passive = None;
+        let passive = Passive::open(self.local, &self.plane.passive_ports).map_err(not_opened)?;
+        let port = passive.port;
+        self.passive = Some(passive);
+        Ok(Reply::new(229, format!("Entering Extended Passive Mode (|||{port}|)")))
+    }
+
+    /// The offset of REST, which is good for this transfer and no other, and the way for its data.
+    fn begin(&mut self) -> Result<(u64, Way), Reply> {
+        let offset = std::mem::take(&mut self.offset);
+        let passive = self.passive.take().ok_or_else(|| Reply::new(425, "EPSV or PASV comes first"))?;
+        if self.secure && !self.private && !self.guest()?.user.allow_plain {
+            return Err(Reply::new(521, "Data must be protected: say PROT P"));
+        }
+        let (plane, client, private) = (Arc::clone(&self.plane), self.client, self.private);
+        Ok((offset, Way { plane, passive, client, private }))
+    }
+
+    /// Says that it begins, and moves the data unless the client breaks in.
+    async fn during<T>(&mut self, moving: impl Future<Output = Result<T, Reply>>) -> Result<T, Reply> {
+        let plane = Arc::clone(&self.plane);
+        let _turn = plane.transfers.try_acquire().map_err(|_| Reply::new(450, "Too many transfers are under way"))?;
+        let begins = Reply::new(150, "Here it goes");
+        self.control.say(&begins).await.map_err(|error| Reply::new(421, format!("Goodbye: {error}")))?;
+        let moved = tokio::select! {
+            moved = moving => moved,
+            why = self.control.interrupted() => Err(match why {
+                Interrupt::Abort => Reply::new(426, "The transfer was aborted"),
+                Interrupt::Gone => Reply::new(421, "Goodbye"),
+            }),
+        };
+        let result = if moved.is_ok() { "done" } else { "failed" };
+        metrics::counter!("ruche_ftp_transfers_total", "result" => result).increment(1);
+        moved
+    }
+
+    pub(crate) async fn retrieve(&mut self, argument: &str) -> Result<Reply, Reply> {
+        let (offset, way) = self.begin()?;
+        let path = self.path(argument)?;
+        let ascii = self.kind == Kind::Ascii;
+        if ascii && offset > 0 {
+            return Err(Reply::new(554, "REST goes with TYPE I only"));
+        }
+        let (file, length, first) = self.read(move |jail| opened(jail.look(&path)?, offset)).await?;
+        if offset > length {
+            return Err(Reply::new(554, format!("The file has {length} bytes only")));
+        }
+        let plane = Arc::clone(&self.plane);
+        let moving = async move {
+            let mut data = way.open().await?;
+            send(&plane, &mut data, file, first, ascii.then(ToWire::default)).await
+        };
+        let sent = self.during(moving).await?;
+        metrics::counter!("ruche_ftp_bytes_total", "direction" => "out").increment(sent);
+        Ok(Reply::new(226, "All is sent"))
+    }
+
+    pub(crate) async fn store(&mut self, argument: &str) -> Result<Reply, Reply> {
+        let (offset, way) = self.begin()?;
+        let path = self.path(argument)?;
+        if offset == 0 {
+            return self.receive(way, path, |writer, path| writer.upload(path)).await;
+        }
+        if self.kind == Kind::Ascii {
+            return Err(Reply::new(554, "REST goes with TYPE I only"));
+        }
+        self.receive(way, path, move |writer, path| writer.resume(path, Some(offset))).await
+    }
+
+    pub(crate) async fn append(&mut self, argument: &str) -> Result<Reply, Reply> {
+        let (_, way) = self.begin()?;
+        let path = self.path(argument)?;
+        self.receive(way, path, |writer, path| writer.resume(path, None)).await
+    }
+
+    pub(crate) async fn store_unique(&mut self) -> Result<Reply, Reply> {
+        let (_, way) = self.begin()?;
+        let name = format!("{:032x}", u128::from_be_bytes(random()));
+        let path = self.path(&name)?;
+        self.receive(way, path, |writer, path| writer.upload(path)).await?;
+        Ok(Reply::new(226, format!("FILE: {name}")))
+    }
+
+    /// Receives a file and puts it into its place.
+    async fn receive(
+        &mut self,
+        way: Way,
+        path: String,
+        begin: impl FnOnce(&Writer, &str) -> Result<Upload, WriteError> + Send + 'static,
+    ) -> Result<Reply, Reply> {
+        let to = path.clone();
+        let upload = self.change(move |writer, _permit| begin(writer, &to)).await?;
+        let plane = Arc::clone(&self.plane);
+        let wire = (self.kind == Kind::Ascii).then(FromWire::default);
+        let moving = async move {
+            let upload = copied(&plane, upload).await?;
+            let mut data = way.open().await?;
+            received(&plane, &mut data, upload, wire).await
+        };
+        let (mut upload, last, bytes) = self.during(moving).await?;
+        // A client that was killed leaves an end of its data that looks like any other.
+        if !self.control.is_there().await {
+            return Err(Reply::new(426, "The file is not kept: the control connection ended before it"));
+        }
+        let plane = Arc::clone(&self.plane);
+        let guest = self.guest()?;
+        let permit = guest.permit(&plane)?;
+        let place = plane.work(move || {
+            upload.write(&last)?;
+            upload.commit(&permit)
+        });
+        place.await??;
+        metrics::counter!("ruche_ftp_bytes_total", "direction" => "in").increment(bytes);
+        tracing::debug!(login = %self.guest()?.user.login, path, bytes, "stored");
+        Ok(Reply::new(226, "The file is in its place"))
+    }
+
+    pub(crate) async fn list_long(&mut self, argument: &str) -> Result<Reply, Reply> {
+        self.list(argument, Form::now()).await
+    }
+
+    pub(crate) async fn list_names(&mut self, argument: &str) -> Result<Reply, Reply> {
+        self.list(argument, Form::Names).await
+    }
+
+    pub(crate) async fn list_facts(&mut self, argument: &str) -> Result<Reply, Reply> {
+        self.list(argument, Form::Facts(self.facts)).await
+    }
+
+    async fn list(&mut self, argument: &str, form: Form) -> Result<Reply, Reply> {
+        let (_, way) = self.begin()?;
+        let path = self.path(argument)?;
+        let only_directories = matches!(form, Form::Facts(_));
+        let plane = Arc::clone(&self.plane);
+        let (listing, first) = self
+            .read(move |jail| {
+                let entry = jail.entry(&path)?;
+                if entry.kind == EntryKind::Dir {
+                    return Ok((Some(jail.list(&path)?), Vec::new()));
+                }
+                if only_directories { Err(JailError::NotFound) } else { Ok((None, vec![entry])) }
+            })
+            .await?;
+        let moving = async move {
+            let mut data = way.open().await?;
+            data.write(&lines(&first, form)).await.map_err(broken)?;
+            if let Some(listing) = listing {
+                send_listing(&plane, &mut data, listing, form).await?;
+            }
+            data.end().await.map_err(broken)
+        };
+        self.during(moving).await?;
+        Ok(Reply::new(226, "That is all"))
+    }
+}
+
+fn not_opened(error: PassiveError) -> Reply {
+    Reply::failed(425, error)
+}
+
+/// A file at its offset with its length, and its first piece read.
+fn opened(found: Found, offset: u64) -> Result<(File, u64, Vec<u8>), JailError> {
+    let Found::File(mut opened) = found else { return Err(JailError::NotRegular) };
+    opened.file.seek(SeekFrom::Start(offset.min(opened.len))).map_err(JailError::Io)?;
+    let first = piece(&mut opened.file).map_err(JailError::Io)?;
+    Ok((opened.file, opened.len, first))
+}
+
+/// The next piece of a file; empty at its end.
+fn piece(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut piece = Vec::with_capacity(FTP_FIRST_PIECE);
+    file.take(FTP_PIECE as u64).read_to_end(&mut piece)?;
+    Ok(piece)
+}
+
+async fn send(
+    plane: &Plane,
+    data: &mut Data,
+    mut file: File,
+    mut next: Vec<u8>,
+    mut wire: Option<ToWire>,
+) -> Result<u64, Reply> {
+    let mut sent = 0;
+    while !next.is_empty() {
+        let whole = next.len() == FTP_PIECE;
+        sent += next.len() as u64;
+        let converted = wire.as_mut().map(|wire| wire.convert(&next));
+        data.write(converted.as_deref().unwrap_or(&next)).await.map_err(broken)?;
+        if !whole {
+            break;
+        }
+        (file, next) = plane
+            .work(move || {
+                let next = piece(&mut file);
+                (file, next)
+            })
+            .await
+            .and_then(|(file, next)| Ok((file, next.map_err(busy)?)))?;
+    }
+    data.end().await.map_err(broken)?;
+    Ok(sent)
+}
+
+async fn send_listing(plane: &Plane, data: &mut Data, mut listing: Listing, form: Form) -> Result<(), Reply> {
+    loop {
+        let (back, text, last) = plane
+            .work(move || {
+                let mut entries = listing.next(FTP_NAMES_AT_ONCE)?;
+                let last = entries.len() < FTP_NAMES_AT_ONCE;
+                entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+                Ok::<_, JailError>((listing, lines(&entries, form), last))
+            })
+            .await??;
+        data.write(&text).await.map_err(broken)?;
+        if last {
+            return Ok(());
+        }
+        listing = back;
+    }
+}
+
+/// With all of the file that goes on copied before it.
+async fn copied(plane: &Plane, mut upload: Upload) -> Result<Upload, Reply> {
+    while upload.is_copying() {
+        upload = plane
+            .work(move || {
+                upload.copy(FTP_COPY_STEP)?;
+                Ok::<_, WriteError>(upload)
+            })
+            .await??;
+    }
+    Ok(upload)
+}
+
+/// All but the last piece written; with that piece, and how many bytes there were.
+async fn received(
+    plane: &Plane,
+    data: &mut Data,
+    mut upload: Upload,
+    mut wire: Option<FromWire>,
+) -> Result<(Upload, Vec<u8>, u64), Reply> {
+    let (mut piece, mut bytes) = (Vec::with_capacity(FTP_FIRST_PIECE), 0);
+    loop {
+        let read = data.read(&mut piece).await.map_err(broken)?;
+        bytes += read as u64;
+        if read > 0 && piece.len() < piece.capacity() {
+            continue;
+        }
+        if read > 0 && piece.capacity() < FTP_PIECE {
+            piece.reserve_exact(piece.capacity().min(FTP_PIECE - piece.len()));
+            continue;
+        }
+        if let Some(wire) = &mut wire {
+            piece = wire.convert(&piece);
+            if read == 0 {
+                piece.extend_from_slice(wire.end());
+            }
+        }
+        if read == 0 {
+            // The client said its end; many do not wait for ours.
+            let _ = data.end().await;
+            return Ok((upload, piece, bytes));
+        }
+        (upload, piece) = plane
+            .work(move || {
+                upload.write(&piece)?;
+                piece.clear();
+                Ok::<_, WriteError>((upload, piece))
+            })
+            .await??;
+        if piece.capacity() < FTP_PIECE {
+            // A conversion made it smaller.
+            piece.reserve_exact(FTP_PIECE);
+        }
+    }
+}
