@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, Instant};
 
@@ -391,6 +391,65 @@ fn what_an_admin_takes_away_is_gone_at_the_next_command() {
         |uploads| uploads.set(&format!("/v1/sites/{HOST}"), json!({"suspended": true})),
         |uploads| uploads.set(&format!("/v1/sites/{HOST}"), json!({"suspended": false})),
     );
+}
+
+#[test]
+fn an_ipv6_client_is_served_by_epsv() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        println!("SKIPPED: this machine has no IPv6");
+        return;
+    }
+    let uploads = Uploads::listening(Node::new(), &["[::1]:0"]);
+    let mut ada = uploads.ada();
+    assert!(uploads.ftp.is_ipv6());
+    ada.store("STOR f", b"six", 226);
+    assert_eq!(ada.retrieve("RETR f", 226), b"six");
+    assert!(ada.says("PASV", 522).contains("EPSV"));
+    ada.says("EPSV 1", 522);
+    ada.says("EPSV 2", 229);
+    uploads.is_well();
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_and_had_when_it_is_free() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut uploads = Uploads::listening(Node::new(), &[&address.to_string(), "127.0.0.1:0"]);
+    assert_ne!(uploads.ftp, address);
+    uploads.is_well();
+    let name = format!("ftp.listen {address}");
+    let entry = |uploads: &Uploads| {
+        let status = uploads.node.get("/v1/status").done().json;
+        status["board"].as_array().unwrap().iter().find(|entry| entry["name"] == *name).cloned()
+    };
+    let said = entry(&uploads).expect("the board has an entry for it");
+    assert!(said["health"] == "yellow" && said["text"].as_str().unwrap().contains("address in use"), "{said}");
+    drop(taken);
+    until(30, "the port is listened on", || TcpStream::connect(address).ok());
+    assert_eq!(entry(&uploads), None);
+    uploads.ftp = address;
+    uploads.is_well();
+}
+
+/// A client whose end of TLS waits, as Nagle's algorithm has it, for the word that its handshake came.
+#[test]
+fn a_protected_upload_is_not_held_up_by_a_late_acknowledgement() {
+    let uploads = Uploads::ready();
+    let mut ada = uploads.ada();
+    let upload = |_| {
+        let begun = Instant::now();
+        let stream = plain(ada.port());
+        stream.set_nodelay(false).unwrap();
+        ada.says("STOR f", 150);
+        let mut data = ada.protect(stream);
+        data.write_all(b"small").unwrap();
+        data.end();
+        assert_eq!(ada.reply().0, 226);
+        begun.elapsed()
+    };
+    // Each of them would wait for 40 ms; a busy machine holds up some.
+    let fastest = (0..20).map(upload).min().unwrap();
+    assert!(fastest < Duration::from_millis(35), "{fastest:?}");
 }
 
 #[test]

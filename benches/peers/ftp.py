@@ -49,6 +49,7 @@ class Client:
     def data(self, line):
         port = int(self.say("EPSV").split("|")[3])
         data = socket.create_connection(("127.0.0.1", port))
+        data.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.say(line)
         return TLS.wrap_socket(data, session=self.control.session) if self.secure else data
 

@@ -1,13 +1,13 @@
 //! A directory opened once, and what lies beneath it handed out as descriptors: the kernel resolves every path (`openat2`),
 //! so that no link, trick or race leads out. Never opens by a full path, never hands out a path, never blocks on a FIFO.
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::base::limits::JAIL_OPEN_TRIES;
 
@@ -46,6 +46,9 @@ impl From<Errno> for JailError {
 /// How a directory is opened whose names are read or that is synced: itself, never through a link.
 pub(super) const LISTED: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The same for a directory on a way: links are followed there as long as they stay beneath.
+const PARENT: OFlags = LISTED.difference(OFlags::NOFOLLOW);
 
 /// NONBLOCK: opening a FIFO would wait for a writer; regular files do not know it.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -99,24 +102,29 @@ impl Jail {
 
     /// The same, if the kernel knows the way by heart; none where it would have to wait for the disk.
     pub fn look_at_once(&self, path: &str) -> Result<Option<Found>, JailError> {
+        self.at_once(checked(path)?, READ)?.map(found).transpose()
+    }
+
+    fn at_once(&self, path: &str, flags: OFlags) -> Result<Option<OwnedFd>, JailError> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-        match rustix::fs::openat2(&*self.root, checked(path)?, READ, Mode::empty(), resolve) {
-            Ok(descriptor) => found(descriptor).map(Some),
+        match rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), resolve) {
+            Ok(descriptor) => Ok(Some(descriptor)),
             // INVAL: a kernel before 5.12.
             Err(Errno::AGAIN | Errno::INTR | Errno::INVAL) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// The directory in which the last part of a path is or would be, and that part. Nobody names the directory itself.
+    /// The directory in which the last part of a path is or would be, and that part.
     pub(super) fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), JailError> {
-        let (parent, name) = checked(path)?.rsplit_once('/').unwrap_or((".", path));
-        if name.is_empty() {
-            return Err(JailError::Invalid);
-        }
-        // Links on the way are followed as long as they stay beneath, as when looking.
-        let flags = LISTED.difference(OFlags::NOFOLLOW);
-        Ok((beneath(&*self.root, parent, flags, Mode::empty())?, name))
+        let (parent, name) = halves(path)?;
+        Ok((beneath(&*self.root, parent, PARENT, Mode::empty())?, name))
+    }
+
+    /// The same, if the kernel knows the way by heart.
+    pub(super) fn parent_at_once<'p>(&self, path: &'p str) -> Result<Option<(OwnedFd, &'p str)>, JailError> {
+        let (parent, name) = halves(path)?;
+        Ok(self.at_once(parent, PARENT)?.map(|parent| (parent, name)))
     }
 
     /// A jail of its own for one of the directories; not one part of the path may be a link.
@@ -135,8 +143,7 @@ impl Jail {
 
     /// A directory, to read its names.
     pub(super) fn directory(&self, path: &str) -> Result<OwnedFd, JailError> {
-        let flags = LISTED.difference(OFlags::NOFOLLOW);
-        Ok(beneath(&*self.root, checked(path)?, flags, Mode::empty())?)
+        Ok(beneath(&*self.root, checked(path)?, PARENT, Mode::empty())?)
     }
 
     /// What is true of a path, without reading it.
@@ -145,9 +152,26 @@ impl Jail {
         Ok(rustix::fs::fstat(node)?)
     }
 
+    /// The same, if the kernel knows the way by heart.
+    pub(super) fn stat_at_once(&self, path: &str) -> Result<Option<Stat>, JailError> {
+        let node = self.at_once(checked(path)?, OFlags::PATH | OFlags::CLOEXEC)?;
+        Ok(node.map(rustix::fs::fstat).transpose()?)
+    }
+
     /// The directory itself, to read its names.
     pub(super) fn listed(&self) -> Result<OwnedFd, JailError> {
         Ok(beneath(&*self.root, ".", LISTED, Mode::empty())?)
+    }
+}
+
+impl Opened {
+    /// All of a file that is not longer than this, if the page cache has it; none where the disk would have to be asked.
+    pub fn all_at_once(&self, most: usize) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.len).ok().filter(|length| *length <= most)?;
+        let mut bytes = vec![0; length];
+        let read = rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(&mut bytes)], 0, ReadWriteFlags::NOWAIT);
+        // Shorter: somebody cut it off meanwhile, or a part of it is on the disk only.
+        (length == 0 || read == Ok(length)).then_some(bytes)
     }
 }
 
@@ -184,6 +208,12 @@ fn checked(path: &str) -> Result<&str, JailError> {
     }
     let plain = |part: &str| !matches!(part, "" | "." | "..");
     if path.contains('\0') || !path.split('/').all(plain) { Err(JailError::Invalid) } else { Ok(path) }
+}
+
+/// The directory of a path and the last part. Nobody names the directory itself.
+fn halves(path: &str) -> Result<(&str, &str), JailError> {
+    let (parent, name) = checked(path)?.rsplit_once('/').unwrap_or((".", path));
+    if name.is_empty() { Err(JailError::Invalid) } else { Ok((parent, name)) }
 }
 
 fn beneath(root: impl AsFd, path: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {

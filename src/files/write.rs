@@ -86,7 +86,9 @@ pub struct Upload {
     site: SiteId,
     parent: OwnedFd,
     name: String,
-    growing: Growing,
+    incoming: Arc<OwnedFd>,
+    /// None before there is something to write.
+    growing: Option<Growing>,
     reservation: Reservation,
     own: Option<Reservation>,
     /// What is still to be copied of the file that goes on.
@@ -99,12 +101,16 @@ struct Growing {
     incoming: Arc<OwnedFd>,
     name: String,
     file: File,
+    /// It has another name by now.
+    placed: bool,
 }
 
 impl Drop for Growing {
     fn drop(&mut self) {
-        // After the rename there is nothing of that name. What resists is swept by the next `Writer::open`.
-        let _ = rustix::fs::unlinkat(&self.incoming, &self.name, AtFlags::empty());
+        if !self.placed {
+            // What resists is swept by the next `Writer::open`.
+            let _ = rustix::fs::unlinkat(&self.incoming, &self.name, AtFlags::empty());
+        }
     }
 }
 
@@ -153,21 +159,22 @@ impl Writer {
     /// Begins a file that will take this place, or replace the file there.
     pub fn upload(&self, path: &str) -> Result<Upload, WriteError> {
         let (parent, name) = self.jail.parent(path)?;
-        let (parent, name) = (parent, name.to_owned());
-        let there = looked(&parent, &name)?;
-        length(there.as_ref())?;
-        let number = UPLOADS.fetch_add(1, Ordering::Relaxed).to_string();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&self.incoming, &number, flags, Mode::from_raw_mode(NEW_FILE))?);
-        let growing = Growing { incoming: Arc::clone(&self.incoming), name: number, file };
-        // Who shut a file to others does not open it by writing it anew.
-        if let Some(mode) = there.as_ref().filter(|stat| is_file(stat)).map(mode)
-            && mode != NEW_FILE
-        {
-            rustix::fs::fchmod(&growing.file, Mode::from_raw_mode(mode | FILE_OWNER))?;
-        }
+        let mut upload = self.upload_into(parent, name);
+        upload.grown()?;
+        Ok(upload)
+    }
+
+    /// The same without waiting for the disk, if the kernel knows the directory by heart. What has the name is seen only when
+    /// there is something to write: what is a directory refuses then.
+    pub fn upload_at_once(&self, path: &str) -> Result<Option<Upload>, WriteError> {
+        Ok(self.jail.parent_at_once(path)?.map(|(parent, name)| self.upload_into(parent, name)))
+    }
+
+    fn upload_into(&self, parent: OwnedFd, name: &str) -> Upload {
+        let (incoming, growing) = (Arc::clone(&self.incoming), None);
         let (reservation, own) = (self.usage.reservation(), self.own.as_ref().map(Usage::reservation));
-        Ok(Upload { site: self.site, parent, name, growing, reservation, own, before: None, broken: false })
+        let (name, before, broken) = (name.to_owned(), None, false);
+        Upload { site: self.site, parent, name, incoming, growing, reservation, own, before, broken }
     }
 
     /// Begins a file that goes on from so many bytes of the one that is there, or from all of it: it is copied, by
@@ -288,7 +295,7 @@ impl Upload {
             return Err(WriteError::Incomplete);
         }
         self.reserve(bytes.len() as u64)?;
-        self.growing.file.write_all(bytes).map_err(io_fault)?;
+        self.grown()?.file.write_all(bytes).map_err(io_fault)?;
         self.broken = false;
         Ok(())
     }
@@ -300,31 +307,34 @@ impl Upload {
 
     /// Copies a piece of the file that goes on; true when there is nothing more of it to copy.
     pub fn copy(&mut self, most: u64) -> Result<bool, WriteError> {
-        let Some(before) = &mut self.before else { return Ok(true) };
+        let Some(mut before) = self.before.take() else { return Ok(true) };
         let wanted = before.limit().min(most);
-        let copied = io::copy(&mut before.by_ref().take(wanted), &mut self.growing.file).map_err(io_fault)?;
-        if copied < wanted {
-            // Somebody cut it off meanwhile.
-            return Err(WriteError::Incomplete);
+        let copied = io::copy(&mut before.by_ref().take(wanted), &mut self.grown()?.file).map_err(io_fault);
+        if !copied.as_ref().is_ok_and(|copied| *copied == wanted) {
+            self.broken = true;
+            // Fewer: somebody cut it off meanwhile.
+            return copied.and(Err(WriteError::Incomplete));
         }
-        if before.limit() == 0 {
-            self.before = None;
+        if before.limit() > 0 {
+            self.before = Some(before);
         }
         Ok(self.before.is_none())
     }
 
     /// Puts the file into its place, its content on the disk before. A crash leaves what was there or all of the new file;
     /// a power cut within the next seconds may do so too, though the file was seen.
-    pub fn commit(self, permit: &Permit) -> Result<(), WriteError> {
+    pub fn commit(mut self, permit: &Permit) -> Result<(), WriteError> {
         permitted(permit, self.site)?;
-        let Self { parent, name, growing, reservation, own, before, broken, .. } = self;
-        if broken || before.is_some() {
+        if self.broken || self.before.is_some() {
             return Err(WriteError::Incomplete);
         }
-        growing.file.sync_all().map_err(io_fault)?;
-        let place = || {
+        self.grown()?.file.sync_all().map_err(io_fault)?;
+        let Self { parent, name, growing, reservation, own, .. } = self;
+        let mut growing = growing.ok_or(WriteError::Incomplete)?;
+        let mut place = || {
             let replaced = length(looked(&parent, &name)?.as_ref())?;
             rustix::fs::renameat(&growing.incoming, &growing.name, &parent, &name)?;
+            growing.placed = true;
             Ok::<_, WriteError>(replaced)
         };
         match own {
@@ -340,10 +350,40 @@ impl Upload {
         }
     }
 
+    /// The file that grows, made when it is first asked for.
+    fn grown(&mut self) -> Result<&mut Growing, WriteError> {
+        let growing = match self.growing.take() {
+            Some(growing) => growing,
+            None => {
+                let there = looked(&self.parent, &self.name)?;
+                length(there.as_ref())?;
+                Growing::begin(&self.incoming, there.as_ref())?
+            }
+        };
+        Ok(self.growing.insert(growing))
+    }
+
     fn reserve(&mut self, bytes: u64) -> Result<(), WriteError> {
         self.reservation.grow(bytes)?;
         self.own.as_mut().map_or(Ok(()), |own| own.grow(bytes))?;
         Ok(())
+    }
+}
+
+impl Growing {
+    /// In place of what is there.
+    fn begin(incoming: &Arc<OwnedFd>, there: Option<&Stat>) -> Result<Self, WriteError> {
+        let name = UPLOADS.fetch_add(1, Ordering::Relaxed).to_string();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(incoming, &name, flags, Mode::from_raw_mode(NEW_FILE))?);
+        let growing = Self { incoming: Arc::clone(incoming), name, file, placed: false };
+        // Who shut a file to others does not open it by writing it anew.
+        if let Some(mode) = there.filter(|stat| is_file(stat)).map(mode)
+            && mode != NEW_FILE
+        {
+            rustix::fs::fchmod(&growing.file, Mode::from_raw_mode(mode | FILE_OWNER))?;
+        }
+        Ok(growing)
     }
 }
 

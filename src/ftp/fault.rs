@@ -6,6 +6,7 @@ use crate::files::gate::Refused;
 use crate::files::jail::JailError;
 use crate::files::write::WriteError;
 use crate::ftp::line::Bad;
+use crate::ftp::passive::PassiveError;
 use crate::ftp::paths::PathFault;
 use crate::ftp::reply::Reply;
 
@@ -44,6 +45,12 @@ impl From<WriteError> for Reply {
     }
 }
 
+impl From<PassiveError> for Reply {
+    fn from(error: PassiveError) -> Self {
+        Self::failed(425, error)
+    }
+}
+
 impl From<Refused> for Reply {
     fn from(error: Refused) -> Self {
         Self::failed(450, error)
@@ -63,5 +70,29 @@ impl From<Bad> for Reply {
             Bad::TooLong => Self::new(421, format!("Goodbye: failed to {error}")),
             Bad::NotUtf8 | Bad::Control => Self::failed(501, error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::base::ids::SiteId;
+    use crate::files::gate::Gates;
+
+    #[tokio::test]
+    async fn while_a_site_is_frozen_its_writers_are_asked_to_try_again() {
+        let (gates, site) = (Gates::default(), SiteId(1));
+        gates.set_epoch(site, 1);
+        let frozen = gates.freeze(site, Instant::now()).await.unwrap();
+        let refused = Reply::from(gates.enter(site, 1).unwrap_err());
+        assert_eq!(refused.code, 450);
+        assert!(refused.to_string().contains("try again"), "{refused}");
+        drop(frozen);
+        gates.set_epoch(site, 2);
+        assert_eq!(Reply::from(gates.enter(site, 1).unwrap_err()).code, 450);
+        gates.remove(site);
+        assert_eq!(Reply::from(gates.enter(site, 2).unwrap_err()).code, 450);
     }
 }

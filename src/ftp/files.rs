@@ -6,7 +6,7 @@ use crate::base::limits::FTP_NAMES_AT_ONCE;
 use crate::files::gate::Permit;
 use crate::files::jail::{Jail, JailError};
 use crate::files::listing::{Entry, Kind as EntryKind};
-use crate::files::write::{WriteError, Writer};
+use crate::files::write::{Upload, WriteError, Writer};
 use crate::ftp::commands::Kind;
 use crate::ftp::guest::{Denied, Guest};
 use crate::ftp::listing::{Form, facts, lines, stamp};
@@ -35,6 +35,14 @@ impl Session {
         Ok(plane.work(move || by(&jail)).await??)
     }
 
+    /// Begins a file without waiting for the disk, if that can be.
+    pub(crate) fn upload_at_once(&mut self, path: &str) -> Result<Option<Upload>, Reply> {
+        let plane = Arc::clone(&self.plane);
+        let guest = self.guest()?;
+        let _permit = guest.permit(&plane)?;
+        Ok(guest.held.writer.upload_at_once(path)?)
+    }
+
     /// Changes what is there, with a permit.
     pub(crate) async fn change<T: Send + 'static>(
         &mut self,
@@ -46,8 +54,22 @@ impl Session {
         Ok(plane.work(move || by(&writer, &permit)).await??)
     }
 
+    /// Reads what the kernel knows by heart; none where somebody would have to wait for the disk.
+    pub(crate) fn read_at_once<T>(
+        &mut self,
+        by: impl FnOnce(&Jail) -> Result<Option<T>, JailError>,
+    ) -> Result<Option<T>, Reply> {
+        let plane = Arc::clone(&self.plane);
+        let guest = self.guest()?;
+        guest.standing(&plane).map_err(Denied::reply)?;
+        Ok(by(guest.held.writer.jail())?)
+    }
+
     async fn entry(&mut self, argument: &str) -> Result<(String, Entry), Reply> {
         let path = self.path(argument)?;
+        if let Some(entry) = self.read_at_once(|jail| jail.entry_at_once(&path))? {
+            return Ok((path, entry));
+        }
         let looked = path.clone();
         let entry = self.read(move |jail| jail.entry(&looked)).await?;
         Ok((path, entry))

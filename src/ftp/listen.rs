@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
@@ -34,18 +34,43 @@ pub(crate) async fn run(plane: Arc<Plane>, stop: Stop) -> TaskResult {
     }
 }
 
-/// Not the control runtime: a handshake or a large transfer must not hold up raft. One thread for each core shares all
-/// sessions, so that two large transfers find two cores.
+/// Not the control runtime: a handshake or a large transfer must not hold up raft. One thread for each core; a session stays on
+/// the one it was given, so that no command waits for another thread to wake.
 fn body(plane: Arc<Plane>, stop: &Stop) -> io::Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-    let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name("ftp").enable_all().build()?;
-    let ended = runtime.block_on(serve(plane, stop));
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let others = std::thread::available_parallelism().map_or(0, |threads| threads.get() - 1);
+    let (ending, _) = watch::channel(());
+    let mut threads = vec![Thread::of(&runtime)];
+    for _ in 0..others {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        threads.push(Thread::of(&runtime));
+        let mut ended = ending.subscribe();
+        std::thread::Builder::new().name("ftp".to_owned()).spawn(move || {
+            let _ = runtime.block_on(ended.changed());
+            runtime.shutdown_background();
+        })?;
+    }
+    let ended = runtime.block_on(serve(plane, threads.into(), stop));
     // What is left was cut off by the deadline of the drain: it is not waited for.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(plane: Arc<Plane>, stop: &Stop) -> io::Result<()> {
+/// Where sessions run.
+#[derive(Debug)]
+struct Thread {
+    runtime: Handle,
+    /// Each of its sessions has a clone.
+    sessions: Arc<()>,
+}
+
+impl Thread {
+    fn of(runtime: &Runtime) -> Self {
+        Self { runtime: runtime.handle().clone(), sessions: Arc::default() }
+    }
+}
+
+async fn serve(plane: Arc<Plane>, threads: Arc<[Thread]>, stop: &Stop) -> io::Result<()> {
     let (alive, mut all_gone) = mpsc::channel(1);
     {
         let mut opened = plane.ports.opened();
@@ -57,7 +82,8 @@ async fn serve(plane: Arc<Plane>, stop: &Stop) -> io::Result<()> {
                     let all = opened.borrow_and_update().clone();
                     for listener in all.iter().skip(taken) {
                         let listener = TcpListener::from_std(listener.try_clone()?)?;
-                        accepting.spawn(accept(Arc::clone(&plane), listener, Alive::clone(&alive), stop.clone()));
+                        let (plane, threads) = (Arc::clone(&plane), Arc::clone(&threads));
+                        accepting.spawn(accept(plane, threads, listener, Alive::clone(&alive), stop.clone()));
                     }
                     taken = all.len();
                 },
@@ -77,7 +103,13 @@ async fn serve(plane: Arc<Plane>, stop: &Stop) -> io::Result<()> {
     Ok(())
 }
 
-async fn accept(plane: Arc<Plane>, listener: TcpListener, alive: Alive, stop: Stop) -> io::Result<()> {
+async fn accept(
+    plane: Arc<Plane>,
+    threads: Arc<[Thread]>,
+    listener: TcpListener,
+    alive: Alive,
+    stop: Stop,
+) -> io::Result<()> {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -86,10 +118,13 @@ async fn accept(plane: Arc<Plane>, listener: TcpListener, alive: Alive, stop: St
         match accepted {
             Ok((stream, peer)) => match plane.places.take(peer.ip()) {
                 Ok(place) => {
+                    let least = threads.iter().min_by_key(|thread| Arc::strong_count(&thread.sessions));
+                    let (Some(thread), Ok(stream)) = (least, stream.into_std()) else { continue };
                     let (plane, alive, stop) = (Arc::clone(&plane), alive.clone(), stop.clone());
-                    tokio::spawn(async move {
+                    let session = Arc::clone(&thread.sessions);
+                    thread.runtime.spawn(async move {
                         converse(plane, stream, peer, stop).await;
-                        drop((place, alive));
+                        drop((place, alive, session));
                     });
                 }
                 Err(full) => refuse(&stream, full),
@@ -114,12 +149,13 @@ fn count(reason: &'static str) {
     metrics::counter!("ruche_ftp_refused_connections_total", "reason" => reason).increment(1);
 }
 
-async fn converse(plane: Arc<Plane>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
+async fn converse(plane: Arc<Plane>, stream: std::net::TcpStream, peer: SocketAddr, stop: Stop) {
     // The mark of an interrupt comes as urgent data: it belongs between the bytes around it.
-    let prepared =
-        sockopt::set_socket_oobinline(&stream, true).map_err(io::Error::from).and_then(|()| stream.local_addr());
+    let prepared = sockopt::set_socket_oobinline(&stream, true)
+        .map_err(io::Error::from)
+        .and_then(|()| Ok((stream.local_addr()?, TcpStream::from_std(stream)?)));
     let ended = match prepared {
-        Ok(local) => Session::new(plane, stream, peer.ip(), local.ip()).run(&stop).await,
+        Ok((local, stream)) => Session::new(plane, stream, peer.ip(), local.ip()).run(&stop).await,
         Err(error) => Err(error),
     };
     if let Err(error) = ended {

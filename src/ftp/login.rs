@@ -1,5 +1,6 @@
 //! Passwords verified: as much work for a login that does not exist as for one that does, a bounded number at one time, slower
-//! after failures. Imported hashes are replaced by our own at the first login. Never logs a password.
+//! after failures. Imported hashes, and those of another cost than new ones have, are replaced at the next login. Never logs a
+//! password.
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -106,11 +107,14 @@ fn hashed(password: &[u8]) -> Option<String> {
     Argon2::default().hash_password(password).map(|hash| hash.to_string()).ok()
 }
 
+/// Of the kind and the cost that new hashes have.
 fn is_our_way(hash: &str) -> bool {
-    hash.starts_with("$argon2id$")
+    let argon2 = Argon2::default();
+    let cost = argon2.params();
+    hash.starts_with(&format!("$argon2id$v=19$m={},t={},p={}$", cost.m_cost(), cost.t_cost(), cost.p_cost()))
 }
 
-/// Replaces an imported hash, if the cluster takes changes and nobody changed the user meanwhile.
+/// Replaces a hash of another kind or cost, if the cluster takes changes and nobody changed the user meanwhile.
 async fn rehash(plane: &Plane, user: &FtpUser, password: Password) {
     let hash = match plane.blocking.run(move || hashed(password.0.as_bytes())).await {
         Ok(Some(hash)) => hash,
@@ -119,18 +123,23 @@ async fn rehash(plane: &Plane, user: &FtpUser, password: Password) {
     let change = Rehash { login: user.login.clone(), hash };
     let write = Write { expect: Some(user.revision), ..Write::of_system(change) };
     if let Err(error) = plane.logins.door.write(write).await {
-        tracing::warn!(login = %user.login, "an imported password hash stays: failed to {error}");
+        tracing::warn!(login = %user.login, "an old password hash stays: failed to {error}");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use argon2::{Algorithm, Params, Version};
+
     use super::*;
 
     #[test]
     fn passwords_are_told_apart() {
         let ours = hashed(b"correct horse").unwrap();
         assert!(is_our_way(&ours));
+        let cheaper = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+        let cheaper = cheaper.hash_password(b"correct horse").unwrap().to_string();
+        assert!(is_right(&Password("correct horse".into()), Some(&cheaper)) && !is_our_way(&cheaper), "{cheaper}");
         let imported =
             "$6$saltstring$MO53nAXQUKXVLlsbiXyPgMsR6q10N7eF7sPvanwdXnEeCj5kE3eYaRvFv0wVW1UZ4SnNTzc1v4OCOq1ASDQZY0";
         let right = |password: &str, hash| is_right(&Password(password.into()), hash);

@@ -1,17 +1,19 @@
 //! Passive mode: a port of the range is opened for one data connection, which only the client of the control connection may
 //! make. Never connects to anybody.
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::base::limits::{FTP_DATA_WAIT, FTP_PASSIVE_KEPT, FTP_PASSIVE_TRIES, FTP_RESOLVE_WAIT};
 use crate::cluster::door::random;
 
 /// Connections that wait at a passive port: the one wanted, and those of thieves before it.
-const PASSIVE_BACKLOG: u32 = 16;
+const PASSIVE_BACKLOG: i32 = 16;
 
 /// A port that waits for a client.
 #[derive(Debug)]
@@ -46,36 +48,68 @@ impl Passive {
             let port = *range.start() + ((first + at) % count) as u16;
             match listen(SocketAddr::new(local, port)) {
                 Ok(listener) => return Ok(Self { listener, port, until: Instant::now() + FTP_PASSIVE_KEPT }),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => return Err(error.into()),
+                Err(Errno::ADDRINUSE) => {}
+                Err(errno) => return Err(PassiveError::Io(errno.into())),
             }
         }
         Err(PassiveError::Taken(range.clone()))
     }
 
-    /// The connection of this client; those of others are closed.
+    /// The connection of this client, if it is there already, which is what most do; those of others are closed.
+    pub(crate) fn at_once(&self, client: IpAddr) -> Result<Option<TcpStream>, PassiveError> {
+        // As many as may wait: whoever comes again and again is not looked at for ever.
+        for _ in 0..=PASSIVE_BACKLOG {
+            match rustix::net::accept_with(&self.listener, SOCKET) {
+                Ok(socket) => {
+                    let stream = TcpStream::from(socket);
+                    match stream.peer_addr() {
+                        Ok(peer) if is_of(peer, client) => return Ok(Some(stream)),
+                        // It is gone already.
+                        Ok(_) | Err(_) => {}
+                    }
+                }
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(errno) => return Err(PassiveError::Io(errno.into())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same, waited for.
     pub(crate) async fn accept(self, client: IpAddr) -> Result<TcpStream, PassiveError> {
         let deadline = Instant::now() + FTP_DATA_WAIT;
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
         loop {
-            let (stream, peer) =
-                timeout_at(deadline, self.listener.accept()).await.map_err(|_| PassiveError::Nobody)??;
-            if peer.ip().to_canonical() == client.to_canonical() {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
+            let (stream, peer) = timeout_at(deadline, listener.accept()).await.map_err(|_| PassiveError::Nobody)??;
+            if is_of(peer, client) {
+                return Ok(stream.into_std()?);
             }
-            metrics::counter!("ruche_ftp_strange_data_connections_total").increment(1);
-            tracing::info!(%peer, %client, "a data connection was not made by the client it was for");
         }
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+/// Whether the client of the control connection made it. Others are counted.
+fn is_of(peer: SocketAddr, client: IpAddr) -> bool {
+    let is_client = peer.ip().to_canonical() == client.to_canonical();
+    if !is_client {
+        metrics::counter!("ruche_ftp_strange_data_connections_total").increment(1);
+        tracing::info!(%peer, %client, "a data connection was not made by the client it was for");
+    }
+    is_client
+}
+
+const SOCKET: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SOCKET, None)?;
     // The connections of before, in TIME_WAIT, do not keep a port.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
     // A thief must not fill the queue before the client comes.
-    socket.listen(PASSIVE_BACKLOG)
+    rustix::net::listen(&socket, PASSIVE_BACKLOG)?;
+    Ok(TcpListener::from(socket))
 }
 
 /// What 227 tells: the configured address, or the one the client came to.
@@ -114,7 +148,7 @@ mod tests {
         let passive = Passive::open(local, &(40_001..=40_100)).unwrap();
         let to = SocketAddr::new(local, passive.port);
         let connect = |from: &str| {
-            let socket = TcpSocket::new_v4().unwrap();
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
             socket.connect(to)
         };

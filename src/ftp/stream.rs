@@ -32,7 +32,7 @@ impl Stream {
         Ok(Self::Tls(Box::new(accepted?)))
     }
 
-    fn tcp(&self) -> &TcpStream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
@@ -92,11 +92,13 @@ pub(crate) struct Control {
     pub(crate) lines: Lines,
     /// The client says nothing more.
     ended: bool,
+    /// Replies that leave with the next one.
+    held: String,
 }
 
 impl Control {
     pub(crate) fn new(tcp: TcpStream) -> Self {
-        Self { stream: Some(Stream::Plain(tcp)), lines: Lines::default(), ended: false }
+        Self { stream: Some(Stream::Plain(tcp)), lines: Lines::default(), ended: false, held: String::new() }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -149,9 +151,14 @@ impl Control {
         }
     }
 
+    /// A reply that another one follows at once: both leave together.
+    pub(crate) fn hold(&mut self, reply: &Reply) {
+        self.held = reply.to_string();
+    }
+
     pub(crate) async fn say(&mut self, reply: &Reply) -> io::Result<()> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let text = reply.to_string();
+        let text = std::mem::take(&mut self.held) + &reply.to_string();
         let said = async {
             stream.write_all(text.as_bytes()).await?;
             stream.flush().await

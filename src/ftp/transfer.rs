@@ -2,9 +2,12 @@
 //! whole ends in a reset; what was not received whole is given up.
 use std::fs::File;
 use std::future::Future;
-use std::io::{Read, Seek, SeekFrom};
-use std::net::IpAddr;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
+
+use rustix::net::sockopt;
+use tokio::net::TcpStream;
 
 use crate::base::limits::{FTP_COPY_STEP, FTP_FIRST_PIECE, FTP_NAMES_AT_ONCE, FTP_PIECE};
 use crate::cluster::door::random;
@@ -16,7 +19,7 @@ use crate::ftp::ascii::{FromWire, ToWire};
 use crate::ftp::commands::{Epsv, Kind};
 use crate::ftp::fault::{broken, busy};
 use crate::ftp::listing::{Form, lines};
-use crate::ftp::passive::{Passive, PassiveError, announced};
+use crate::ftp::passive::{Passive, announced};
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::stream::{Data, Interrupt, Stream};
@@ -25,18 +28,53 @@ use crate::ftp::stream::{Data, Interrupt, Stream};
 struct Way {
     plane: Arc<Plane>,
     passive: Passive,
+    /// What was accepted already.
+    stream: Option<std::net::TcpStream>,
     client: IpAddr,
     private: bool,
 }
 
 impl Way {
     async fn open(self) -> Result<Data, Reply> {
-        let stream = self.passive.accept(self.client).await.map_err(|error| Reply::failed(425, error))?;
+        let stream = match self.stream {
+            Some(stream) => stream,
+            None => match self.passive.at_once(self.client)? {
+                Some(stream) => stream,
+                None => self.passive.accept(self.client).await?,
+            },
+        };
         if !self.private {
-            return Ok(Data::new(Stream::Plain(stream)));
+            return Ok(Data::new(Stream::Plain(TcpStream::from_std(stream).map_err(broken)?)));
         }
-        let secured = Stream::secure(stream, &self.plane.data_tls).await;
-        secured.map(Data::new).map_err(|error| Reply::failed(425, format!("protect the data connection: {error}")))
+        let secured = async {
+            stream.set_nodelay(true)?;
+            let secured = Stream::secure(TcpStream::from_std(stream)?, &self.plane.data_tls).await?;
+            // Many clients send a small file only when they know that their last part of the handshake came (Nagle's
+            // algorithm), and nothing is sent to them that would tell it.
+            sockopt::set_tcp_quickack(secured.tcp(), true)?;
+            Ok::<_, std::io::Error>(secured)
+        };
+        secured.await.map(Data::new).map_err(|error| Reply::failed(425, format!("protect the data connection: {error}")))
+    }
+
+    /// Gives a client that has come already, and needs no handshake, as much as the kernel takes at once; how much that was, if there
+    /// was somebody.
+    fn give_at_once(&mut self, bytes: &[u8]) -> Result<Option<usize>, Reply> {
+        if self.private {
+            return Ok(None);
+        }
+        let Some(mut stream) = self.passive.at_once(self.client)? else { return Ok(None) };
+        let given = match stream.write(bytes) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+            given => given,
+        };
+        let given = given.map_err(broken)?;
+        if given == bytes.len() {
+            stream.shutdown(Shutdown::Write).map_err(broken)?;
+        } else {
+            self.stream = Some(stream);
+        }
+        Ok(Some(given))
     }
 }
 
@@ -49,8 +87,8 @@ impl Session {
             return Err(Reply::new(503, "After EPSV ALL there is EPSV only"));
         }
         self.passive = None;
-        let address = announced(self.plane.passive_host.as_deref(), local).await.map_err(not_opened)?;
-        let passive = Passive::open(self.local, &self.plane.passive_ports).map_err(not_opened)?;
+        let address = announced(self.plane.passive_host.as_deref(), local).await?;
+        let passive = Passive::open(self.local, &self.plane.passive_ports)?;
         let ([a, b, c, d], [high, low]) = (address.octets(), passive.port.to_be_bytes());
         self.passive = Some(passive);
         Ok(Reply::new(227, format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low})")))
@@ -68,7 +106,7 @@ impl Session {
             Epsv::Same | Epsv::V4 | Epsv::V6 => {}
         }
         self.passive = None;
-        let passive = Passive::open(self.local, &self.plane.passive_ports).map_err(not_opened)?;
+        let passive = Passive::open(self.local, &self.plane.passive_ports)?;
         let port = passive.port;
         self.passive = Some(passive);
         Ok(Reply::new(229, format!("Entering Extended Passive Mode (|||{port}|)")))
@@ -82,15 +120,14 @@ impl Session {
             return Err(Reply::new(521, "Data must be protected: say PROT P"));
         }
         let (plane, client, private) = (Arc::clone(&self.plane), self.client, self.private);
-        Ok((offset, Way { plane, passive, client, private }))
+        Ok((offset, Way { plane, passive, stream: None, client, private }))
     }
 
     /// Says that it begins, and moves the data unless the client breaks in.
     async fn during<T>(&mut self, moving: impl Future<Output = Result<T, Reply>>) -> Result<T, Reply> {
         let plane = Arc::clone(&self.plane);
         let _turn = plane.transfers.try_acquire().map_err(|_| Reply::new(450, "Too many transfers are under way"))?;
-        let begins = Reply::new(150, "Here it goes");
-        self.control.say(&begins).await.map_err(|error| Reply::new(421, format!("Goodbye: {error}")))?;
+        self.control.say(&begins()).await.map_err(|error| Reply::new(421, format!("Goodbye: {error}")))?;
         let moved = tokio::select! {
             moved = moving => moved,
             why = self.control.interrupted() => Err(match why {
@@ -98,8 +135,7 @@ impl Session {
                 Interrupt::Gone => Reply::new(421, "Goodbye"),
             }),
         };
-        let result = if moved.is_ok() { "done" } else { "failed" };
-        metrics::counter!("ruche_ftp_transfers_total", "result" => result).increment(1);
+        count(if moved.is_ok() { "done" } else { "failed" });
         moved
     }
 
@@ -109,6 +145,11 @@ impl Session {
         let ascii = self.kind == Kind::Ascii;
         if ascii && offset > 0 {
             return Err(Reply::new(554, "REST goes with TYPE I only"));
+        }
+        if offset == 0
+            && let Some(bytes) = self.read_at_once(|jail| small(jail.look_at_once(&path)?))?
+        {
+            return self.send_small(way, bytes, ascii).await;
         }
         let (file, length, first) = self.read(move |jail| opened(jail.look(&path)?, offset)).await?;
         if offset > length {
@@ -120,15 +161,36 @@ impl Session {
             send(&plane, &mut data, file, first, ascii.then(ToWire::default)).await
         };
         let sent = self.during(moving).await?;
-        metrics::counter!("ruche_ftp_bytes_total", "direction" => "out").increment(sent);
-        Ok(Reply::new(226, "All is sent"))
+        Ok(all_sent(sent))
+    }
+
+    /// A file that is in memory: to a client that waits for it already it leaves without a wait of ours.
+    async fn send_small(&mut self, mut way: Way, mut bytes: Vec<u8>, ascii: bool) -> Result<Reply, Reply> {
+        let length = bytes.len() as u64;
+        if ascii {
+            bytes = ToWire::default().convert(&bytes);
+        }
+        let given = way.give_at_once(&bytes)?;
+        if given == Some(bytes.len()) {
+            count("done");
+            self.control.hold(&begins());
+            return Ok(all_sent(length));
+        }
+        let given = given.unwrap_or(0);
+        let moving = async move {
+            let mut data = way.open().await?;
+            data.write(&bytes[given..]).await.map_err(broken)?;
+            data.end().await.map_err(broken)
+        };
+        self.during(moving).await?;
+        Ok(all_sent(length))
     }
 
     pub(crate) async fn store(&mut self, argument: &str) -> Result<Reply, Reply> {
         let (offset, way) = self.begin()?;
         let path = self.path(argument)?;
         if offset == 0 {
-            return self.receive(way, path, |writer, path| writer.upload(path)).await;
+            return self.receive_anew(way, path).await;
         }
         if self.kind == Kind::Ascii {
             return Err(Reply::new(554, "REST goes with TYPE I only"));
@@ -146,11 +208,17 @@ impl Session {
         let (_, way) = self.begin()?;
         let name = format!("{:032x}", u128::from_be_bytes(random()));
         let path = self.path(&name)?;
-        self.receive(way, path, |writer, path| writer.upload(path)).await?;
+        self.receive_anew(way, path).await?;
         Ok(Reply::new(226, format!("FILE: {name}")))
     }
 
-    /// Receives a file and puts it into its place.
+    async fn receive_anew(&mut self, way: Way, path: String) -> Result<Reply, Reply> {
+        match self.upload_at_once(&path)? {
+            Some(upload) => self.receive_into(upload, way, path).await,
+            None => self.receive(way, path, |writer, path| writer.upload(path)).await,
+        }
+    }
+
     async fn receive(
         &mut self,
         way: Way,
@@ -159,6 +227,11 @@ impl Session {
     ) -> Result<Reply, Reply> {
         let to = path.clone();
         let upload = self.change(move |writer, _permit| begin(writer, &to)).await?;
+        self.receive_into(upload, way, path).await
+    }
+
+    /// Receives a file and puts it into its place.
+    async fn receive_into(&mut self, upload: Upload, way: Way, path: String) -> Result<Reply, Reply> {
         let plane = Arc::clone(&self.plane);
         let wire = (self.kind == Kind::Ascii).then(FromWire::default);
         let moving = async move {
@@ -205,14 +278,14 @@ impl Session {
             .read(move |jail| {
                 let entry = jail.entry(&path)?;
                 if entry.kind == EntryKind::Dir {
-                    return Ok((Some(jail.list(&path)?), Vec::new()));
+                    return some_names(jail.list(&path)?, form);
                 }
-                if only_directories { Err(JailError::NotFound) } else { Ok((None, vec![entry])) }
+                if only_directories { Err(JailError::NotFound) } else { Ok((None, lines(&[entry], form))) }
             })
             .await?;
         let moving = async move {
             let mut data = way.open().await?;
-            data.write(&lines(&first, form)).await.map_err(broken)?;
+            data.write(&first).await.map_err(broken)?;
             if let Some(listing) = listing {
                 send_listing(&plane, &mut data, listing, form).await?;
             }
@@ -223,8 +296,26 @@ impl Session {
     }
 }
 
-fn not_opened(error: PassiveError) -> Reply {
-    Reply::failed(425, error)
+fn begins() -> Reply {
+    Reply::new(150, "Here it goes")
+}
+
+fn all_sent(bytes: u64) -> Reply {
+    metrics::counter!("ruche_ftp_bytes_total", "direction" => "out").increment(bytes);
+    Reply::new(226, "All is sent")
+}
+
+fn count(result: &'static str) {
+    metrics::counter!("ruche_ftp_transfers_total", "result" => result).increment(1);
+}
+
+/// All of a small file, if the kernel has it in memory.
+fn small(found: Option<Found>) -> Result<Option<Vec<u8>>, JailError> {
+    match found {
+        Some(Found::File(opened)) => Ok(opened.all_at_once(FTP_FIRST_PIECE)),
+        Some(Found::Dir) => Err(JailError::NotRegular),
+        None => Ok(None),
+    }
 }
 
 /// A file at its offset with its length, and its first piece read.
@@ -272,20 +363,21 @@ async fn send(
 
 async fn send_listing(plane: &Plane, data: &mut Data, mut listing: Listing, form: Form) -> Result<(), Reply> {
     loop {
-        let (back, text, last) = plane
-            .work(move || {
-                let mut entries = listing.next(FTP_NAMES_AT_ONCE)?;
-                let last = entries.len() < FTP_NAMES_AT_ONCE;
-                entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-                Ok::<_, JailError>((listing, lines(&entries, form), last))
-            })
-            .await??;
+        let (more, text) = plane.work(move || some_names(listing, form)).await??;
         data.write(&text).await.map_err(broken)?;
-        if last {
-            return Ok(());
+        match more {
+            Some(more) => listing = more,
+            None => return Ok(()),
         }
-        listing = back;
     }
+}
+
+/// The lines of the next names, and the listing if there may be more.
+fn some_names(mut listing: Listing, form: Form) -> Result<(Option<Listing>, Vec<u8>), JailError> {
+    let mut entries = listing.next(FTP_NAMES_AT_ONCE)?;
+    let more = entries.len() == FTP_NAMES_AT_ONCE;
+    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok((more.then_some(listing), lines(&entries, form)))
 }
 
 /// With all of the file that goes on copied before it.

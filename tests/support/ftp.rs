@@ -33,10 +33,14 @@ impl Uploads {
     }
 
     /// On a node that is not started yet.
-    pub fn on(mut node: Node) -> Self {
+    pub fn on(node: Node) -> Self {
+        Self::listening(node, &["127.0.0.1:0"])
+    }
+
+    pub fn listening(mut node: Node, listen: &[&str]) -> Self {
         let config = fs::read_to_string(node.config()).unwrap();
-        let config =
-            config.replace("[ftp]\nlisten = []", "[ftp]\nlisten = [\"127.0.0.1:0\"]\npassive_ports = \"20000-29999\"");
+        let config = config
+            .replace("[ftp]\nlisten = []", &format!("[ftp]\nlisten = {listen:?}\npassive_ports = \"20000-29999\""));
         fs::write(node.config(), config).unwrap();
         node.start();
         let mut uploads = Self { node, ftp: ([127, 0, 0, 1], 0).into(), root: PathBuf::new() };

@@ -11,6 +11,7 @@ pub mod http;
 pub mod load;
 pub mod measure;
 pub mod node;
+pub mod power;
 pub mod sites;
 pub mod zones;
 
