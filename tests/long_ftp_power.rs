@@ -124,5 +124,11 @@ fn torn(name: &str, found: &[u8]) -> Option<&'static str> {
     let mut words = text.split(' ');
     let (_, version, size) = (words.next(), words.next().unwrap_or(""), words.next().unwrap_or(""));
     let is_whole = size.parse().is_ok_and(|size| content(name, version, size) == found);
-    if is_whole { None } else if found.is_empty() { Some("empty") } else { Some("a part") }
+    if is_whole {
+        None
+    } else if found.is_empty() {
+        Some("empty")
+    } else {
+        Some("a part")
+    }
 }

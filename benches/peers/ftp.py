@@ -1,18 +1,18 @@
 """Small files over FTP beside Pure-FTPd: the same client, the same files of 1 KiB, a data connection for each; without TLS, which
 is the peer's best case, and with it. Ruche puts every file on the disk before it says 226, Pure-FTPd leaves that to the kernel.
 The CPU a file is compared; files a second are printed beside it, because a client that waits feels those."""
+import multiprocessing
 import os
 import socket
 import ssl
 import statistics
 import subprocess
-import threading
 import time
 
-from machine import Server, compare, free_port, have, listens
+from machine import LOAD_CORES, Server, compare, free_port, have, listens
 from ruche import Ruche
 
-FILES = 400
+FILES = 2000
 CLIENTS = 4
 LOGIN, PASSWORD = "bench", "correct horse"
 BODY = b"x" * 1024
@@ -21,37 +21,47 @@ TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
 
 
 class Client:
+    """As little of a client as can be: it shares the figures with the server."""
+
     def __init__(self, port, secure):
         self.control = socket.create_connection(("127.0.0.1", port))
         self.control.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.session, self.secure = None, secure
-        self.lines = self.control.makefile("rb")
+        self.secure, self.heard = secure, b""
         self.reply()
         if secure:
             self.say("AUTH TLS")
             self.control = TLS.wrap_socket(self.control)
-            self.lines = self.control.makefile("rb")
         for line in (f"USER {LOGIN}", f"PASS {PASSWORD}", *(("PBSZ 0", "PROT P") if secure else ()), "TYPE I"):
             self.say(line)
 
     def reply(self):
-        while line := self.lines.readline():
+        while True:
+            line, end, rest = self.heard.partition(b"\r\n")
+            if not end:
+                piece = self.control.recv(4096)
+                if not piece:
+                    raise OSError("the server is gone")
+                self.heard += piece
+                continue
+            self.heard = rest
             if line[3:4] == b" ":
                 if line[:1] in b"45":
                     raise OSError(line.decode())
-                return line.decode()
-        raise OSError("the server is gone")
+                return line
 
     def say(self, line):
         self.control.sendall(line.encode() + b"\r\n")
         return self.reply()
 
     def data(self, line):
-        port = int(self.say("EPSV").split("|")[3])
-        data = socket.create_connection(("127.0.0.1", port))
-        data.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        port = int(self.say("EPSV").split(b"|")[3])
+        data = socket.socket()
+        data.connect(("127.0.0.1", port))
         self.say(line)
-        return TLS.wrap_socket(data, session=self.control.session) if self.secure else data
+        if not self.secure:
+            return data
+        data.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return TLS.wrap_socket(data, session=self.control.session)
 
     def store(self, name):
         data = self.data(f"STOR {name}")
@@ -73,24 +83,44 @@ class Client:
         self.reply()
 
 
-def transfers(action, clients, sessions_of, rates):
+class Session:
+    """A client in a process of its own, logged in, that works when it is told to."""
+
+    def __init__(self, port, secure, number):
+        self.pipe, theirs = multiprocessing.Pipe()
+        arguments = (port, secure, number, theirs)
+        self.process = multiprocessing.Process(target=self.work, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
+        self.pipe.recv()
+
+    @staticmethod
+    def work(port, secure, number, pipe):
+        os.sched_setaffinity(0, LOAD_CORES)
+        client = Client(port, secure)
+        pipe.send(0)
+        while True:
+            action, files = pipe.recv()
+            for at in range(files):
+                getattr(client, action)(f"f{number}-{at}")
+            pipe.send(files)
+
+    def end(self):
+        self.process.terminate()
+        self.process.join()
+
+
+def transfers(action, sessions_of, rates):
     """What a login costs is in no figure: the sessions are there before."""
 
     def work(server):
         sessions = sessions_of[server.name]
         start = time.monotonic()
-
-        def one(number):
-            for at in range(FILES // clients):
-                getattr(sessions[number], action)(f"f{number}-{at}")
-
-        threads = [threading.Thread(target=one, args=(number,)) for number in range(clients)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        rates.setdefault(server.name, []).append(FILES / (time.monotonic() - start))
-        return FILES
+        for session in sessions:
+            session.pipe.send((action, FILES // len(sessions)))
+        files = sum(session.pipe.recv() for session in sessions)
+        rates.setdefault(server.name, []).append(files / (time.monotonic() - start))
+        return files
 
     return work
 
@@ -129,16 +159,21 @@ def run(dir, binary, rounds):
             peer.wait_for(listens(peer.port))
         for secure in (False, True):
             for clients in (1, CLIENTS):
-                sessions = {server.name: [Client(server.port, secure) for _ in range(clients)] for server in running}
+                sessions = {
+                    server.name: [Session(server.port, secure, number) for number in range(clients)]
+                    for server in running
+                }
                 for action in ("store", "fetch"):
                     title = f"FTP {action} 1 KiB, {clients} client{'s' * (clients > 1)}{', TLS' * secure}"
                     rates = {}
-                    row = compare(title, running, transfers(action, clients, sessions, rates), rounds)
+                    row = compare(title, running, transfers(action, sessions, rates), rounds)
                     speeds = {name: statistics.median(each) for name, each in rates.items()}
                     beside = [f"{name} {rate:.0f}/s" for name, rate in speeds.items()]
                     shares = [f"{speeds['ruche'] / rate:.2f} × {name}" for name, rate in speeds.items() if name != "ruche"]
                     print(f"{title}: {', '.join(beside + shares)}", flush=True)
                     yield row
+                for session in sum(sessions.values(), []):
+                    session.end()
     finally:
         for server in running:
             server.end()

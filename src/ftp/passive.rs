@@ -59,13 +59,11 @@ impl Passive {
     pub(crate) fn at_once(&self, client: IpAddr) -> Result<Option<TcpStream>, PassiveError> {
         // As many as may wait: whoever comes again and again is not looked at for ever.
         for _ in 0..=PASSIVE_BACKLOG {
-            match rustix::net::accept_with(&self.listener, SOCKET) {
-                Ok(socket) => {
-                    let stream = TcpStream::from(socket);
-                    match stream.peer_addr() {
-                        Ok(peer) if is_of(peer, client) => return Ok(Some(stream)),
-                        // It is gone already.
-                        Ok(_) | Err(_) => {}
+            match rustix::net::acceptfrom_with(&self.listener, SOCKET) {
+                Ok((socket, peer)) => {
+                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                    if peer.is_some_and(|peer| is_of(peer, client)) {
+                        return Ok(Some(TcpStream::from(socket)));
                     }
                 }
                 Err(Errno::AGAIN) => break,

@@ -2,10 +2,11 @@
 //! the commands do is in `access`, `files` and `transfer`.
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::base::limits::{FTP_IDLE_WAIT, FTP_LOGIN_WAIT};
 use crate::ftp::Plane;
@@ -44,6 +45,9 @@ pub(crate) struct Session {
     pub(crate) epsv_only: bool,
     pub(crate) facts: Facts,
     begun: Instant,
+    /// Never later than the next deadline. It may ring too early, and is then set anew: a timer for each wait would wake the
+    /// thread for each.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// Why there is no further command.
@@ -58,6 +62,7 @@ enum Heard {
 impl Session {
     pub(crate) fn new(plane: Arc<Plane>, stream: TcpStream, client: IpAddr, local: IpAddr) -> Self {
         let stranger = Some(plane.strangers.enter());
+        let begun = Instant::now();
         Self {
             plane,
             control: Control::new(stream),
@@ -76,7 +81,8 @@ impl Session {
             passive: None,
             epsv_only: false,
             facts: Facts::default(),
-            begun: Instant::now(),
+            begun,
+            alarm: Box::pin(sleep_until(begun + FTP_LOGIN_WAIT)),
         }
     }
 
@@ -121,13 +127,18 @@ impl Session {
             }
             let deadline = if self.guest.is_none() { self.begun + FTP_LOGIN_WAIT } else { since + FTP_IDLE_WAIT };
             let unused = self.passive.as_ref().map(|passive| passive.until);
+            let next = unused.unwrap_or(deadline).min(deadline);
+            if self.alarm.deadline() > next || self.alarm.is_elapsed() {
+                self.alarm.as_mut().reset(next);
+            }
             tokio::select! {
                 read = self.control.read() => read?,
-                () = sleep_until(unused.unwrap_or(deadline).min(deadline)) => {
-                    if Instant::now() >= deadline {
+                () = &mut self.alarm => {
+                    let now = Instant::now();
+                    if now >= deadline {
                         return Ok(Heard::Late);
                     }
-                    self.passive = None;
+                    self.passive.take_if(|passive| now >= passive.until);
                 }
                 () = stop.give_up() => {}
                 () = must_go(self.stranger.as_ref()) => return Ok(Heard::MustGo),

@@ -54,7 +54,10 @@ impl Way {
             sockopt::set_tcp_quickack(secured.tcp(), true)?;
             Ok::<_, std::io::Error>(secured)
         };
-        secured.await.map(Data::new).map_err(|error| Reply::failed(425, format!("protect the data connection: {error}")))
+        secured
+            .await
+            .map(Data::new)
+            .map_err(|error| Reply::failed(425, format!("protect the data connection: {error}")))
     }
 
     /// Gives a client that has come already, and needs no handshake, as much as the kernel takes at once; how much that was, if there
