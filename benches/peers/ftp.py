@@ -99,10 +99,13 @@ class Session:
         os.sched_setaffinity(0, LOAD_CORES)
         client = Client(port, secure)
         pipe.send(0)
+        # New names each time: ext4 without a journal takes ever longer to find a place where files were just replaced.
+        rounds = 0
         while True:
             action, files = pipe.recv()
+            rounds += action == "store"
             for at in range(files):
-                getattr(client, action)(f"f{number}-{at}")
+                getattr(client, action)(f"f{number}-{rounds}-{at}")
             pipe.send(files)
 
     def end(self):
