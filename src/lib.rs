@@ -16,6 +16,7 @@ pub mod files;
 pub mod ftp;
 pub mod model;
 pub mod ops;
+pub mod resolve;
 pub mod rr;
 pub mod seal;
 pub mod store;

@@ -509,6 +509,26 @@ pub const DNS_TCP_ANSWERS_MAX: usize = 16 << 10;
 /// Pause after the kernel refused to accept a TCP connection of a DNS client for want of descriptors: asking again at once spins.
 pub const DNS_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Name servers of this machine that are asked (resolv.conf(5): three).
+pub const RESOLVE_SERVERS_MAX: usize = 3;
+/// Bytes of `/etc/resolv.conf` that are read: those lines and a lot of comment.
+pub const RESOLVE_CONFIG_BYTES_MAX: u64 = 64 << 10;
+/// How often all of them are asked one question: a datagram may be lost, a server may fail once.
+pub const RESOLVE_ROUNDS: usize = 2;
+/// How long one server has for one try, over UDP and again over TCP: a resolver with an empty cache needs half of it.
+pub const RESOLVE_TRY_WAIT: Duration = Duration::from_secs(2);
+/// How long a whole lookup may last, with all its questions: two rounds of three silent servers, and a little more.
+pub const RESOLVE_WAIT: Duration = Duration::from_secs(15);
+/// Datagrams that answer something else and are passed over in one try: more are somebody guessing.
+pub const RESOLVE_STRAYS_MAX: usize = 32;
+/// Records of one answer: more than a record set may have here, and its aliases.
+pub const RESOLVE_RECORDS_MAX: usize = 1024;
+/// Names that one name is led to by CNAME: resolvers follow about as many.
+pub const RESOLVE_ALIASES_MAX: usize = 8;
+/// Records of a refusal that are shown, and octets of each.
+pub const RESOLVE_SHOWN_RECORDS: usize = 3;
+pub const RESOLVE_SHOWN_OCTETS: usize = 100;
+
 /// Of something that holds one thing at least.
 const fn some(most: usize) -> NonZeroUsize {
     NonZeroUsize::new(most).expect("it is not 0")

@@ -31,7 +31,7 @@ pub(crate) const TENANTS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("comfy_table", &["cli"]),
-    ("hickory_net", &["resolve", "dns"]),
+    ("hickory_net", &["dns"]),
     ("hickory_proto", &["rr", "resolve", "dns"]),
     ("hickory_server", &["dns"]),
     ("hyper", &["fetch", "web"]),

@@ -1,0 +1,4 @@
+//! Lookups against servers made up in the test.
+mod answers;
+mod caa;
+mod lookups;
