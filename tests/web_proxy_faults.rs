@@ -105,6 +105,11 @@ fn answers_that_are_none_cost_a_page() {
         head("content-length: 4\r\ncontent-length: 5\r\n"),
         head("content-length: -4\r\n"),
         head("content-length: 4x\r\n"),
+        head("content-length: 4\r\ntransfer-encoding: chunked\r\n"),
+        head("transfer-encoding: gzip, chunked\r\n"),
+        head("x: y\r\n content-length: 4\r\n"),
+        head("x: y\rcontent-length: 4\r\n"),
+        "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000),
         "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".into(),
         head(&format!("x: {}\r\n", "y".repeat(200 << 10))),
         head(&"x: y\r\n".repeat(1000)),
@@ -128,6 +133,8 @@ fn an_answer_that_is_cut_off_never_looks_whole() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\nhalf",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nxyz\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\nx: y\n\r\n",
     ] {
         let backend = Backend::start(move |asked| {
             asked.say(bytes);
@@ -361,6 +368,33 @@ fn a_backend_that_answers_more_than_it_was_asked_is_not_believed() {
         visitor.read_exact(&mut body).unwrap();
         assert_eq!(&body, b"fine");
     }
+}
+
+#[test]
+fn answers_in_drops_are_whole() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n";
+    let chunks = "transfer-encoding: chunked\r\n\r\n3\r\nwho\r\n2;x\r\nle\r\n0\r\nx-sum: 7\r\n\r\n";
+    let backend = Backend::start(move |asked| {
+        let answer = match asked.path() {
+            "/length" => format!("{hints}HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole"),
+            _ => format!("{hints}HTTP/1.1 200 OK\r\n{chunks}"),
+        };
+        let size = asked.header("x-size").unwrap().parse().unwrap();
+        for drop in answer.as_bytes().chunks(size) {
+            asked.say(drop);
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        true
+    });
+    let sites = proxied(&[backend.url()]);
+    for size in [1, 2, 7, 50, 100] {
+        for path in ["length", "chunks"] {
+            let got =
+                sites.curl(&["--http1.1", "--header", &format!("x-size: {size}"), &format!("{URL}{path}")]).unwrap();
+            assert_eq!((got.status, got.text()), (200, "whole".into()), "{path} by {size}");
+        }
+    }
+    assert!(backend.connections() <= 4, "each thread asks on one connection: {}", backend.connections());
 }
 
 #[test]

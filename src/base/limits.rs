@@ -276,8 +276,6 @@ pub const WEB_IDLE_FRAMES_MAX: u32 = 2_000;
 pub const WEB_IDLE_FRAMES_PER_SECOND: u32 = 100;
 /// Bytes sent that give reason for one more: a WINDOW_UPDATE for each of the smallest DATA frames anybody makes.
 pub const WEB_SENT_PER_IDLE_FRAME: usize = 1024;
-/// Headers of one request.
-pub const WEB_HEADERS_MAX: usize = 100;
 /// Requests under way on one HTTP/2 connection: what browsers need to load a page at once (RFC 9113 section 6.5.2 asks for 100).
 pub const WEB_STREAMS_MAX: u32 = 128;
 /// Streams a client opened and reset before we looked at them (a rapid reset), and those reset for its own errors: past this
@@ -450,8 +448,18 @@ pub const PROXY_PIECE_WAIT: Duration = Duration::from_secs(300);
 /// How long a request's body waits for an upstream to ask for it, where the client waits to be asked (RFC 9110 section 10.1.1: not
 /// without end, for the upstream may not know of this).
 pub const PROXY_CONTINUE_WAIT: Duration = Duration::from_secs(1);
-/// Head of an answer, and the piece of its body that is read at once.
+/// Head of an answer, and the piece of a large body that is read at once.
 pub const PROXY_BUFFER_MAX: usize = 64 << 10;
+/// What is read of an answer first: most are no larger with their heads.
+pub const PROXY_READ: usize = 16 << 10;
+/// Headers of an answer, and trailers.
+pub const PROXY_HEADERS_MAX: usize = 100;
+/// Trailers of an answer: checksums and states, a line each.
+pub const PROXY_TRAILERS_MAX: usize = 8 << 10;
+/// Interim answers before the one that counts: a word every second or two while a report is made.
+pub const PROXY_INTERIM_MAX: u32 = 100;
+/// Of a request's body, gathered for one write.
+pub const PROXY_UPLOAD_PIECE: usize = 16 << 10;
 /// How long a tunnel (a WebSocket, any upgrade) may be silent: applications ask one another every few minutes at most.
 pub const PROXY_TUNNEL_WAIT: Duration = Duration::from_secs(3600);
 /// The same once one side has ended its half: what is left is an answer to what was said.

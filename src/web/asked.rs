@@ -23,6 +23,8 @@ pub(crate) enum AskedError {
     TooLarge,
     #[error("wait for the body any longer")]
     Slow,
+    #[error("read a body of another length than was said")]
+    Length,
     #[error("read the body: {0}")]
     Broken(hyper::Error),
 }

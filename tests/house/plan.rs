@@ -34,6 +34,7 @@ pub(crate) const TENANTS: &[(&str, &[&str])] = &[
     ("hickory_net", &["dns"]),
     ("hickory_proto", &["rr", "resolve", "dns"]),
     ("hickory_server", &["dns"]),
+    ("httparse", &["web"]),
     ("hyper", &["fetch", "web"]),
     ("hyper_util", &["fetch", "web", "admin"]),
     ("imbl", &["model"]),

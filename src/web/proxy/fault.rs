@@ -8,6 +8,7 @@ use http::{HeaderValue, Response};
 use crate::web::asked::AskedError;
 use crate::web::body::Body;
 use crate::web::pages;
+use crate::web::proxy::heads::Unsound;
 
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +30,11 @@ pub(crate) enum Fault {
     #[error("agree on TLS in time")]
     TlsLate,
     #[error("get an answer: {0}")]
-    Closed(hyper::Error),
+    Closed(io::Error),
     #[error("get an answer in time")]
     Late,
     #[error("read the answer: {0}")]
-    Answer(hyper::Error),
+    Answer(Unsound),
     #[error("read the answer: it switches to a protocol that nobody asked for")]
     Switch,
     #[error("forward a request that has been here already")]
@@ -60,7 +61,7 @@ impl Fault {
             Self::Loop => "loop",
             Self::Asked(AskedError::TooLarge) => "too-large",
             Self::Asked(AskedError::Slow) => "slow-visitor",
-            Self::Asked(AskedError::Broken(_)) => "visitor-gone",
+            Self::Asked(AskedError::Broken(_) | AskedError::Length) => "visitor-gone",
         }
     }
 
@@ -82,7 +83,7 @@ impl Fault {
             Self::Loop => pages::turned_in_circles(),
             Self::Asked(AskedError::TooLarge) => closing(pages::too_large()),
             Self::Asked(AskedError::Slow) => closing(pages::too_slow()),
-            Self::Asked(AskedError::Broken(_)) => closing(pages::bad_request()),
+            Self::Asked(AskedError::Broken(_) | AskedError::Length) => closing(pages::bad_request()),
             _ => pages::upstream_failed(),
         }
     }

@@ -1,23 +1,24 @@
 //! One request and its tries: an upstream, a connection to it, the head of its answer. Tries again only what cannot have been
 //! done already, or may be done twice; never longer than a named time.
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use http::Method;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::base::limits::{PROXY_TRIES_MAX, PROXY_TRIES_WAIT};
 use crate::model::cluster::Cluster;
 use crate::web::asked::Asked;
 use crate::web::proxy::fault::Fault;
 use crate::web::proxy::headers::{self, Framing, Mark, Told, Wishes};
-use crate::web::proxy::link::{Link, Lost, listen};
+use crate::web::proxy::heads::Head;
+use crate::web::proxy::link::{Link, Lost};
 use crate::web::proxy::pool::{Group, Peer, Pool};
-use crate::web::proxy::upload::{Progress, Upload};
+use crate::web::proxy::upload::Upload;
 
 /// What is asked of a site's upstreams.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) struct Errand<'a> {
 
 /// A head that came, and what its body comes over.
 pub(crate) struct Come {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) head: Head,
     pub(crate) link: Link,
     pub(crate) peer: Arc<Peer>,
 }
@@ -43,9 +44,10 @@ struct Tries<'a> {
     pool: &'a Pool,
     wishes: &'a Wishes,
     framing: Framing,
-    /// Bytes of the request that are not sent yet.
-    upload: Upload,
-    progress: Option<Arc<Progress>>,
+    /// Until it is on its way.
+    upload: Option<Box<Upload>>,
+    /// Whether asking twice is as good as asking once.
+    repeatable: bool,
 }
 
 pub(crate) async fn forward(
@@ -56,17 +58,14 @@ pub(crate) async fn forward(
     asked: Asked,
 ) -> Result<Come, Fault> {
     let framing = framing(errand.parts, &asked);
-    let (upload, progress) = if asked.is_end_stream() {
-        (Upload::default(), None)
-    } else {
-        let (upload, progress) = Upload::new(asked, wishes.expects);
-        (upload, Some(progress))
-    };
-    let mut tries = Tries { errand, pool, wishes, framing, upload, progress };
+    let upload =
+        (!asked.is_end_stream()).then(|| Box::new(Upload::new(asked, framing, &errand.parts.headers, wishes.expects)));
+    let repeatable = upload.is_none() && headers::is_idempotent(&errand.parts.method);
+    let mut tries = Tries { errand, pool, wishes, framing, upload, repeatable };
     let begun = Instant::now();
     let (mut tried, mut fresh, mut last) = (0, false, None);
     for number in 0..PROXY_TRIES_MAX {
-        if begun.elapsed() >= PROXY_TRIES_WAIT {
+        if number > 0 && begun.elapsed() >= PROXY_TRIES_WAIT {
             break;
         }
         let Some((index, peer)) = group.next(tried) else { break };
@@ -107,8 +106,7 @@ struct Failed {
 
 impl Tries<'_> {
     async fn once(&mut self, peer: &Arc<Peer>, fresh: bool) -> Result<Come, Failed> {
-        let repeatable = self.progress.is_none() && headers::is_idempotent(&self.errand.parts.method);
-        let idle = if fresh { None } else { peer.take(!repeatable) };
+        let idle = if fresh { None } else { peer.take(!self.repeatable) };
         let mut link = match idle {
             Some(link) => link,
             None => self.connect(peer).await.map_err(|fault| {
@@ -116,25 +114,24 @@ impl Tries<'_> {
                 Failed { fault, again, stale: false }
             })?,
         };
-        let request = self.request().map_err(|fault| Failed { fault, again: false, stale: false })?;
-        match link.exchange(request, self.progress.as_deref()).await {
-            Ok(response) => Ok(Come { response, link, peer: Arc::clone(peer) }),
-            Err(Lost::Late) => Err(Failed { fault: Fault::Late, again: false, stale: false }),
-            Err(Lost::Connection(mut lost)) => {
-                let unsent = lost.take_message();
-                let again = unsent.is_some() || repeatable;
-                if let Some(request) = unsent {
-                    self.upload = request.into_body();
-                }
-                let error = lost.into_error();
-                if let Some(fault) = self.progress.as_ref().and_then(|progress| progress.fault()) {
-                    return Err(Failed { fault: Fault::Asked(fault), again: false, stale: false });
-                }
-                let is_answer = error.is_parse();
-                let fault = if is_answer { Fault::Answer(error) } else { Fault::Closed(error) };
-                Err(Failed { fault, again: again && !is_answer, stale: link.used && !is_answer })
+        let Errand { site, parts, told, mark, .. } = self.errand;
+        let say = |out: &mut Vec<u8>| headers::request(out, parts, self.wishes, told, mark, self.framing, site);
+        let lost = match link.exchange(say, self.upload.take(), parts.method == Method::HEAD).await {
+            Ok(head) => return Ok(Come { head, link, peer: Arc::clone(peer) }),
+            Err(lost) => lost,
+        };
+        let (fault, again) = match lost {
+            Lost::Unsent(upload) => {
+                self.upload = upload;
+                (Fault::Closed(ErrorKind::UnexpectedEof.into()), true)
             }
-        }
+            Lost::Closed(error) => (Fault::Closed(error), self.repeatable),
+            Lost::Answer(unsound) => (Fault::Answer(unsound), false),
+            Lost::Asked(error) => (Fault::Asked(error), false),
+            Lost::Late => (Fault::Late, false),
+        };
+        let stale = link.used && matches!(fault, Fault::Closed(_));
+        Err(Failed { fault, again, stale })
     }
 
     async fn connect(&self, peer: &Peer) -> Result<Link, Fault> {
@@ -147,29 +144,8 @@ impl Tries<'_> {
             let place = place.ok_or(Fault::Busy)?;
             (shared.reach(&peer.upstream, self.errand.cluster.as_deref()).await?, place)
         };
-        Link::open(wire.0, wire.1).await.map_err(Fault::Closed)
+        Ok(Link::new(wire.0, wire.1))
     }
-
-    fn request(&mut self) -> Result<Request<Upload>, Fault> {
-        let Errand { site, parts, told, mark, .. } = self.errand;
-        let headers = headers::request(parts, self.wishes, told, mark, self.framing, site)?;
-        let mut request = Request::new(std::mem::take(&mut self.upload));
-        *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = target(&parts.uri);
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
-        if let Some(progress) = self.progress.as_ref().filter(|_| self.wishes.expects) {
-            listen(&mut request, progress);
-        }
-        Ok(request)
-    }
-}
-
-/// Path and query alone (RFC 9112 section 3.2.1).
-fn target(uri: &Uri) -> Uri {
-    let mut parts = http::uri::Parts::default();
-    parts.path_and_query = uri.path_and_query().cloned();
-    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// That there is no body is said where the method would have one (RFC 9110 section 8.6).
@@ -189,9 +165,4 @@ fn note(errand: &Errand<'_>, peer: &Peer, fault: &Fault) {
     } else {
         tracing::debug!(upstream, site, reason, "failed to {fault}");
     }
-}
-
-/// Whether an answer switches protocols.
-pub(crate) fn switches(response: &Response<Incoming>) -> bool {
-    response.status() == StatusCode::SWITCHING_PROTOCOLS
 }

@@ -1,41 +1,48 @@
 //! Heads on their way through: what concerns one connection stays behind, what tells of the visitor is said by us alone, and the
 //! framing is ours. Pure.
 use std::net::IpAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT, HOST,
+    MAX_FORWARDS, SET_COOKIE, TE, TRAILER, UPGRADE,
+};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use crate::base::ids::NodeId;
-use crate::web::proxy::fault::Fault;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// RFC 8586. No `Via`: upstreams take it as a reason not to compress, and it names the software to whoever reads their logs.
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// What upstreams are told of a visitor, the same for all requests of a connection.
 #[derive(Debug)]
 pub(crate) struct Told {
-    address: HeaderValue,
+    /// Whole headers.
+    lines: String,
     /// As `Forwarded` names it (RFC 7239 section 6).
     node: String,
-    secure: bool,
+    proto: &'static str,
 }
 
 impl Told {
     pub(crate) fn new(address: IpAddr, secure: bool) -> Self {
         let address = address.to_canonical();
-        let text = address.to_string();
-        let node = if address.is_ipv6() { format!("\"[{text}]\"") } else { text.clone() };
-        // An address has no characters that a header cannot have.
-        let address = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, node, secure }
+        let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
+        let proto = if secure { "https" } else { "http" };
+        let lines = format!("x-forwarded-for: {address}\r\nx-real-ip: {address}\r\nx-forwarded-proto: {proto}\r\n");
+        Self { lines, node, proto }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, host: &[u8]) {
+        out.extend_from_slice(self.lines.as_bytes());
+        field(out, "x-forwarded-host", &[host]);
+        let is_token = host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'*+".contains(byte));
+        let quote: &[u8] = if is_token { b"" } else { b"\"" };
+        let (node, proto) = (self.node.as_bytes(), self.proto.as_bytes());
+        field(out, "forwarded", &[b"for=", node, b";host=", quote, host, quote, b";proto=", proto]);
     }
 }
 
@@ -49,7 +56,8 @@ impl Mark {
         Self(HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("ruche")))
     }
 
-    fn is_on(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request has been here already.
+    pub(crate) fn is_on(&self, headers: &HeaderMap) -> bool {
         let parts = headers.get_all(CDN_LOOP).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         // A parameter may follow the name.
         let mut names = parts.filter_map(|part| part.split(|byte| *byte == b';').next());
@@ -89,58 +97,69 @@ impl Wishes {
     }
 }
 
-/// The headers an upstream gets. `name`: of the site, for a request that names no host.
+/// Writes the head an upstream gets. `name`: of the site, for a request that names no host.
 pub(crate) fn request(
+    out: &mut Vec<u8>,
     parts: &Parts,
     wishes: &Wishes,
     told: &Told,
     mark: &Mark,
     framing: Framing,
     name: &str,
-) -> Result<HeaderMap, Fault> {
-    if mark.is_on(&parts.headers) {
-        return Err(Fault::Loop);
+) {
+    out.extend_from_slice(parts.method.as_str().as_bytes());
+    out.push(b' ');
+    // Path and query alone (RFC 9112 section 3.2.1).
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    if !target.starts_with('/') {
+        out.push(b'/');
     }
-    let mut headers = HeaderMap::with_capacity(parts.headers.len() + 12);
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = host(parts, name);
-    headers.insert(HOST, host.clone());
-    let named = named(&parts.headers);
+    field(out, "host", &[host]);
+    let named: Vec<_> = parts.headers.get_all(CONNECTION).iter().flat_map(option_names).collect();
     for (name, value) in &parts.headers {
         if !is_ours(name.as_str()) && *name != COOKIE && !named.contains(name) {
-            headers.append(name.clone(), value.clone());
+            field(out, name.as_str(), &[value.as_bytes()]);
         }
     }
     if !named.contains(&COOKIE) {
-        cookies(&parts.headers, &mut headers);
+        cookies(out, &parts.headers);
     }
     match framing {
         Framing::Absent => {}
-        Framing::Length(length) => drop(headers.insert(CONTENT_LENGTH, length.into())),
-        Framing::Chunked => drop(headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+        Framing::Length(length) => field(out, "content-length", &[HeaderValue::from(length).as_bytes()]),
+        Framing::Chunked => field(out, "transfer-encoding", &[b"chunked"]),
     }
     let trailers =
         parts.headers.get_all(TE).iter().flat_map(list).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+        field(out, "te", &[b"trailers"]);
     }
-    let options = match (&wishes.upgrade, trailers) {
-        (Some(_), true) => Some("upgrade, te"),
-        (Some(_), false) => Some("upgrade"),
-        (None, true) => Some("te"),
-        (None, false) => None,
-    };
-    if let Some(options) = options {
-        headers.insert(CONNECTION, HeaderValue::from_static(options));
+    match (&wishes.upgrade, trailers) {
+        (Some(_), true) => field(out, "connection", &[b"upgrade, te"]),
+        (Some(_), false) => field(out, "connection", &[b"upgrade"]),
+        (None, true) => field(out, "connection", &[b"te"]),
+        (None, false) => {}
     }
     if let Some(protocol) = &wishes.upgrade {
-        headers.insert(UPGRADE, protocol.clone());
+        field(out, "upgrade", &[protocol.as_bytes()]);
     }
     if wishes.expects && framing != Framing::Absent {
-        headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        field(out, "expect", &[b"100-continue"]);
     }
-    tell(&mut headers, told, host);
-    headers.append(CDN_LOOP, mark.0.clone());
-    Ok(headers)
+    told.write(out, host);
+    field(out, "cdn-loop", &[mark.0.as_bytes()]);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// One header. None of its parts can hold the end of a line: they were headers before, or are ours.
+fn field(out: &mut Vec<u8>, name: &str, parts: &[&[u8]]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Whether asking twice is as good as asking once (RFC 9110 section 9.2.2).
@@ -148,41 +167,21 @@ pub(crate) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
-fn tell(headers: &mut HeaderMap, told: &Told, host: HeaderValue) {
-    let proto = if told.secure { "https" } else { "http" };
-    let name = String::from_utf8_lossy(host.as_bytes());
-    let is_token = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'*+".contains(&byte));
-    let quote = if is_token { "" } else { "\"" };
-    let forwarded = format!("for={};host={quote}{name}{quote};proto={proto}", told.node);
-    if let Ok(forwarded) = HeaderValue::from_maybe_shared(Bytes::from(forwarded)) {
-        headers.insert(FORWARDED, forwarded);
-    }
-    headers.insert(X_FORWARDED_FOR, told.address.clone());
-    headers.insert(X_REAL_IP, told.address.clone());
-    headers.insert(X_FORWARDED_HOST, host);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-}
-
 /// The host as the visitor wrote it; a target in absolute form decides.
-fn host(parts: &Parts, name: &str) -> HeaderValue {
-    let target = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    let host = target.or_else(|| parts.headers.get(HOST).cloned());
-    host.or_else(|| HeaderValue::from_str(name).ok()).unwrap_or(HeaderValue::from_static(""))
+fn host<'a>(parts: &'a Parts, name: &'a str) -> &'a [u8] {
+    let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = target.or_else(|| parts.headers.get(HOST).map(HeaderValue::as_bytes));
+    host.unwrap_or(name.as_bytes())
 }
 
 /// HTTP/2 cuts the cookie into crumbs; in HTTP/1 it is one (RFC 9113 section 8.2.3).
-fn cookies(from: &HeaderMap, headers: &mut HeaderMap) {
-    let mut crumbs = from.get_all(COOKIE).iter();
-    let (Some(first), second) = (crumbs.next(), crumbs.next()) else { return };
-    let whole = match second {
-        None => Some(first.clone()),
-        Some(second) => {
-            let all: Vec<&[u8]> = [first, second].into_iter().chain(crumbs).map(HeaderValue::as_bytes).collect();
-            HeaderValue::from_maybe_shared(Bytes::from(all.join(&b"; "[..]))).ok()
-        }
-    };
-    if let Some(whole) = whole {
-        headers.insert(COOKIE, whole);
+fn cookies(out: &mut Vec<u8>, from: &HeaderMap) {
+    for (number, crumb) in from.get_all(COOKIE).iter().enumerate() {
+        out.extend_from_slice(if number == 0 { b"cookie: " } else { b"; " });
+        out.extend_from_slice(crumb.as_bytes());
+    }
+    if from.contains_key(COOKIE) {
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -219,49 +218,36 @@ fn is_ours(name: &str) -> bool {
     if name.contains('_') { known(&name.replace('_', "-")) } else { known(name) }
 }
 
-/// Headers the other side means for this connection only.
-fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+/// Headers that the other side means for this connection only, of one `Connection`.
+pub(crate) fn option_names(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
     let usual = [&b"close"[..], b"keep-alive", b"upgrade", b"te", b"host"];
-    let unusual = options(headers).filter(|option| !usual.iter().any(|usual| option.eq_ignore_ascii_case(usual)));
-    unusual.filter_map(|option| HeaderName::from_bytes(option).ok()).collect()
+    let unusual = list(value).filter(move |option| !usual.iter().any(|usual| option.eq_ignore_ascii_case(usual)));
+    unusual.filter_map(|option| HeaderName::from_bytes(option).ok())
+}
+
+/// Whether it may stand behind a body: what frames a message, says who asks or what may be done is said before it or not at
+/// all (RFC 9110 section 6.5.1).
+pub(crate) fn is_for_trailers(name: &HeaderName) -> bool {
+    let before = [
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONTENT_ENCODING,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        COOKIE,
+        MAX_FORWARDS,
+        SET_COOKIE,
+        TRAILER,
+    ];
+    !is_ours(name.as_str()) && !before.contains(name)
 }
 
 fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(CONNECTION).iter().flat_map(list)
 }
 
-fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// What is left of an answer's headers, and how long the upstream keeps an idle connection, if it says so.
-pub(crate) fn response(headers: &mut HeaderMap, switches: bool) -> Option<Duration> {
-    let mut kept = None;
-    if headers.contains_key(CONNECTION) {
-        for name in named(headers) {
-            if name != CONTENT_LENGTH {
-                headers.remove(name);
-            }
-        }
-        headers.remove(CONNECTION);
-    }
-    if let Some(value) = headers.remove(KEEP_ALIVE) {
-        let seconds = list(&value).find_map(|option| option.strip_prefix(b"timeout="));
-        kept = seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).map(Duration::from_secs);
-    }
-    if headers.remove(TRANSFER_ENCODING).is_some() {
-        // The coding decides (RFC 9112 section 6.3).
-        headers.remove(CONTENT_LENGTH);
-    }
-    for name in ["proxy-connection", "proxy-authenticate", "te"] {
-        headers.remove(name);
-    }
-    if switches {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    } else {
-        headers.remove(UPGRADE);
-    }
-    kept
 }
 
 #[cfg(test)]

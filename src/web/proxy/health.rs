@@ -20,7 +20,7 @@ impl Health {
         Self { born: now, failures: AtomicU32::new(0), down_until: AtomicU64::new(0) }
     }
 
-    fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.failures.load(Ordering::Relaxed) == 0
     }
 

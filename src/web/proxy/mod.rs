@@ -7,9 +7,11 @@ mod answered;
 mod fault;
 mod forward;
 pub(crate) mod headers;
+mod heads;
 mod health;
 mod link;
 mod names;
+mod pieces;
 mod pool;
 pub(crate) mod tunnel;
 mod upload;
@@ -18,7 +20,7 @@ pub(crate) mod upstream;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Response, Version};
+use http::{Response, StatusCode};
 
 use crate::base::ids::NodeId;
 use crate::model::cluster::Cluster;
@@ -27,7 +29,7 @@ use crate::model::state::State;
 use crate::web::asked::Asked;
 use crate::web::body::Body;
 use crate::web::proxy::fault::Fault;
-use crate::web::proxy::forward::{Errand, forward, switches};
+use crate::web::proxy::forward::{Come, Errand, forward};
 use crate::web::proxy::headers::{Mark, Told, Wishes};
 use crate::web::proxy::pool::Pool;
 use crate::web::proxy::tunnel::Tunnel;
@@ -77,24 +79,24 @@ impl Proxy {
     }
 
     async fn ask(&self, site: &Site, errand: &Errand<'_>, asked: Asked) -> Result<Answer, Fault> {
+        if self.mark.is_on(&errand.parts.headers) {
+            return Err(Fault::Loop);
+        }
         let (group, wishes) = (self.pool.group(site), Wishes::of(errand.parts));
-        let come = forward(&self.pool, &group, errand, &wishes, asked).await?;
-        let switches = switches(&come.response);
+        let Come { head, link, peer } = forward(&self.pool, &group, errand, &wishes, asked).await?;
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         if switches && wishes.upgrade.is_none() {
             return Err(Fault::Switch);
         }
-        let (mut parts, body) = come.response.into_parts();
-        // Its own are not the visitor's.
-        parts.extensions.clear();
-        parts.version = Version::default();
-        let kept = headers::response(&mut parts.headers, switches);
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
         if switches {
-            let (wire, early, place) = come.link.switch().await;
-            let tunnel = Some(Tunnel::new(wire, early, place));
-            return Ok(Answer { response: Response::from_parts(parts, Body::Empty), tunnel });
+            let (wire, early, place) = link.switch();
+            return Ok(Answer { response, tunnel: Some(Tunnel::new(wire, early, place)) });
         }
-        let body = answered::body(body, come.link, &come.peer, kept);
-        Ok(Answer::from(Response::from_parts(parts, body)))
+        *response.body_mut() = answered::body(head.rest, link, peer, head.keeps.then_some(head.kept));
+        Ok(Answer::from(response))
     }
 
     /// Lets go of sites that are gone.

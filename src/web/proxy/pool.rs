@@ -123,8 +123,11 @@ impl Pool {
 impl Group {
     /// Whose turn it is among those not tried yet.
     pub(crate) fn next(&self, tried: u32) -> Option<(usize, &Arc<Peer>)> {
-        let (turn, now) = (self.turn.fetch_add(1, Ordering::Relaxed), std::time::Instant::now());
-        let admits = |index: usize| self.peers[index].upstream.health.admits(now);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let admits = |index: usize| {
+            let health = &self.peers[index].upstream.health;
+            health.is_up() || health.admits(std::time::Instant::now())
+        };
         choose(self.peers.len(), turn, tried, admits).map(|index| (index, &self.peers[index]))
     }
 }
@@ -139,6 +142,7 @@ impl Peer {
             self.gone(1);
             if link.until > now && link.is_free() {
                 self.shared.counts.reused.fetch_add(1, Ordering::Relaxed);
+                link.moved = now;
                 return Some(link);
             }
         }
@@ -153,6 +157,7 @@ impl Peer {
         // The upstream closes it a little before we would use it last.
         let kept = kept.map_or(PROXY_IDLE_WAIT, |kept| kept.saturating_sub(PROXY_FRESH_WAIT)).min(PROXY_IDLE_WAIT);
         link.used = true;
+        link.rest();
         link.idle = Instant::now();
         link.until = link.idle + kept;
         lock(&self.links).push_back(link);

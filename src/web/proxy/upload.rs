@@ -1,99 +1,105 @@
-//! A request's body on its way to the upstream: it waits to be asked for where the visitor's program waits for that, and says
-//! how far it is. Holds nothing of it.
-use std::io;
+//! A request's body on its way to the upstream, framed anew: it waits to be asked for where the visitor's program waits for
+//! that. Holds no more of it than the piece that is being written.
+use std::io::Write as _;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use http::header::TRAILER;
+use http::{HeaderMap, HeaderName};
+use http_body::Body as _;
+use tokio::time::{Sleep, sleep};
 
 use crate::base::limits::PROXY_CONTINUE_WAIT;
 use crate::web::asked::{Asked, AskedError};
-
-/// Nothing, or what the visitor sends.
-#[derive(Debug, Default)]
-pub(crate) struct Upload(Option<Box<Sending>>);
+use crate::web::proxy::headers::{Framing, is_for_trailers, list};
 
 #[derive(Debug)]
-struct Sending {
+pub(crate) struct Upload {
     asked: Asked,
-    progress: Arc<Progress>,
+    /// Octets that were announced and are still to come; none: it goes in chunks.
+    left: Option<u64>,
+    /// Trailers that were announced: no others are sent.
+    trailers: Vec<HeaderName>,
     /// Until then it waits to be asked for.
     hold: Option<Pin<Box<Sleep>>>,
-}
-
-/// How far a body is.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    begun: Instant,
-    /// Milliseconds after `begun` of the last move.
-    moved: AtomicU64,
-    /// The upstream has asked for it.
-    called: AtomicBool,
-    fault: Mutex<Option<AskedError>>,
-}
-
-impl Progress {
-    pub(crate) fn call(&self) {
-        self.called.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn moved(&self) -> Instant {
-        self.begun + std::time::Duration::from_millis(self.moved.load(Ordering::Relaxed))
-    }
-
-    /// Why the body did not come to its end.
-    pub(crate) fn fault(&self) -> Option<AskedError> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+    called: bool,
 }
 
 impl Upload {
     /// `expects`: it waits to be asked for.
-    pub(crate) fn new(asked: Asked, expects: bool) -> (Self, Arc<Progress>) {
-        let progress = Arc::new(Progress {
-            begun: Instant::now(),
-            moved: AtomicU64::new(0),
-            called: AtomicBool::new(!expects),
-            fault: Mutex::new(None),
-        });
+    pub(crate) fn new(asked: Asked, framing: Framing, headers: &HeaderMap, expects: bool) -> Self {
+        let (left, trailers) = match framing {
+            Framing::Absent => (Some(0), Vec::new()),
+            Framing::Length(length) => (Some(length), Vec::new()),
+            Framing::Chunked => {
+                let names = headers.get_all(TRAILER).iter().flat_map(list);
+                let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
+                (None, names.filter(is_for_trailers).collect())
+            }
+        };
         let hold = expects.then(|| Box::pin(sleep(PROXY_CONTINUE_WAIT)));
-        (Self(Some(Box::new(Sending { asked, progress: Arc::clone(&progress), hold }))), progress)
+        Self { asked, left, trailers, hold, called: false }
     }
-}
 
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = io::Error;
+    /// The upstream asks for it.
+    pub(crate) fn call(&mut self) {
+        self.called = true;
+    }
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Some(sending) = &mut self.0 else { return Poll::Ready(None) };
-        if let Some(hold) = &mut sending.hold {
-            // The call comes over the same connection, which is what polls this body.
-            if !sending.progress.called.load(Ordering::Relaxed) {
+    /// Writes the next piece; false: that was the last.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Result<bool, AskedError>> {
+        if let Some(hold) = &mut self.hold {
+            // The call comes over the connection that this body goes to, and whoever waits for one waits for both.
+            if !self.called {
                 ready!(hold.as_mut().poll(cx));
             }
-            sending.hold = None;
+            self.hold = None;
         }
-        let frame = ready!(Pin::new(&mut sending.asked).poll_frame(cx));
-        let progress = &sending.progress;
-        progress.moved.store(progress.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
-        Poll::Ready(frame.map(|frame| {
-            frame.map_err(|error| {
-                *progress.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                io::ErrorKind::InvalidData.into()
-            })
-        }))
+        let frame = match self.asked.is_end_stream() {
+            true => None,
+            false => ready!(Pin::new(&mut self.asked).poll_frame(cx)).transpose()?,
+        };
+        Poll::Ready(match frame {
+            None => self.end(None, out).map(|()| false),
+            Some(frame) => match frame.into_data() {
+                Ok(data) => self.data(&data, out).map(|()| true),
+                Err(frame) => self.end(frame.into_trailers().ok(), out).map(|()| false),
+            },
+        })
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|sending| sending.asked.is_end_stream())
+    fn data(&mut self, data: &Bytes, out: &mut Vec<u8>) -> Result<(), AskedError> {
+        match &mut self.left {
+            Some(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or(AskedError::Length)?;
+                out.extend_from_slice(data);
+            }
+            // An empty chunk would be the last.
+            None if data.is_empty() => {}
+            None => {
+                // Writing to memory does not fail.
+                let _ = write!(out, "{:x}\r\n", data.len());
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        Ok(())
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or(SizeHint::with_exact(0), |sending| sending.asked.size_hint())
+    fn end(&mut self, trailers: Option<HeaderMap>, out: &mut Vec<u8>) -> Result<(), AskedError> {
+        match self.left {
+            Some(0) => return Ok(()),
+            Some(_) => return Err(AskedError::Length),
+            None => out.extend_from_slice(b"0\r\n"),
+        }
+        let trailers = trailers.unwrap_or_default();
+        for (name, value) in trailers.iter().filter(|(name, _)| self.trailers.contains(name)) {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(())
     }
 }
