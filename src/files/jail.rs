@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::base::limits::JAIL_OPEN_TRIES;
@@ -115,6 +115,12 @@ impl Jail {
         }
     }
 
+    /// What is true of a name in the directory itself, without opening it; of a link it is that of the link. None: it cannot be said.
+    pub fn state(&self, name: &str) -> Option<Stat> {
+        let is_one = !name.is_empty() && !name.contains('/') && checked(name).is_ok();
+        if is_one { rustix::fs::statat(&*self.root, name, AtFlags::SYMLINK_NOFOLLOW).ok() } else { None }
+    }
+
     /// The directory in which the last part of a path is or would be, and that part.
     pub(super) fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), JailError> {
         let (parent, name) = halves(path)?;
@@ -196,7 +202,7 @@ fn opened(descriptor: OwnedFd, stat: &Stat) -> Opened {
 }
 
 /// The kernel's type for them differs between machines; they are always below a second.
-fn nanos(number: impl TryInto<u32>) -> u32 {
+pub fn nanos(number: impl TryInto<u32>) -> u32 {
     number.try_into().unwrap_or(0)
 }
 

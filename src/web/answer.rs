@@ -35,6 +35,8 @@ pub(crate) struct Guest {
     _held: Held,
     /// Where the connection comes from; an IPv4 address is never written as IPv6.
     peer: IpAddr,
+    /// The same, as it is written.
+    peer_text: String,
     /// The name the TLS connection was made for, if it was made with TLS.
     secure: Option<Option<Host>>,
     /// Where visitors reach HTTPS.
@@ -71,7 +73,7 @@ pub(crate) async fn answer(guest: Arc<Guest>, mut request: Request<Incoming>) ->
     if let Some(tally) = &tally {
         tally.answered(response.status());
     }
-    let line = site.map(|site| guest.thread.line(&site, guest.peer, user.as_deref(), response.status(), &parts));
+    let line = site.map(|site| guest.thread.line(&site, &guest.peer_text, user.as_deref(), response.status(), &parts));
     Ok(response.map(|body| Sent::new(body, tally, line, guest.pulse.open())))
 }
 
@@ -83,8 +85,8 @@ impl Guest {
         (peer, https_port): (IpAddr, u16),
         secure: Option<Option<Host>>,
     ) -> Self {
-        let told = Told::new(peer, secure.is_some());
-        Self { thread, pulse: Arc::clone(pulse), _held: held, peer, secure, https_port, told }
+        let (told, peer_text) = (Told::new(peer, secure.is_some()), peer.to_string());
+        Self { thread, pulse: Arc::clone(pulse), _held: held, peer, peer_text, secure, https_port, told }
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {

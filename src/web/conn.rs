@@ -18,8 +18,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::base::limits::{
-    WEB_ERROR_RESETS_MAX, WEB_HANDSHAKE_WAIT, WEB_HEAD_MAX, WEB_HEAD_WAIT, WEB_HEADERS_MAX, WEB_IDLE_WAIT,
-    WEB_LEAVE_WAIT, WEB_PENDING_RESETS_MAX, WEB_PING_EVERY, WEB_PING_WAIT, WEB_SEND_BUFFER_MAX, WEB_STREAMS_MAX,
+    WEB_ERROR_RESETS_MAX, WEB_HANDSHAKE_WAIT, WEB_HEAD_MAX, WEB_HEAD_WAIT, WEB_IDLE_WAIT, WEB_LEAVE_WAIT,
+    WEB_PENDING_RESETS_MAX, WEB_PING_EVERY, WEB_PING_WAIT, WEB_SEND_BUFFER_MAX, WEB_STREAMS_MAX,
 };
 use crate::base::names::Host;
 use crate::ops::places::Place;
@@ -97,7 +97,8 @@ where
     let io = TokioIo::new(Felt::new(stream, Arc::clone(pulse)));
     let mut builder = http1::Builder::new();
     // The pulse watches the time a head takes, and silence.
-    builder.header_read_timeout(None).max_headers(WEB_HEADERS_MAX).max_buf_size(WEB_HEAD_MAX);
+    // More than 100 headers are refused: the engine's own bound, which costs nothing unless it is changed.
+    builder.header_read_timeout(None).max_buf_size(WEB_HEAD_MAX);
     keep(builder.serve_connection(io, service).with_upgrades(), outbox, pulse, stop).await;
 }
 
@@ -169,6 +170,7 @@ async fn keep(connection: impl Leave, outbox: Option<Outbox>, pulse: &Pulse, sto
     let mut alarm = pin!(sleep_until(Instant::now() + waits.idle));
     let ended = poll_fn(|cx| {
         loop {
+            let now = pulse.tick();
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 if let Some(outbox) = &outbox {
                     outbox.hand_over();
@@ -180,7 +182,6 @@ async fn keep(connection: impl Leave, outbox: Option<Outbox>, pulse: &Pulse, sto
             if let Some(Err(error)) = outbox.as_ref().map(|outbox| outbox.send(cx)) {
                 return Poll::Ready(Ended::Gone(error));
             }
-            let now = Instant::now();
             let due = pulse.due(left).unwrap_or(now + waits.idle);
             if due <= now && (left.is_some() || pulse.is_in_head()) {
                 return Poll::Ready(Ended::Silent);

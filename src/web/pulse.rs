@@ -25,6 +25,8 @@ pub(crate) struct Waits {
 pub(crate) struct Pulse {
     born: Instant,
     waits: &'static Waits,
+    /// Milliseconds after `born` when the connection was last polled.
+    polled: AtomicU64,
     /// Milliseconds after `born` of the last move.
     moved: AtomicU64,
     /// The same, plus one, of the first byte of a head that is not whole yet; 0: none.
@@ -47,6 +49,7 @@ impl Pulse {
         Arc::new(Self {
             born: Instant::now(),
             waits,
+            polled: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             head: AtomicU64::new(0),
             heads,
@@ -61,8 +64,16 @@ impl Pulse {
         self.waits
     }
 
+    /// The connection is polled now.
+    pub(crate) fn tick(&self) -> Instant {
+        let now = Instant::now();
+        self.polled.store(now.saturating_duration_since(self.born).as_millis() as u64, Ordering::Relaxed);
+        now
+    }
+
+    /// With HTTP/1 all that moves does so while the connection is polled, and the clock need not be asked each time.
     fn now(&self) -> u64 {
-        self.born.elapsed().as_millis() as u64
+        if self.heads { self.polled.load(Ordering::Relaxed) } else { self.born.elapsed().as_millis() as u64 }
     }
 
     pub(crate) fn touch(&self) {

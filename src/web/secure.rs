@@ -247,7 +247,11 @@ impl Write for Socket<'_, '_> {
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        now(Pin::new(&mut *self.socket).poll_write_vectored(self.cx, parts))
+        // One record is the rule, for which the kernel has a shorter way.
+        match parts {
+            [part] => self.write(part),
+            _ => now(Pin::new(&mut *self.socket).poll_write_vectored(self.cx, parts)),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

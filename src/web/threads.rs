@@ -112,14 +112,7 @@ impl Thread {
     }
 
     /// Begins the line of a site's access log.
-    pub(crate) fn line(
-        &self,
-        site: &Site,
-        peer: IpAddr,
-        user: Option<&str>,
-        status: StatusCode,
-        parts: &Parts,
-    ) -> Line {
+    pub(crate) fn line(&self, site: &Site, peer: &str, user: Option<&str>, status: StatusCode, parts: &Parts) -> Line {
         self.lines.begin(site.id, peer, user, status, parts)
     }
 

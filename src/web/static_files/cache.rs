@@ -1,17 +1,19 @@
-//! What a thread keeps of files: the directories of the sites asked for last, and the content of small files. A file is opened
-//! for each request and its content used only while it is the very same, so nothing old is ever served.
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! What a thread keeps of files: the directories of the sites asked for last, and the content of small files. A file is looked
+//! at for each request and its content used only while it is the very same, so nothing old is ever served.
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use lru::LruCache;
+use rustix::fs::{FileType, Stat};
 
 use crate::base::ids::SiteId;
 use crate::base::limits::{
     WEB_CODINGS_KEPT_FOR, WEB_FILE_SETTLES, WEB_JAIL_KEPT_FOR, WEB_JAILS_KEPT, WEB_SMALL_FILES_BYTES,
     WEB_SMALL_FILES_MAX,
 };
-use crate::files::jail::{Jail, JailError, Opened};
+use crate::files::jail::{Jail, JailError, Opened, nanos};
+use crate::web::static_files::validators::Validators;
 
 /// A file in one state: where it lies and when it last changed, by the clock of the kernel, which nobody sets back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +31,17 @@ impl Known {
         Self { dev, ino, len, modified, changed }
     }
 
+    /// Of a regular file that was looked at and not opened.
+    pub(crate) fn seen(stat: &Stat) -> Option<Self> {
+        (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(Self {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            len: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: (stat.st_mtime, nanos(stat.st_mtime_nsec)),
+            changed: (stat.st_ctime, nanos(stat.st_ctime_nsec)),
+        })
+    }
+
     /// Whether the next change will be seen. A time to come is none of which that is known.
     fn is_settled(&self, now: SystemTime) -> bool {
         let (seconds, nanos) = self.changed;
@@ -44,9 +57,17 @@ pub(crate) struct Caches {
     files: Mutex<Files>,
 }
 
+/// A small file.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) content: Bytes,
+    /// Of the file as it is.
+    pub(crate) validators: Arc<Validators>,
+}
+
 #[derive(Debug)]
 struct Files {
-    contents: LruCache<Known, Bytes>,
+    contents: LruCache<Known, Kept>,
     bytes: usize,
     /// Those that had nothing beside them in another coding, and when.
     bare: LruCache<Known, Instant>,
@@ -90,23 +111,24 @@ impl Caches {
         self.files().bare.put(file, now);
     }
 
-    pub(crate) fn content(&self, file: &Known) -> Option<Bytes> {
+    pub(crate) fn kept(&self, file: &Known) -> Option<Kept> {
         self.files().contents.get(file).cloned()
     }
 
     /// `now` is that of the clock that dates files.
-    pub(crate) fn keep(&self, file: Known, content: Bytes, now: SystemTime) {
+    pub(crate) fn keep(&self, file: Known, content: Bytes, validators: Validators, now: SystemTime) {
         if !file.is_settled(now) {
             return;
         }
         let mut files = self.files();
         files.bytes += content.len();
-        if let Some((_, gone)) = files.contents.push(file, content) {
-            files.bytes -= gone.len();
+        let kept = Kept { content, validators: Arc::new(validators.lasting(now)) };
+        if let Some((_, gone)) = files.contents.push(file, kept) {
+            files.bytes -= gone.content.len();
         }
         while files.bytes > WEB_SMALL_FILES_BYTES {
             let Some((_, gone)) = files.contents.pop_lru() else { return };
-            files.bytes -= gone.len();
+            files.bytes -= gone.content.len();
         }
     }
 
@@ -120,19 +142,23 @@ impl Caches {
 mod tests {
     use super::*;
 
+    fn validators() -> Validators {
+        Validators { tag: Some("\"x\"".into()), modified: 1, said: None }
+    }
+
     #[test]
     fn bounded_by_bytes_and_exact() {
         let caches = Caches::new();
         let known = |ino| Known { dev: 1, ino, len: 1, modified: (1, 1), changed: (1, 1) };
         let content = Bytes::from(vec![7; WEB_SMALL_FILES_BYTES / 4]);
         for ino in 0..10 {
-            caches.keep(known(ino), content.clone(), SystemTime::now());
+            caches.keep(known(ino), content.clone(), validators(), SystemTime::now());
         }
         assert_eq!(caches.files().bytes, WEB_SMALL_FILES_BYTES / 4 * 4);
-        assert!(caches.content(&known(5)).is_none() && caches.content(&known(9)).is_some());
-        caches.keep(known(9), content.clone(), SystemTime::now());
+        assert!(caches.kept(&known(5)).is_none() && caches.kept(&known(9)).is_some());
+        caches.keep(known(9), content.clone(), validators(), SystemTime::now());
         assert_eq!(caches.files().bytes, WEB_SMALL_FILES_BYTES / 4 * 4, "the same file counts once");
-        assert!(caches.content(&Known { changed: (1, 2), ..known(9) }).is_none(), "it was changed since");
+        assert!(caches.kept(&Known { changed: (1, 2), ..known(9) }).is_none(), "it was changed since");
     }
 
     #[test]
@@ -146,8 +172,8 @@ mod tests {
             ((1000, 300_000_000), true),
         ] {
             let known = Known { dev: 1, ino: 1, len: 1, modified: changed, changed };
-            caches.keep(known, Bytes::from_static(b"x"), now);
-            assert_eq!(caches.content(&known).is_some(), kept, "{changed:?}");
+            caches.keep(known, Bytes::from_static(b"x"), validators(), now);
+            assert_eq!(caches.kept(&known).is_some(), kept, "{changed:?}");
         }
     }
 

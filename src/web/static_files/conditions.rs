@@ -79,12 +79,12 @@ mod tests {
         for (name, value) in lines {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        verdict(&headers, &Validators { tag: Some("\"abc\"".into()), modified: parse_date(AT).unwrap() })
+        verdict(&headers, &Validators { tag: Some("\"abc\"".into()), modified: parse_date(AT).unwrap(), said: None })
     }
 
     #[test]
     fn without_a_tag_nothing_is_the_same() {
-        let now = Validators { tag: None, modified: parse_date(AT).unwrap() };
+        let now = Validators { tag: None, modified: parse_date(AT).unwrap(), said: None };
         for (name, verdict_of) in [
             (IF_NONE_MATCH, Verdict::Send { ranges: true }),
             (IF_MATCH, Verdict::Failed),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -87,6 +88,9 @@ impl Files {
             Err(JailError::NotFound) => return None,
             Err(error) => return Some(failed(&error, &wanted.path)),
         };
+        if let Some(response) = self.known(&jail, wanted, parts) {
+            return Some(response);
+        }
         let (mut again, mut settled) = (true, false);
         loop {
             return match self.find(&jail, wanted).await {
@@ -111,6 +115,33 @@ impl Files {
                 Err(_) => None,
             };
         }
+    }
+
+    /// From memory, a file that lies in the site's own directory just as it was read, with nothing beside it: one look instead of
+    /// opening it. Further down a directory could have become a way out.
+    fn known(&self, jail: &Jail, wanted: &Wanted, parts: &Parts) -> Option<Response<Body>> {
+        let name = match (wanted.is_dir, wanted.path.as_str()) {
+            (true, "") => INDEX[0],
+            (true, _) => return None,
+            (false, name) => name,
+        };
+        let file = Known::seen(&jail.state(name)?)?;
+        let kept = self.caches.kept(&file)?;
+        let kind = content_type(name);
+        if kind.to_str().is_ok_and(coding::is_worth_it) && !self.caches.is_bare(&file, Instant::now()) {
+            return None;
+        }
+        let len = kept.content.len() as u64;
+        Some(match asked(&kept.validators, len, parts) {
+            Asked::Answered(response) => *response,
+            Asked::Piece { first, count, status } => {
+                let body = match parts.method == Method::HEAD {
+                    true => Body::stream(reading::Unread(count)),
+                    false => Body::from(piece(&kept.content, first, count)),
+                };
+                respond(body, (kind, None), (first, count, len), status, &kept.validators)
+            }
+        })
     }
 
     /// A file of the site in the place of the body of an error, if it is there. Its type comes with it.
@@ -206,47 +237,17 @@ impl Files {
         coding: Option<&'static str>,
         parts: &Parts,
     ) -> std::io::Result<Response<Body>> {
-        let validators = Validators::of(&opened, coding, SystemTime::now());
-        let part = match conditions::verdict(&parts.headers, &validators) {
-            Verdict::Failed => return Ok(bare(StatusCode::PRECONDITION_FAILED)),
-            Verdict::Unchanged => {
-                let mut response = bare(StatusCode::NOT_MODIFIED);
-                validators.put(response.headers_mut());
-                return Ok(response);
-            }
-            Verdict::Send { ranges: true } if parts.method == Method::GET => range::asked(&parts.headers, opened.len),
-            Verdict::Send { .. } => Part::Whole,
-        };
-        let len = opened.len;
-        let (first, count, status) = match part {
-            Part::Whole => (0, len, StatusCode::OK),
-            Part::Range { first, count } => (first, count, StatusCode::PARTIAL_CONTENT),
-            Part::Unsatisfiable => {
-                let mut response = bare(StatusCode::RANGE_NOT_SATISFIABLE);
-                put(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{len}"));
-                return Ok(response);
-            }
+        let (validators, len) = (Validators::of(&opened, coding, SystemTime::now()), opened.len);
+        let (first, count, status) = match asked(&validators, len, parts) {
+            Asked::Answered(response) => return Ok(*response),
+            Asked::Piece { first, count, status } => (first, count, status),
         };
         let body = if parts.method == Method::HEAD {
             Body::stream(reading::Unread(count))
         } else {
             self.body(opened, first, count).await?
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, kind);
-        if let Some(coding) = coding {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
-        }
-        // Said also of an empty body, where the engine would leave it out.
-        headers.insert(CONTENT_LENGTH, count.into());
-        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        validators.put(headers);
-        if status == StatusCode::PARTIAL_CONTENT {
-            put(headers, CONTENT_RANGE, &format!("bytes {first}-{}/{len}", first + count - 1));
-        }
-        Ok(response)
+        Ok(respond(body, (kind, coding), (first, count, len), status, &validators))
     }
 
     async fn body(&self, opened: Opened, first: u64, count: u64) -> std::io::Result<Body> {
@@ -255,17 +256,82 @@ impl Files {
             return Ok(Body::stream(reading::Reading::new(opened.file, first, count, blocking, held)));
         }
         let known = Known::of(&opened);
-        let whole = match self.caches.content(&known) {
-            Some(content) => content,
+        let whole = match self.caches.kept(&known) {
+            Some(kept) => kept.content,
             None => {
+                let now = SystemTime::now();
+                let validators = Validators::of(&opened, None, now);
                 let content = reading::whole(opened, &self.blocking).await?;
-                self.caches.keep(known, content.clone(), SystemTime::now());
+                self.caches.keep(known, content.clone(), validators, now);
                 content
             }
         };
-        let (first, count) = (usize::try_from(first).unwrap_or(0), usize::try_from(count).unwrap_or(0));
-        Ok(Body::from(whole.slice(first..first + count)))
+        Ok(Body::from(piece(&whole, first, count)))
     }
+}
+
+/// What of a file answers a request.
+enum Asked {
+    /// Nothing of it.
+    Answered(Box<Response<Body>>),
+    Piece {
+        first: u64,
+        count: u64,
+        status: StatusCode,
+    },
+}
+
+fn asked(validators: &Validators, len: u64, parts: &Parts) -> Asked {
+    let part = match conditions::verdict(&parts.headers, validators) {
+        Verdict::Failed => return Asked::Answered(bare(StatusCode::PRECONDITION_FAILED).into()),
+        Verdict::Unchanged => {
+            let mut response = bare(StatusCode::NOT_MODIFIED);
+            validators.put(response.headers_mut());
+            return Asked::Answered(response.into());
+        }
+        Verdict::Send { ranges: true } if parts.method == Method::GET => range::asked(&parts.headers, len),
+        Verdict::Send { .. } => Part::Whole,
+    };
+    match part {
+        Part::Whole => Asked::Piece { first: 0, count: len, status: StatusCode::OK },
+        Part::Range { first, count } => Asked::Piece { first, count, status: StatusCode::PARTIAL_CONTENT },
+        Part::Unsatisfiable => {
+            let mut response = bare(StatusCode::RANGE_NOT_SATISFIABLE);
+            put(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{len}"));
+            Asked::Answered(response.into())
+        }
+    }
+}
+
+fn respond(
+    body: Body,
+    (kind, coding): (HeaderValue, Option<&'static str>),
+    (first, count, len): (u64, u64, u64),
+    status: StatusCode,
+    validators: &Validators,
+) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    // And what the engine and the site's options add.
+    headers.reserve(10);
+    headers.insert(CONTENT_TYPE, kind);
+    if let Some(coding) = coding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
+    // Said also of an empty body, where the engine would leave it out.
+    headers.insert(CONTENT_LENGTH, count.into());
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    validators.put(headers);
+    if status == StatusCode::PARTIAL_CONTENT {
+        put(headers, CONTENT_RANGE, &format!("bytes {first}-{}/{len}", first + count - 1));
+    }
+    response
+}
+
+fn piece(whole: &Bytes, first: u64, count: u64) -> Bytes {
+    let (first, count) = (usize::try_from(first).unwrap_or(0), usize::try_from(count).unwrap_or(0));
+    whole.slice(first..first + count)
 }
 
 fn content_type(name: &str) -> HeaderValue {

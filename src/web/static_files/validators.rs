@@ -13,6 +13,8 @@ pub(crate) struct Validators {
     pub(crate) tag: Option<String>,
     /// Whole seconds since 1970.
     pub(crate) modified: u64,
+    /// Both as headers, where they stay the same and are asked for often.
+    pub(crate) said: Option<[HeaderValue; 2]>,
 }
 
 impl Validators {
@@ -22,7 +24,22 @@ impl Validators {
         let (seconds, nanos) = opened.modified;
         let dash = if coding.is_some() { "-" } else { "" };
         let tag = || format!("\"{seconds:x}.{nanos:x}-{:x}{dash}{}\"", opened.len, coding.unwrap_or_default());
-        Self { tag: settles(opened, now).is_none().then(tag), modified: u64::try_from(seconds).unwrap_or(0) }
+        let tag = settles(opened, now).is_none().then(tag);
+        Self { tag, modified: u64::try_from(seconds).unwrap_or(0), said: None }
+    }
+
+    /// The same with its headers made, of a file that has a tag and was not changed in the future.
+    pub(crate) fn lasting(mut self, now: SystemTime) -> Self {
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(self.modified);
+        let date = httpdate::fmt_http_date(modified);
+        let values =
+            (self.tag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok()), HeaderValue::from_str(&date));
+        if let (Some(tag), Ok(date)) = values
+            && modified <= now
+        {
+            self.said = Some([tag, date]);
+        }
+        self
     }
 
     pub(crate) fn is(&self, tag: &str) -> bool {
@@ -30,6 +47,11 @@ impl Validators {
     }
 
     pub(crate) fn put(&self, headers: &mut HeaderMap) {
+        if let Some([tag, date]) = &self.said {
+            headers.insert(ETAG, tag.clone());
+            headers.insert(LAST_MODIFIED, date.clone());
+            return;
+        }
         let now = SystemTime::now();
         // A time to come is not said: a cache would take it for newer than what follows (section 8.8.2.1).
         let modified = (SystemTime::UNIX_EPOCH + Duration::from_secs(self.modified)).min(now);
