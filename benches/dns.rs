@@ -10,6 +10,7 @@ use ruche::base::ids::{ClusterId, NodeId, RequestId, Seed};
 use ruche::base::names::{NodeName, ZoneName};
 use ruche::dns::answer::{Asker, Transport, answer};
 use ruche::dns::compile::Compiler;
+use ruche::dns::kept::Kept;
 use ruche::dns::zones::Zones;
 use ruche::model::LEVEL;
 use ruche::model::apply::apply_batch;
@@ -109,7 +110,16 @@ fn answered(bencher: Bencher<'_, '_>, question: &str) {
     let query = query(&format!("{owner}zone4711.example."), rtype.parse().expect("it is a type"));
     let asker = Asker { transport: Transport::Udp, peer: IpAddr::V4(Ipv4Addr::LOCALHOST), now: 0 };
     let (zones, mut out) = (zones(), [0; 1232]);
-    bencher.bench_local(|| answer(zones, &asker, black_box(&query), &mut out));
+    bencher.bench_local(|| answer(zones, None, &asker, black_box(&query), &mut out));
+}
+
+/// The same as a thread for UDP answers it that was asked before.
+#[divan::bench]
+fn answered_again(bencher: Bencher<'_, '_>) {
+    let query = query("www.zone4711.example.", RecordType::A);
+    let asker = Asker { transport: Transport::Udp, peer: IpAddr::V4(Ipv4Addr::LOCALHOST), now: 0 };
+    let (zones, mut out, mut kept) = (zones(), [0; 1232], Kept::default());
+    bencher.bench_local(|| answer(zones, Some(&mut kept), &asker, black_box(&query), &mut out));
 }
 
 /// Names all over the zones, as real resolvers ask.
@@ -121,7 +131,7 @@ fn answered_all_over(bencher: Bencher<'_, '_>) {
     let (zones, mut out, mut at) = (zones(), [0; 1232], 0);
     bencher.bench_local(|| {
         at = (at + 1) % ZONES;
-        answer(zones, &asker, black_box(&queries[at]), &mut out)
+        answer(zones, None, &asker, black_box(&queries[at]), &mut out)
     });
 }
 

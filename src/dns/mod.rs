@@ -5,6 +5,7 @@ pub mod compile;
 mod cookie;
 mod counts;
 mod edns;
+pub mod kept;
 mod lookup;
 mod message;
 mod name;

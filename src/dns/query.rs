@@ -1,7 +1,7 @@
 //! A query as it comes from the network, read strictly: what is not one in every octet gets an error, or silence. Never panics,
 //! whatever the octets.
 use crate::dns::edns::Edns;
-use crate::dns::name::{NameBuf, wire_len};
+use crate::dns::name::wire_len;
 use crate::rr::RecordType;
 
 /// Octets of the header (RFC 1035 section 4.1.1).
@@ -23,7 +23,8 @@ pub enum Rcode {
 
 /// One question with what came beside it.
 pub(crate) struct Query<'q> {
-    pub(crate) name: NameBuf,
+    /// As it was asked for, in wire form.
+    pub(crate) name: &'q [u8],
     pub(crate) rtype: RecordType,
     pub(crate) class: u16,
     pub(crate) edns: Option<Edns<'q>>,
@@ -50,8 +51,8 @@ fn question<'q>(message: &'q [u8], header: &[u8; HEADER]) -> Option<Query<'q>> {
     if truncated || (count(4), count(6), count(8)) != (1, 0, 0) {
         return None;
     }
-    let name = NameBuf::read(&message[HEADER..])?;
-    let mut at = HEADER + name.as_wire().len();
+    let mut at = HEADER + wire_len(&message[HEADER..])?;
+    let name = &message[HEADER..at];
     let [rtype, class] = [number(message, at)?, number(message, at + 2)?];
     at += 4;
     let end = at;

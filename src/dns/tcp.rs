@@ -189,7 +189,7 @@ impl Shared {
         let zones = Arc::clone(&self.zones.borrow());
         let asker = Asker { transport: Transport::Tcp, peer, now: Time::now().seconds() as u32 };
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let answered = answer(&zones, &asker, query, &mut scratch);
+        let answered = answer(&zones, None, &asker, query, &mut scratch);
         self.tally.count(answered.as_ref());
         if let Some(answered) = answered {
             // A message is never longer than its length can say.

@@ -19,10 +19,11 @@ use rustix::net::Shutdown;
 use tokio::sync::{oneshot, watch};
 
 use crate::base::clock::Time;
-use crate::base::limits::{DNS_BATCH, DNS_QUERY_MAX, DNS_UDP_MAX};
+use crate::base::limits::{DNS_BATCH, DNS_BUSY_PAUSE, DNS_BUSY_QUERIES, DNS_QUERY_MAX, DNS_UDP_MAX};
 use crate::dns::Plane;
 use crate::dns::answer::{Asker, Transport, answer};
 use crate::dns::counts::Tally;
+use crate::dns::kept::Kept;
 use crate::dns::zones::Zones;
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
@@ -95,8 +96,13 @@ fn serve(
         peers: [None; DNS_BATCH],
         locals: [None; DNS_BATCH],
     };
-    let mut zones = Arc::clone(&newest.borrow_and_update());
+    let (mut zones, mut kept) = (Arc::clone(&newest.borrow_and_update()), Kept::default());
+    let mut taken = 0;
     while !ending.load(Ordering::Acquire) {
+        if taken >= DNS_BUSY_QUERIES {
+            // Many come: a moment later many are taken at once, and the answers wake those who wait for them less often.
+            std::thread::sleep(DNS_BUSY_PAUSE);
+        }
         let mut queries = buffers.queries.iter_mut();
         let mut slices: [[IoSliceMut<'_>; 1]; DNS_BATCH] =
             array::from_fn(|_| [IoSliceMut::new(queries.next().map_or(&mut [], |query| &mut query[..]))]);
@@ -109,15 +115,18 @@ fn serve(
         // After the queries came: whoever asks once a change is served gets an answer with it.
         if newest.has_changed().unwrap_or(false) {
             zones = Arc::clone(&newest.borrow_and_update());
+            kept.forget();
         }
         let now = Time::now().seconds() as u32;
         let mut ready = 0;
+        taken = 0;
         for message in messages {
+            taken += 1;
             let (peer, local) = (message.address, many.is_some().then(|| local(&message)).flatten());
             let Some(from) = peer.and_then(address).filter(|_| many.is_none() || local.is_some()) else { continue };
             let asker = Asker { transport: Transport::Udp, peer: from, now };
             let query = message.iovs().next().unwrap_or_default();
-            let answered = answer(&zones, &asker, query, &mut buffers.answers[ready]);
+            let answered = answer(&zones, Some(&mut kept), &asker, query, &mut buffers.answers[ready]);
             tally.count(answered.as_ref());
             if let Some(answered) = answered {
                 (buffers.lengths[ready], buffers.peers[ready], buffers.locals[ready]) = (answered.len, peer, local);

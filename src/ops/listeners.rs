@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use rustix::io::Errno;
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use rustix::net::{SocketType, sockopt};
 
 use crate::base::limits::LISTEN_BACKLOG;
@@ -61,6 +62,12 @@ fn datagrams_each(address: SocketAddr, threads: usize, waiting: usize) -> Result
         // The kernel gives as much of it as the machine allows.
         sockopt::set_socket_recv_buffer_size(socket, waiting)?;
         rustix::io::ioctl_fionbio(socket, false)?;
+        // What anybody says about the path to a client (ICMP, easily forged) makes no answer go out in fragments.
+        if address.is_ipv6() {
+            sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::OMIT)?;
+        } else {
+            sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT)?;
+        }
     }
     Ok(sockets.into_iter().map(UdpSocket::from).collect())
 }

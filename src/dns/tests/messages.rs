@@ -1,5 +1,7 @@
 //! What is said to a message, whatever it asks: headers, EDNS, sizes, and what is no query.
 use super::world::{TCP, UDP, ask, query, send, shown, with_edns, zones};
+use crate::dns::answer::{Asker, answer};
+use crate::dns::kept::Kept;
 use crate::dns::query::Rcode;
 use crate::dns::zones::Zones;
 use crate::rr::RecordType;
@@ -73,6 +75,42 @@ fn what_is_no_query() {
         (255, Rcode::NoError),
     ] {
         assert_eq!(edit(&|query| query[end - 3] = rtype), Some(rcode), "type {rtype}");
+    }
+}
+
+/// An answer that was kept is made the asker's own.
+#[test]
+fn a_kept_answer_belongs_to_who_asks() {
+    let (zones, mut kept) = (example(), Kept::default());
+    let mut ask = |zones: &Zones, asker: &Asker, query: &[u8]| {
+        let mut out = vec![0; 1232];
+        let answered = answer(zones, Some(&mut kept), asker, query, &mut out).unwrap();
+        out.truncate(answered.len);
+        assert_eq!(Some((answered, out.clone())), send(zones, asker, query));
+        out
+    };
+    let cookie = |client: u8| [&[0, 10, 0, 8][..], &[client; 8]].concat();
+    let spoken = |client: u8| with_edns(www(), 1232, [0; 4], &cookie(client));
+    let first = ask(&zones, &UDP, &spoken(1));
+    assert_eq!(first, ask(&zones, &UDP, &spoken(1)));
+    // Another identity, no wish for recursion, another case, another client and another address of it.
+    let mut other = spoken(2);
+    (other[0], other[2]) = (0x77, 0);
+    other[13..16].make_ascii_uppercase();
+    let there = Asker { peer: "192.0.2.77".parse().unwrap(), ..UDP };
+    let told = ask(&zones, &there, &other);
+    assert_eq!((told[0], told[2] & 1, &told[13..16]), (0x77, 0, &b"WWW"[..]));
+    assert_ne!(told[told.len() - 8..], first[first.len() - 8..]);
+    assert_ne!(told[told.len() - 8..], ask(&zones, &UDP, &other)[told.len() - 8..]);
+    // With the node's name, without cookie, without EDNS, with a smaller answer: each its own.
+    for asked in [
+        with_edns(www(), 1232, [0; 4], &[0, 3, 0, 0]),
+        with_edns(www(), 1232, [0, 0, 0x80, 0], &[]),
+        with_edns(www(), 1232, [0, 1, 0, 0], &[]),
+        with_edns(www(), 512, [0; 4], &[]),
+        www(),
+    ] {
+        (0..3).for_each(|_| drop(ask(&zones, &UDP, &asked)));
     }
 }
 

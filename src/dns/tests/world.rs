@@ -7,6 +7,7 @@ use hickory_proto::rr::{RData, Record};
 use crate::dns::answer::{Answered, Asker, Transport, answer};
 use crate::dns::compile::Compiler;
 use crate::dns::cookie::Cookies;
+use crate::dns::kept::Kept;
 use crate::dns::zones::Zones;
 use crate::model::change::Change;
 use crate::model::state::State;
@@ -71,7 +72,16 @@ pub(crate) fn with_edns(mut query: Vec<u8>, size: u16, ttl: [u8; 4], options: &[
 
 pub(crate) fn send(zones: &Zones, asker: &Asker, query: &[u8]) -> Option<(Answered, Vec<u8>)> {
     let mut out = vec![0; if asker.transport == Transport::Udp { 1232 } else { 65_535 }];
-    let answered = answer(zones, asker, query, &mut out)?;
+    let answered = answer(zones, None, asker, query, &mut out);
+    // First it is new, then it is kept, then it is there.
+    let mut kept = Kept::default();
+    for _ in 0..3 {
+        let mut again = vec![0xee; out.len()];
+        assert_eq!(answer(zones, Some(&mut kept), asker, query, &mut again), answered);
+        let len = answered.map_or(0, |answered| answered.len);
+        assert_eq!(again[..len], out[..len]);
+    }
+    let answered = answered?;
     out.truncate(answered.len);
     Some((answered, out))
 }
