@@ -148,8 +148,9 @@ fn decide(zones: &Zones, query: &Query<'_>, name: &NameBuf, built: &mut Message<
     match query.rtype {
         _ if query.edns.is_some_and(|edns| edns.version > 0) => fault(Rcode::BadVers),
         _ if query.class != CLASS_IN => fault(Rcode::Refused),
-        // Transfers are for those who are allowed to, which is nobody yet.
-        RecordType::AXFR | RecordType::IXFR => fault(Rcode::Refused),
+        // Transfers are for those who are allowed to, which is nobody yet, and of zones that are here (RFC 5936 section 2.2.1).
+        RecordType::AXFR | RecordType::IXFR if zones.at(name.as_wire()).is_some() => fault(Rcode::Refused),
+        RecordType::AXFR | RecordType::IXFR => fault(Rcode::NotAuth),
         // What belongs to messages has no meaning in a question (RFC 6895 section 3.1), and mailboxes nobody asks for any more.
         RecordType::OPT | RecordType::TKEY | RecordType::TSIG => fault(Rcode::NotImp),
         RecordType::MAILB | RecordType::MAILA => fault(Rcode::NotImp),

@@ -7,7 +7,7 @@ use crate::dns::answer::{Answered, Transport};
 use crate::dns::query::Rcode;
 use crate::rr::RecordType;
 
-const RCODES: [(Rcode, &str); 8] = [
+const RCODES: [(Rcode, &str); 9] = [
     (Rcode::NoError, "NOERROR"),
     (Rcode::FormErr, "FORMERR"),
     (Rcode::ServFail, "SERVFAIL"),
@@ -15,6 +15,7 @@ const RCODES: [(Rcode, &str); 8] = [
     (Rcode::NotImp, "NOTIMP"),
     (Rcode::Refused, "REFUSED"),
     (Rcode::YxDomain, "YXDOMAIN"),
+    (Rcode::NotAuth, "NOTAUTH"),
     (Rcode::BadVers, "BADVERS"),
 ];
 /// Types with a counter of their own: those that resolvers ask for day by day.

@@ -115,6 +115,13 @@ impl<'m> Message<'m> {
             6 | 14 => (0, 2),
             // MX
             15 => (2, 1),
+            // DNAME: whole (RFC 6672 section 2.5), but the names that follow from it may point there.
+            39 if wire_len(data) == Some(data.len()) => {
+                let start = self.len;
+                self.put(data)?;
+                self.know(start, data);
+                return Ok(());
+            }
             _ => return self.put(data),
         };
         let (head, mut rest) = data.split_at_checked(before).unwrap_or((data, &[]));
@@ -242,6 +249,12 @@ mod tests {
             assert_eq!(put[12..], *NAME, "{rtype}");
         }
         assert_eq!(put(&mut message, b"\0", RecordType::NS, b"\0").len(), 1 + 10 + 1);
+        // What a DNAME points to is whole, and the CNAME that follows from it points there.
+        let dname = put(&mut message, NAME, RecordType::DNAME, b"\x03far\x04away\0");
+        assert_eq!(dname[12..], *b"\x03far\x04away\0");
+        let target = (message.len() - 10) as u8;
+        let cname = put(&mut message, NAME, RecordType::CNAME, b"\x01x\x03far\x04away\0");
+        assert_eq!(cname[12..], [1, b'x', 0xc0, target]);
     }
 
     #[test]
@@ -264,8 +277,10 @@ mod tests {
         let mut out = [0; 512];
         let mut message = Message::begin(&mut out, 512, QUESTION, NAME).unwrap();
         for data in [&b""[..], b"\0", b"\0\x0a", b"\0\x0a\x40", b"\0\x0a\x03ab"] {
-            let put = put(&mut message, NAME, RecordType::MX, data);
-            assert_eq!(put[12..], *data);
+            for rtype in [RecordType::MX, RecordType::DNAME] {
+                let put = put(&mut message, NAME, rtype, data);
+                assert_eq!(put[12..], *data);
+            }
         }
     }
 

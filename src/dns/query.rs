@@ -18,6 +18,7 @@ pub enum Rcode {
     NotImp = 4,
     Refused = 5,
     YxDomain = 6,
+    NotAuth = 9,
     BadVers = 16,
 }
 

@@ -67,14 +67,17 @@ fn what_is_no_query() {
     assert_eq!(edit(&|query| query[end - 1] = 3), Some(Rcode::Refused), "class CH");
     assert_eq!(edit(&|query| query[end - 1] = 255), Some(Rcode::Refused), "any class");
     for (rtype, rcode) in [
-        (252, Rcode::Refused),
-        (251, Rcode::Refused),
+        (252, Rcode::NotAuth),
+        (251, Rcode::NotAuth),
         (249, Rcode::NotImp),
         (41, Rcode::NotImp),
         (65, Rcode::NoError),
         (255, Rcode::NoError),
     ] {
         assert_eq!(edit(&|query| query[end - 3] = rtype), Some(rcode), "type {rtype}");
+    }
+    for rtype in [RecordType::AXFR, RecordType::IXFR] {
+        assert_eq!(code(&zones, &query("example.org.", rtype)), Some(Rcode::Refused), "a zone that is here");
     }
 }
 

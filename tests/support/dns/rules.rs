@@ -1,7 +1,11 @@
 //! Where our answers differ from those of NSD and Knot, and why that is right. Each rule is a line of docs/dns.md.
-use ruche::rr::{Name, RecordType};
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
+use ruche::rr::{Name, RecordType, zonefile};
 
 use super::compare::{Case, Rule};
+use super::wire::{Mode, Record};
 use super::zones;
 
 const NOERROR: u16 = 0;
@@ -10,7 +14,8 @@ const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;
 const NOTAUTH: u16 = 9;
 
-pub const NSD: &[Rule] = &[TRANSFER, MAIL_TYPES, MINIMAL_ANY, ENDLESS_DNAME, DNSSEC_AT_CNAME, WHOLE_GLUE];
+pub const NSD: &[Rule] =
+    &[TRANSFER, MAIL_TYPES, MINIMAL_ANY, ENDLESS_DNAME, DNSSEC_AT_CNAME, WHOLE_GLUE, WHOLE_WHERE_IT_FITS];
 pub const KNOT: &[Rule] = &[
     TRANSFER,
     MAIL_TYPES,
@@ -26,10 +31,18 @@ pub const KNOT: &[Rule] = &[
 const TRANSFER: Rule = Rule {
     name: "transfer",
     holds: |case| {
+        let here = || {
+            let name = Name::from_wire(&case.question.name).unwrap();
+            zone_of(&name).is_some_and(|zone| zone == name)
+        };
+        let over_udp = matches!(case.mode, Mode::Plain | Mode::Edns(_));
         (case.is(RecordType::AXFR) || case.is(RecordType::IXFR))
-            && case.ours.rcode == REFUSED
-            && [NOTIMP, NOTAUTH].contains(&case.theirs.rcode)
             && case.differing() == ["rcode"]
+            && match case.ours.rcode {
+                REFUSED => [NOTIMP, NOTAUTH].contains(&case.theirs.rcode) && here(),
+                NOTAUTH => case.theirs.rcode == NOTIMP && case.is(RecordType::AXFR) && over_udp && !here(),
+                _ => false,
+            }
     },
 };
 
@@ -51,7 +64,12 @@ const MINIMAL_ANY: Rule = Rule {
 
 const ENDLESS_DNAME: Rule = Rule {
     name: "endless-dname",
-    holds: |case| under(case, "d7.edge.test.") && within(case, &["answer", "tc"]) && case.ours.rcode == NOERROR,
+    holds: |case| {
+        let endless = |record: &Record| record.1 == RecordType::DNAME.0 && target(record).is_under(&owner(record));
+        case.ours.rcode == NOERROR
+            && within(case, &["answer", "tc"])
+            && case.ours.answer.iter().chain(&case.theirs.answer).any(endless)
+    },
 };
 
 const DNSSEC_AT_CNAME: Rule = Rule {
@@ -66,7 +84,23 @@ const DNSSEC_AT_CNAME: Rule = Rule {
 
 const WHOLE_GLUE: Rule = Rule {
     name: "whole-glue",
-    holds: |case| under(case, "bigcut.edge.test.") && case.differing() == ["tc"] && case.ours.tc,
+    holds: |case| {
+        let held = |host: &Name, rtype: RecordType| {
+            case.theirs.additional.iter().any(|record| record.0 == host.to_string() && record.1 == rtype.0)
+        };
+        let lacks = |ns: &Record| {
+            let host = target(ns);
+            let needed =
+                |rtype: &RecordType| host.is_under(&owner(ns)) && is_there(&host, *rtype) && !held(&host, *rtype);
+            ns.1 == RecordType::NS.0 && [RecordType::A, RecordType::AAAA].iter().any(needed)
+        };
+        case.differing() == ["tc"] && case.ours.tc && case.theirs.authority.iter().any(lacks)
+    },
+};
+
+const WHOLE_WHERE_IT_FITS: Rule = Rule {
+    name: "whole-where-it-fits",
+    holds: |case| case.differing() == ["tc"] && case.theirs.tc && case.ours.len <= case.mode.room(),
 };
 
 const OTHER_ZONES: Rule = Rule {
@@ -90,12 +124,14 @@ const OTHER_ZONES: Rule = Rule {
     },
 };
 
-const WILDCARD_DNAME: Rule =
-    Rule { name: "wildcard-dname", holds: |case| under(case, "dwild.edge.test.") && within(case, &["answer"]) };
+const WILDCARD_DNAME: Rule = Rule {
+    name: "wildcard-dname",
+    holds: |case| below_wildcard_of(case, RecordType::DNAME) && within(case, &["answer"]),
+};
 
 const WILDCARD_NS: Rule = Rule {
     name: "wildcard-ns",
-    holds: |case| under(case, "nswild.edge.test.") && within(case, &["aa", "answer", "authority"]),
+    holds: |case| below_wildcard_of(case, RecordType::NS) && within(case, &["aa", "answer", "authority"]),
 };
 
 const CHILD_WITHOUT_CUT: Rule = Rule {
@@ -112,8 +148,37 @@ fn within(case: &Case<'_>, parts: &[&str]) -> bool {
     case.differing().iter().all(|part| parts.contains(part))
 }
 
-fn under(case: &Case<'_>, name: &str) -> bool {
-    Name::from_wire(&case.question.name).unwrap().is_under(&Name::parse(name, None).unwrap())
+/// Whether a wildcard with records of a type stands beside the name asked for, or beside one above it.
+fn below_wildcard_of(case: &Case<'_>, rtype: RecordType) -> bool {
+    let mut above = Name::from_wire(&case.question.name).unwrap().parent();
+    std::iter::from_fn(|| {
+        let at = above.take()?;
+        above = at.parent();
+        Name::parse("*", Some(&at)).ok()
+    })
+    .any(|wildcard| is_there(&wildcard, rtype))
+}
+
+fn owner(record: &Record) -> Name {
+    Name::parse(&record.0, None).unwrap()
+}
+
+/// The name that the data is.
+fn target(record: &Record) -> Name {
+    Name::from_wire(&record.3).unwrap()
+}
+
+/// Whether the zones have records of that name and type.
+fn is_there(name: &Name, rtype: RecordType) -> bool {
+    static SETS: OnceLock<HashSet<(Name, RecordType)>> = OnceLock::new();
+    let sets = SETS.get_or_init(|| {
+        let records = zones::everyday().into_iter().chain(zones::edge()).flat_map(|zone| {
+            let apex = Name::parse(&zone.name, None).unwrap();
+            zonefile::read(zone.text.as_bytes(), &apex, 0).records
+        });
+        records.map(|record| (record.owner, record.rtype)).collect()
+    });
+    sets.contains(&(name.clone(), rtype))
 }
 
 /// The closest of the zones that are served.

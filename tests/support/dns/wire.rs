@@ -20,6 +20,17 @@ pub enum Mode {
 
 pub const MODES: [Mode; 6] = [Mode::Plain, Mode::Edns(512), Mode::Edns(1232), Mode::Edns(4096), Mode::Tcp, Mode::TcpDo];
 
+impl Mode {
+    /// Octets of the longest answer.
+    pub fn room(self) -> usize {
+        match self {
+            Self::Plain => 512,
+            Self::Edns(size) => usize::from(size),
+            Self::Tcp | Self::TcpDo => 65_535,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Wire form, case as it is to be sent.
