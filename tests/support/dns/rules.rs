@@ -13,6 +13,8 @@ const NXDOMAIN: u16 = 3;
 const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;
 const NOTAUTH: u16 = 9;
+/// Octets of a record before its data, its owner a pointer.
+const RECORD_HEAD: usize = 12;
 
 pub const NSD: &[Rule] =
     &[TRANSFER, MAIL_TYPES, MINIMAL_ANY, ENDLESS_DNAME, DNSSEC_AT_CNAME, WHOLE_GLUE, WHOLE_WHERE_IT_FITS];
@@ -26,6 +28,7 @@ pub const KNOT: &[Rule] = &[
     WILDCARD_DNAME,
     WILDCARD_NS,
     CHILD_WITHOUT_CUT,
+    WHOLE_WHERE_IT_FITS,
 ];
 
 const TRANSFER: Rule = Rule {
@@ -100,7 +103,17 @@ const WHOLE_GLUE: Rule = Rule {
 
 const WHOLE_WHERE_IT_FITS: Rule = Rule {
     name: "whole-where-it-fits",
-    holds: |case| case.differing() == ["tc"] && case.theirs.tc && case.ours.len <= case.mode.room(),
+    holds: |case| {
+        let fits = case.ours.len <= case.mode.room();
+        // They leave the SOA out where it has no room with them, and say nothing of it.
+        let denied =
+            |soa: &Record| soa.1 == RecordType::SOA.0 && case.theirs.len + RECORD_HEAD + soa.3.len() > case.mode.room();
+        match case.differing()[..] {
+            ["tc"] => case.theirs.tc && fits,
+            ["authority"] => case.theirs.authority.is_empty() && fits && case.ours.authority.iter().all(denied),
+            _ => false,
+        }
+    },
 };
 
 const OTHER_ZONES: Rule = Rule {
