@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, missing_debug_implementations)]
 
+pub mod acme;
 pub mod admin;
 pub mod api;
 pub mod base;

@@ -67,7 +67,7 @@ fn owner<'a>(state: &'a State, certificate: &Certificate) -> Option<&'a AccountN
 pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
     let all = look.snapshot.certificates.range(look.range::<CertificateId>()?).map(|(_, certificate)| certificate);
     let own = all.filter(|certificate| look.wants(owner(&look.snapshot, certificate)));
-    let wanted = own.filter(|certificate| look.host.as_ref().is_none_or(|host| certificate.covers(host)));
+    let wanted = own.filter(|certificate| look.host.as_ref().is_none_or(|host| certificate.covers(host.as_str())));
     Ok(look.page(wanted, |certificate| certificate.id.to_string(), |certificate| certificate.view(&look.view())))
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::acme::keeper::Handle;
 use crate::api::status::Listener;
 use crate::base::ids::NodeId;
 use crate::base::limits::{EVENT_STREAMS_MAX, MINTS_AT_ONCE, PASSWORD_HASHES_AT_ONCE};
@@ -31,6 +32,7 @@ pub struct Context {
     pub board: Board,
     pub blocking: Blocking,
     pub keyring: Arc<Keyring>,
+    pub obtaining: Handle,
     pub metrics: Metrics,
     pub local: Local,
     pub logs: Logs,

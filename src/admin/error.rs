@@ -120,7 +120,8 @@ impl From<Refusal> for Failure {
             | Refusal::InUse { .. }
             | Refusal::Limit { .. }
             | Refusal::Suspended { .. }
-            | Refusal::Level { .. } => StatusCode::CONFLICT,
+            | Refusal::Level { .. }
+            | Refusal::Budget { .. } => StatusCode::CONFLICT,
             Refusal::Stale { .. } => StatusCode::PRECONDITION_FAILED,
             Refusal::Invalid { .. } | Refusal::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,

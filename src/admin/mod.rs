@@ -16,8 +16,10 @@ mod feed;
 mod fields;
 mod ftp_users;
 mod idempotency;
+mod issuers;
 mod look;
 mod nodes;
+mod obtained;
 mod operations;
 mod options;
 mod passwords;
@@ -92,9 +94,15 @@ fn routes() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(ftp_users::show, ftp_users::set, ftp_users::remove))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::show, tokens::remove))
-        .routes(routes!(certificates::list))
+        .routes(routes!(certificates::list, obtained::issue))
+        .routes(routes!(obtained::plan))
+        .routes(routes!(obtained::renew))
+        .routes(routes!(obtained::import))
+        .routes(routes!(obtained::export))
         .routes(routes!(certificates::ca))
-        .routes(routes!(certificates::show))
+        .routes(routes!(certificates::show, obtained::remove))
+        .routes(routes!(issuers::list, issuers::create))
+        .routes(routes!(issuers::show, issuers::set, issuers::remove))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::set))
         .routes(routes!(operations::list))

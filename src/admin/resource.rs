@@ -68,6 +68,8 @@ impl<'a> View<'a> {
             Object::Token(object) => serde_json::to_value(object.view(cx)),
             Object::Node(object) => serde_json::to_value(object.view(cx)),
             Object::Operation(object) => serde_json::to_value(object.view(cx)),
+            Object::Issuer(object) => serde_json::to_value(object.view(cx)),
+            Object::Wish(object) => serde_json::to_value(object.view(cx)),
             Object::Cluster(_) | Object::Certificate(_) => return None,
         };
         value.ok()

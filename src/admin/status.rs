@@ -181,6 +181,7 @@ mod tests {
             ticket_keys: Vec::new(),
             gone_serials: Vec::new(),
             cookie_key: None,
+            acme_key: None,
             revision: 1,
         };
         let commands = |cluster: &Cluster| {

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::acme::keeper;
 use crate::admin::context::{Context, NodeInfo};
 use crate::admin::peers::Peer;
 use crate::admin::router;
@@ -90,6 +91,7 @@ impl Node {
             board: board.clone(),
             blocking: Blocking::new(Handle::current()),
             keyring,
+            obtaining: keeper::Handle::default(),
             metrics: Metrics::install().unwrap(),
             local: Local::open(dir.path()),
             logs: Logs::new(SiteDirs::open(dir.path()).unwrap().into(), Bounds::default()),
@@ -298,7 +300,7 @@ async fn pages_go_through_everything_once() {
     );
     assert_eq!(events["items"][0]["actor"], json!({"kind": "local", "uid": 0}));
     let older = node.get(&format!("/v1/events?cursor={}", events["next"].as_str().unwrap())).await.expect(200).body;
-    assert_eq!((older["items"].as_array().unwrap().len(), &older["next"]), (5, &Value::Null));
+    assert_eq!((older["items"].as_array().unwrap().len(), &older["next"]), (6, &Value::Null));
     assert_eq!(node.get("/v1/operations").await.expect(200).body, json!({"items": [], "next": null}));
     node.get("/v1/operations/00000000000000ff").await.problem(404, "not-found");
 }

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod events;
 pub mod ftp_users;
 pub mod headers;
+pub mod issuers;
 pub mod nodes;
 pub mod operations;
 pub mod options;

@@ -62,6 +62,10 @@ id! {
     CertificateId,
     TokenId,
     OperationId,
+    /// An order of a certificate.
+    OrderId,
+    /// A certificate that was asked for.
+    WishId,
 }
 
 /// Public randomness of one envelope: ids are made from it in `apply`, so that every node makes the same. Never a secret.

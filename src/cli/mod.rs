@@ -8,6 +8,8 @@ mod docs;
 mod events;
 mod failure;
 mod ftp_users;
+mod handover;
+mod issuers;
 mod nodes;
 mod operations;
 mod options;
@@ -108,6 +110,7 @@ async fn dispatch(session: Session, tree: ApiTree) -> Result<(), Failure> {
         ApiTree::Events(args) => events::run(&session, args).await,
         ApiTree::Cluster(command) => cluster::run(&session, command).await,
         ApiTree::Node(command) => nodes::run(&session, command).await,
+        ApiTree::Issuer(command) => issuers::run(&session, *command).await,
         ApiTree::Cert(command) => certificates::run(&session, command).await,
         ApiTree::Account(command) => accounts::run(&session, command).await,
         ApiTree::Plan(command) => plans::run(&session, command).await,

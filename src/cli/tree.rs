@@ -10,6 +10,7 @@ use crate::cli::certificates::CertCommand;
 use crate::cli::cluster::ClusterCommand;
 use crate::cli::events::EventsArgs;
 use crate::cli::ftp_users::FtpUserCommand;
+use crate::cli::issuers::IssuerCommand;
 use crate::cli::nodes::NodeCommand;
 use crate::cli::operations::OperationCommand;
 use crate::cli::plans::PlanCommand;
@@ -133,6 +134,9 @@ pub(crate) enum ApiTree {
     /// Websites
     #[command(subcommand)]
     Site(SiteCommand),
+    /// The authorities certificates are asked of
+    #[command(subcommand)]
+    Issuer(Box<IssuerCommand>),
     /// Certificates that sites are served with
     #[command(subcommand)]
     Cert(CertCommand),

@@ -9,7 +9,7 @@ use crate::cluster::door::{Write, WriteError};
 use crate::cluster::member::Member;
 use crate::model::answer::Answer;
 use crate::model::change::Change;
-use crate::model::cluster::{Cluster, CookieKeyPut, SitesCaPut, TicketKeysPut};
+use crate::model::cluster::{AcmeKeyPut, Cluster, CookieKeyPut, SitesCaPut, TicketKeysPut};
 use crate::model::refusal::Refusal;
 use crate::model::sites::{Site, SiteSet};
 use crate::model::state::{Snapshot, State};
@@ -49,6 +49,10 @@ impl Member {
         if cluster.cookie_key.is_none() {
             let key = cookies::make(cluster.id, keyring)?;
             self.first_wins(Change::CookieKeyPut(CookieKeyPut { key }), None).await?;
+        }
+        if cluster.acme_key.is_none() {
+            let key = sealed::make_acme_key(cluster.id, keyring)?;
+            self.first_wins(Change::AcmeKeyPut(AcmeKeyPut { after: None, key }), None).await?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! The composition root: what a node is made of, in the order in which it starts, on one screen. Decides nothing.
+mod certificates;
 pub mod check;
 mod identity;
 mod listen;

@@ -17,12 +17,13 @@ use crate::seal::keyring::Keyring;
 use crate::store::feed::{Feed, Feeder};
 use crate::store::local::Local;
 use crate::tls::error::TlsError;
+use crate::tls::order::ACME_TLS;
 use crate::tls::server::Tls;
 use crate::web::Web;
 use crate::web::log::writer::Flushes;
 
-/// What sites speak, the preferred first (RFC 7301).
-const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// What sites speak, the preferred first (RFC 7301), and what issuers speak that validate a name.
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", ACME_TLS];
 
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]

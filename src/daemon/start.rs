@@ -14,6 +14,7 @@ use crate::base::limits::DRAIN_WAIT;
 use crate::cluster::member::{Member, StartError};
 use crate::config::Config;
 use crate::config::load::load;
+use crate::daemon::certificates;
 use crate::daemon::identity::{self, IdentityError};
 use crate::daemon::listen::{self, Shown};
 use crate::daemon::planes::{self, Ground, PlanesError};
@@ -133,6 +134,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     let (desk, shown) = listen::desk(&config, &mut inherited)?;
     let dirs = Arc::new(SiteDirs::open(&config.node.data_dir)?);
     let (flush, flushes) = Flush::new();
+    let obtaining = certificates::start(&tasks, &member, &keyring, &board, &blocking, &config);
     planes::start(Ground {
         config: &config,
         tasks: &tasks,
@@ -157,6 +159,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         board: board.clone(),
         blocking,
         keyring,
+        obtaining,
         metrics,
         local,
         logs: Logs::new(dirs, Bounds::default()),

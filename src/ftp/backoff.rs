@@ -39,8 +39,11 @@ impl Failures {
 
 impl Default for Backoff {
     fn default() -> Self {
-        let hasher = RandomState::new();
-        Self { hasher, addresses: LruCache::new(FTP_FAILURES_MAX), logins: LruCache::new(FTP_FAILURES_MAX) }
+        // They grow with those who fail.
+        let (mut addresses, mut logins) = (LruCache::unbounded(), LruCache::unbounded());
+        addresses.resize(FTP_FAILURES_MAX);
+        logins.resize(FTP_FAILURES_MAX);
+        Self { hasher: RandomState::new(), addresses, logins }
     }
 }
 

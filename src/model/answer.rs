@@ -10,12 +10,14 @@ use crate::model::accounts::Account;
 use crate::model::change::Actor;
 use crate::model::cluster::Cluster;
 use crate::model::ftp_users::FtpUser;
+use crate::model::issuers::Issuer;
 use crate::model::nodes::Node;
 use crate::model::operations::Operation;
 use crate::model::plans::Plan;
 use crate::model::records::RecordSet;
 use crate::model::sites::Site;
 use crate::model::tokens::Token;
+use crate::model::wishes::Wish;
 use crate::model::zones::ZoneHead;
 
 /// The object a change left behind, without secrets.
@@ -32,6 +34,8 @@ pub enum Object {
     Token(Token),
     Node(Node),
     Operation(Operation),
+    Issuer(Issuer),
+    Wish(Wish),
 }
 
 /// A change that happened.

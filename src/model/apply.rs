@@ -13,7 +13,8 @@ use crate::model::row::{Row, Table};
 use crate::model::state::State;
 use crate::model::tokens::{Access, Scope};
 use crate::model::{
-    accounts, certificates, cluster, ftp_users, nodes, operations, plans, records, sites, tokens, zone_files, zones,
+    accounts, certificates, challenges, cluster, ftp_users, issuers, nodes, operations, orders, plans, records, sites,
+    tokens, wishes, zone_files, zones,
 };
 
 /// What one change does, in order.
@@ -115,6 +116,18 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::TicketKeysPut(change) => cluster::put_ticket_keys(cx, change),
         Change::ZoneImport(change) => zone_files::import(cx, change),
         Change::CookieKeyPut(change) => cluster::put_cookie_key(cx, change),
+        Change::IssuerCreate(change) => issuers::create(cx, change),
+        Change::IssuerSet(change) => issuers::set(cx, change),
+        Change::IssuerRemove(change) => issuers::remove(cx, change),
+        Change::IssuerAccountPut(change) => issuers::put_account(cx, change),
+        Change::AcmeKeyPut(change) => cluster::put_acme_key(cx, change),
+        Change::WishCreate(change) => wishes::create(cx, change),
+        Change::WishRemove(change) => wishes::remove(cx, change),
+        Change::OrderReserve(change) => orders::reserve(cx, change),
+        Change::OrderPlace(change) => orders::place(cx, change),
+        Change::OrderFinish(change) => orders::finish(cx, change),
+        Change::ChallengePut(change) => challenges::put(cx, change),
+        Change::ChallengeRemove(change) => challenges::remove(cx, change),
     }
 }
 

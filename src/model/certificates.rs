@@ -16,6 +16,8 @@ use crate::seal::Sealed;
 
 /// The issuer of certificates that the cluster makes itself.
 pub const INTERNAL: &str = "internal";
+/// The issuer of certificates that were brought along.
+pub const IMPORTED: &str = "imported";
 /// The field a refusal names when a minted certificate does not fit its site.
 pub const MINTED: &str = "certificate";
 
@@ -39,11 +41,33 @@ impl Certificate {
         self.issuer.as_str() == INTERNAL
     }
 
+    /// A certificate as a change brings it.
+    pub(crate) fn of(change: &CertificateStore, revision: u64) -> Result<Self, Refusal> {
+        if change.names.is_empty() || change.chain.is_empty() {
+            return Err(Refusal::invalid("certificate", "it has no name or no chain"));
+        }
+        if change.not_after <= change.not_before {
+            return Err(Refusal::invalid("certificate", "it ends before it begins"));
+        }
+        if change.issuer.as_str() == INTERNAL {
+            return Err(Refusal::invalid("issuer", "internal certificates come with their site"));
+        }
+        Ok(Self {
+            id: change.id,
+            names: change.names.clone(),
+            issuer: change.issuer.clone(),
+            not_before: change.not_before,
+            not_after: change.not_after,
+            chain: change.chain.clone(),
+            key: change.key.clone(),
+            revision,
+        })
+    }
+
     /// Whether a visitor of this host accepts it, as far as names go.
-    pub fn covers(&self, host: &Host) -> bool {
-        let above = host.as_str().split_once('.').map(|(_, above)| above);
-        let covers =
-            |name: &String| name == host.as_str() || name.strip_prefix("*.").is_some_and(|of| Some(of) == above);
+    pub fn covers(&self, host: &str) -> bool {
+        let above = host.split_once('.').map(|(_, above)| above);
+        let covers = |name: &String| name == host || name.strip_prefix("*.").is_some_and(|of| Some(of) == above);
         self.names.iter().any(covers)
     }
 
@@ -88,25 +112,11 @@ pub(crate) fn store(cx: &mut Apply<'_>, change: &CertificateStore) -> Result<Out
     cx.unscoped()?;
     let old = cx.state.certificates.get(&change.id);
     cx.expect(Kind::Certificate, change.id, old.map(|certificate| certificate.revision))?;
-    if change.issuer.as_str() == INTERNAL || old.is_some_and(|old| old.is_internal()) {
+    if old.is_some_and(|old| old.is_internal()) {
         return Err(Refusal::invalid("issuer", "internal certificates come with their site"));
     }
-    if change.names.is_empty() || change.chain.is_empty() {
-        return Err(Refusal::invalid("certificate", "it has no name or no chain"));
-    }
-    if change.not_after <= change.not_before {
-        return Err(Refusal::invalid("certificate", "it ends before it begins"));
-    }
-    let certificate = Certificate {
-        id: change.id,
-        names: change.names.clone(),
-        issuer: change.issuer.clone(),
-        not_before: change.not_before,
-        not_after: change.not_after,
-        chain: change.chain.clone(),
-        key: change.key.clone(),
-        revision: cx.revision,
-    };
+    let certificate = Certificate::of(change, cx.revision)?;
+    supersede(cx, &certificate);
     let subject = certificate.names.join(" ");
     cx.put(Row::Certificate(certificate.into()));
     Ok(Outcome::new("certificate.store", subject).object(Object::Certificate(change.id)))
@@ -123,6 +133,16 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &CertificateRemove) -> Result<O
     let subject = old.names.join(" ");
     cx.delete(Row::Certificate(old.clone()));
     Ok(Outcome::new("certificate.remove", subject))
+}
+
+/// Deletes the certificates that nobody is served with once there is this one: those for no other name that end before it.
+pub(crate) fn supersede(cx: &mut Apply<'_>, new: &Certificate) {
+    let old = cx.state.certificates.values().filter(|old| {
+        let within = old.names.iter().all(|name| new.names.contains(name));
+        within && old.id != new.id && !old.is_internal() && old.not_after <= new.not_after
+    });
+    let old: Vec<_> = old.cloned().collect();
+    old.into_iter().for_each(|old| cx.delete(Row::Certificate(old)));
 }
 
 /// Gives a site the certificate that came with its change, in place of the internal one it has.

@@ -5,14 +5,18 @@ use crate::base::clock::Time;
 use crate::base::ids::{RequestId, Seed, TokenId};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, CertificateStore};
-use crate::model::cluster::{CookieKeyPut, Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
+use crate::model::challenges::{ChallengePut, ChallengeRemove};
+use crate::model::cluster::{AcmeKeyPut, CookieKeyPut, Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
+use crate::model::issuers::{IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet};
 use crate::model::nodes::NodeSet;
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart};
+use crate::model::orders::{OrderFinish, OrderPlace, OrderReserve};
 use crate::model::plans::{PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::sites::{SiteCreate, SiteRemove, SiteSet};
 use crate::model::tokens::{TokenCreate, TokenRemove};
+use crate::model::wishes::{WishCreate, WishRemove};
 use crate::model::zone_files::ZoneImport;
 use crate::model::zones::{ZoneCreate, ZoneRemove, ZoneSet};
 
@@ -86,6 +90,18 @@ pub enum Change {
     TicketKeysPut(TicketKeysPut),
     ZoneImport(ZoneImport),
     CookieKeyPut(CookieKeyPut),
+    IssuerCreate(IssuerCreate),
+    IssuerSet(IssuerSet),
+    IssuerRemove(IssuerRemove),
+    IssuerAccountPut(IssuerAccountPut),
+    AcmeKeyPut(AcmeKeyPut),
+    WishCreate(WishCreate),
+    WishRemove(WishRemove),
+    OrderReserve(OrderReserve),
+    OrderPlace(OrderPlace),
+    OrderFinish(OrderFinish),
+    ChallengePut(ChallengePut),
+    ChallengeRemove(ChallengeRemove),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

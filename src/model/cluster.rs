@@ -15,6 +15,9 @@ use crate::model::row::Row;
 use crate::model::serials::GoneSerial;
 use crate::seal::Sealed;
 
+/// Characters of a thumbprint.
+const THUMBPRINT: usize = 43;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     pub id: ClusterId,
@@ -36,6 +39,9 @@ pub struct Cluster {
     /// What the cookies of DNS clients are made with, 16 bytes; absent until the first node has made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie_key: Option<Sealed>,
+    /// The key of our accounts at all issuers that were given none of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme_key: Option<AcmeKey>,
     pub revision: u64,
 }
 
@@ -59,6 +65,15 @@ pub struct TicketKey {
     pub made: Time,
     /// 32 bytes.
     pub key: Sealed,
+}
+
+/// An account key of issuers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeKey {
+    /// PKCS#8, sealed for `cluster`, `cluster`, `acme_key`.
+    pub key: Sealed,
+    /// SHA-256 of the public key (RFC 7638), base64url: the half of an answer to HTTP-01 that no order is needed for.
+    pub thumbprint: String,
 }
 
 /// The first change of every cluster: it has one node.
@@ -100,6 +115,14 @@ pub struct CookieKeyPut {
     pub key: Sealed,
 }
 
+/// Gives the cluster the key of its accounts, or another one in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeKeyPut {
+    /// The thumbprint of the one its proposer saw.
+    pub after: Option<String>,
+    pub key: AcmeKey,
+}
+
 pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refusal> {
     cx.unscoped()?;
     if let Some(cluster) = &cx.state.cluster {
@@ -118,6 +141,7 @@ pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refus
         ticket_keys: Vec::new(),
         gone_serials: Vec::new(),
         cookie_key: None,
+        acme_key: None,
         revision: cx.revision,
     };
     cx.put(Row::Cluster(cluster));
@@ -178,6 +202,19 @@ pub(crate) fn put_cookie_key(cx: &mut Apply<'_>, change: &CookieKeyPut) -> Resul
     }
     cluster.cookie_key = Some(change.key.clone());
     Ok(renew(cx, "cluster.cookie-key", cluster))
+}
+
+pub(crate) fn put_acme_key(cx: &mut Apply<'_>, change: &AcmeKeyPut) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let mut cluster = existing(cx)?;
+    if cluster.acme_key.as_ref().map(|key| &key.thumbprint) != change.after.as_ref() {
+        return Err(Refusal::exists(Kind::Cluster, "account key of issuers"));
+    }
+    if change.key.thumbprint.len() != THUMBPRINT {
+        return Err(Refusal::invalid("thumbprint", "expected base64url of SHA-256"));
+    }
+    cluster.acme_key = Some(change.key.clone());
+    Ok(renew(cx, "cluster.acme-key", cluster))
 }
 
 /// Puts the cluster's row without showing it in the event: nobody asked for it.

@@ -130,7 +130,7 @@ fn label(rtype: RecordType, owner: &Name) -> String {
 }
 
 /// Rewrites the chunk a key belongs to.
-fn edit(cx: &mut Apply<'_>, zone: &Zone, key: &[u8], set: Option<&[u8]>) {
+pub(crate) fn edit(cx: &mut Apply<'_>, zone: &Zone, key: &[u8], set: Option<&[u8]>) {
     let old = &zone.chunks[zone.chunk_of(key)];
     for new in old.edit(key, set, cx.revision) {
         if new.packed.is_empty() && !new.low.is_empty() {

@@ -3,6 +3,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::clock::Time;
+
 /// The kinds of objects, as people name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,6 +20,9 @@ pub enum Kind {
     Token,
     Node,
     Operation,
+    Issuer,
+    Order,
+    Wish,
 }
 
 impl fmt::Display for Kind {
@@ -34,6 +39,9 @@ impl fmt::Display for Kind {
             Self::Token => "token",
             Self::Node => "node",
             Self::Operation => "operation",
+            Self::Issuer => "issuer",
+            Self::Order => "order",
+            Self::Wish => "wish",
         })
     }
 }
@@ -66,6 +74,8 @@ pub enum Refusal {
     KeyReused,
     #[error("level {wanted} cannot follow level {level}")]
     Level { level: u32, wanted: u32 },
+    #[error("{reason}; the next one fits at {until}")]
+    Budget { reason: String, until: Time },
 }
 
 /// The first ten names and how many more.
@@ -112,6 +122,7 @@ impl Refusal {
             Self::TokenInvalid => "token-invalid",
             Self::KeyReused => "idempotency-key-reused",
             Self::Level { .. } => "level",
+            Self::Budget { .. } => "issuer-limit",
         }
     }
 
@@ -133,6 +144,7 @@ impl Refusal {
             Self::TokenInvalid => "Create a token with `ruche token create` on a node.".into(),
             Self::KeyReused => "Use a new Idempotency-Key for each new request.".into(),
             Self::Level { .. } => "Upgrade every node first; levels are raised one at a time.".into(),
+            Self::Budget { .. } => "Wait, or name another issuer.".into(),
         }
     }
 }
@@ -150,5 +162,7 @@ fn command(kind: Kind) -> &'static str {
         Kind::Token => "token",
         Kind::Node => "node",
         Kind::Operation => "operation",
+        Kind::Issuer => "issuer",
+        Kind::Order | Kind::Wish => "cert",
     }
 }

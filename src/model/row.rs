@@ -10,11 +10,14 @@ use crate::model::certificates::Certificate;
 use crate::model::chunk::ZoneChunk;
 use crate::model::cluster::Cluster;
 use crate::model::ftp_users::FtpUser;
+use crate::model::issuers::Issuer;
 use crate::model::nodes::Node;
 use crate::model::operations::Operation;
+use crate::model::orders::Order;
 use crate::model::plans::Plan;
 use crate::model::sites::Site;
 use crate::model::tokens::Token;
+use crate::model::wishes::Wish;
 use crate::model::zones::ZoneHead;
 
 /// The tables of `state.db`. The order is the order of loading: a zone before its chunks, a site before its logins.
@@ -33,10 +36,13 @@ pub enum Table {
     Operations,
     FinishedOperations,
     Events,
+    Issuers,
+    Wishes,
+    Orders,
 }
 
 impl Table {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Cluster,
         Self::Nodes,
         Self::Plans,
@@ -50,6 +56,9 @@ impl Table {
         Self::Operations,
         Self::FinishedOperations,
         Self::Events,
+        Self::Issuers,
+        Self::Wishes,
+        Self::Orders,
     ];
 
     pub fn name(self) -> &'static str {
@@ -67,6 +76,9 @@ impl Table {
             Self::Operations => "operations",
             Self::FinishedOperations => "finished_operations",
             Self::Events => "events",
+            Self::Issuers => "issuers",
+            Self::Wishes => "wishes",
+            Self::Orders => "orders",
         }
     }
 
@@ -102,6 +114,9 @@ pub enum Row {
     Operation(Operation),
     FinishedOperation(Operation),
     Event(Event),
+    Issuer(Arc<Issuer>),
+    Wish(Arc<Wish>),
+    Order(Arc<Order>),
 }
 
 /// Failed to read a stored row.
@@ -128,6 +143,9 @@ impl Row {
             Self::Operation(_) => Table::Operations,
             Self::FinishedOperation(_) => Table::FinishedOperations,
             Self::Event(_) => Table::Events,
+            Self::Issuer(_) => Table::Issuers,
+            Self::Wish(_) => Table::Wishes,
+            Self::Order(_) => Table::Orders,
         }
     }
 
@@ -146,6 +164,9 @@ impl Row {
             Self::Operation(operation) => Key::Name(operation.id.to_string()),
             Self::FinishedOperation(operation) => Key::At(operation.revision),
             Self::Event(event) => Key::At(event.revision),
+            Self::Issuer(issuer) => Key::Name(issuer.name.to_string()),
+            Self::Wish(wish) => Key::Name(wish.id.to_string()),
+            Self::Order(order) => Key::Name(order.id.to_string()),
         }
     }
 
@@ -163,6 +184,9 @@ impl Row {
             Self::Certificate(certificate) => certificate.revision,
             Self::Operation(operation) | Self::FinishedOperation(operation) => operation.revision,
             Self::Event(event) => event.revision,
+            Self::Issuer(issuer) => issuer.revision,
+            Self::Wish(wish) => wish.revision,
+            Self::Order(order) => order.revision,
         }
     }
 
@@ -180,6 +204,9 @@ impl Row {
             Self::Certificate(certificate) => pack(certificate),
             Self::Operation(operation) | Self::FinishedOperation(operation) => pack(operation),
             Self::Event(event) => pack(event),
+            Self::Issuer(issuer) => pack(issuer),
+            Self::Wish(wish) => pack(wish),
+            Self::Order(order) => pack(order),
         }
     }
 
@@ -198,6 +225,9 @@ impl Row {
             Table::Operations => unpack(value).map(Self::Operation),
             Table::FinishedOperations => unpack(value).map(Self::FinishedOperation),
             Table::Events => unpack(value).map(Self::Event),
+            Table::Issuers => unpack(value).map(Self::Issuer),
+            Table::Wishes => unpack(value).map(Self::Wish),
+            Table::Orders => unpack(value).map(Self::Order),
         };
         row.map_err(|source| RowError { table: table.name(), source })
     }

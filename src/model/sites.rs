@@ -12,6 +12,7 @@ use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
 use crate::model::certificates::{self, Minted};
 use crate::model::change::Set;
+use crate::model::issuers;
 use crate::model::options::{Options, OptionsSet};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
@@ -292,6 +293,7 @@ fn standbys(cx: &Apply<'_>, change: &SiteCreate, home: NodeId) -> Result<Vec<Nod
 }
 
 fn check(cx: &Apply<'_>, site: &Site) -> Result<(), Refusal> {
+    issuers::check_named(cx.state, site.issuer.as_ref())?;
     if site.aliases.len() > SITE_ALIASES_MAX {
         return Err(Refusal::invalid("aliases", format!("a site has {SITE_ALIASES_MAX} aliases at most")));
     }
@@ -397,7 +399,7 @@ pub fn is_own_address(address: IpAddr) -> bool {
     }
 }
 
-fn web_uri(text: &str) -> Option<http::Uri> {
+pub(crate) fn web_uri(text: &str) -> Option<http::Uri> {
     let uri: http::Uri = (text.len() <= URL_MAX).then(|| text.parse().ok()).flatten()?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
     let (host, authority) = (uri.host()?, uri.authority()?.as_str());

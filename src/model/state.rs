@@ -6,22 +6,25 @@ use imbl::ordmap::DiffItem;
 use imbl::{HashMap, OrdMap, OrdSet, Vector};
 
 use crate::base::clock::Time;
-use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, SiteId, TokenId};
+use crate::base::ids::{CertificateId, NodeId, OperationId, OrderId, RequestId, SiteId, TokenId, WishId};
 use crate::base::limits::ANSWERS_KEPT;
-use crate::base::names::{AccountName, Host, Login, NodeName, PlanName, TokenName, ZoneName};
+use crate::base::names::{AccountName, Host, IssuerName, Login, NodeName, PlanName, TokenName, ZoneName};
 use crate::model::accounts::Account;
 use crate::model::answer::Event;
 use crate::model::certificates::Certificate;
 use crate::model::cluster::Cluster;
 use crate::model::effect::{Effect, Stored};
 use crate::model::ftp_users::FtpUser;
+use crate::model::issuers::Issuer;
 use crate::model::nodes::Node;
 use crate::model::operations::Operation;
+use crate::model::orders::Order;
 use crate::model::plans::Plan;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
 use crate::model::sites::Site;
 use crate::model::tokens::Token;
+use crate::model::wishes::Wish;
 use crate::model::zones::Zone;
 
 #[derive(Debug, Clone, Default)]
@@ -42,6 +45,10 @@ pub struct State {
     pub certificates: OrdMap<CertificateId, Arc<Certificate>>,
     /// Those not finished.
     pub operations: OrdMap<OperationId, Arc<Operation>>,
+    /// Those about which something was set.
+    pub issuers: OrdMap<IssuerName, Arc<Issuer>>,
+    pub wishes: OrdMap<WishId, Arc<Wish>>,
+    pub orders: OrdMap<OrderId, Arc<Order>>,
     /// Whose each host is.
     pub hosts: OrdMap<Host, SiteId>,
     pub(super) answers: HashMap<[u8; 16], Remembered>,
@@ -51,6 +58,9 @@ pub struct State {
     pub(super) sites_at: OrdMap<NodeId, u64>,
     pub(super) zones_of: OrdSet<(AccountName, ZoneName)>,
     pub(super) logins_of: OrdSet<(SiteId, Login)>,
+    /// Which certificates each name stands in, internal ones aside.
+    pub(super) certified: OrdSet<(Box<str>, CertificateId)>,
+    pub(super) open_orders: OrdSet<OrderId>,
 }
 
 /// What stays in memory of a request that was answered.
@@ -86,6 +96,26 @@ impl State {
         before: &'a OrdMap<ZoneName, Arc<Zone>>,
     ) -> impl Iterator<Item = (Option<&'a Arc<Zone>>, Option<&'a Arc<Zone>>)> {
         differences(before, &self.zones)
+    }
+
+    /// What visitors of a host are shown: of the certificates for it the one that lasts longest, else the internal one of its
+    /// site. No clock decides: the visitor's does, and the node's own may stand wrong.
+    pub fn certificate_for(&self, host: &str) -> Option<&Arc<Certificate>> {
+        let internal = || self.certificates.get(&self.sites.get(self.hosts.get(host)?)?.certificate?);
+        self.obtained_for(host)
+            .max_by_key(|certificate| (certificate.not_after, certificate.revision))
+            .or_else(internal)
+    }
+
+    /// The certificates for a name, or a wildcard, that were obtained or brought along.
+    pub fn obtained_for(&self, name: &str) -> impl Iterator<Item = &Arc<Certificate>> {
+        let above = name.split_once('.').map(|(_, above)| format!("*.{above}"));
+        let names = std::iter::once(Box::from(name)).chain(above.map(Box::from));
+        let ids = names.flat_map(|name: Box<str>| {
+            let first = (name.clone(), CertificateId(0));
+            self.certified.range(first..).take_while(move |(of, _)| *of == name).map(|(_, id)| *id)
+        });
+        ids.filter_map(|id| self.certificates.get(&id))
     }
 
     pub fn zone(&self, name: &ZoneName) -> Result<&Arc<Zone>, Refusal> {
@@ -205,7 +235,23 @@ impl State {
                 let zone = self.zones.get_mut(&new.zone)?;
                 Arc::make_mut(zone).put_chunk(Arc::clone(new)).map(Row::ZoneChunk)
             }
-            Row::Certificate(new) => self.certificates.insert(new.id, Arc::clone(new)).map(Row::Certificate),
+            Row::Certificate(new) => {
+                let old = self.certificates.insert(new.id, Arc::clone(new));
+                if let Some(old) = &old {
+                    self.unindex_certificate(old);
+                }
+                self.index_certificate(new);
+                old.map(Row::Certificate)
+            }
+            Row::Issuer(new) => self.issuers.insert(new.name.clone(), Arc::clone(new)).map(Row::Issuer),
+            Row::Wish(new) => self.wishes.insert(new.id, Arc::clone(new)).map(Row::Wish),
+            Row::Order(new) => {
+                match new.is_open() {
+                    true => self.open_orders.insert(new.id),
+                    false => self.open_orders.remove(&new.id),
+                };
+                self.orders.insert(new.id, Arc::clone(new)).map(Row::Order)
+            }
             Row::Operation(new) => {
                 self.operations.insert(new.id, new.clone().into()).map(|old| Row::Operation(own(old)))
             }
@@ -240,7 +286,16 @@ impl State {
                     Arc::make_mut(zone).remove_chunk(&old.low);
                 }
             }
-            Row::Certificate(old) => drop(self.certificates.remove(&old.id)),
+            Row::Certificate(old) => {
+                self.certificates.remove(&old.id);
+                self.unindex_certificate(old);
+            }
+            Row::Issuer(old) => drop(self.issuers.remove(&old.name)),
+            Row::Wish(old) => drop(self.wishes.remove(&old.id)),
+            Row::Order(old) => {
+                self.orders.remove(&old.id);
+                self.open_orders.remove(&old.id);
+            }
             Row::Operation(old) => drop(self.operations.remove(&old.id)),
             Row::FinishedOperation(_) | Row::Event(_) => {}
         }
@@ -266,6 +321,18 @@ impl State {
         }
         if let Some(account) = &site.account {
             self.sites_of.remove(&(account.clone(), site.id));
+        }
+    }
+
+    fn index_certificate(&mut self, certificate: &Certificate) {
+        for name in certificate.names.iter().filter(|_| !certificate.is_internal()) {
+            self.certified.insert((name.as_str().into(), certificate.id));
+        }
+    }
+
+    fn unindex_certificate(&mut self, certificate: &Certificate) {
+        for name in &certificate.names {
+            self.certified.remove(&(name.as_str().into(), certificate.id));
         }
     }
 

@@ -95,7 +95,7 @@ pub(crate) fn install(
     wanted: (Option<LogId>, Membership),
 ) -> Result<Option<(State, Meta)>, CopyError> {
     let Some(path) = copied.path() else { return Ok(None) };
-    let source = database::open(path, LEVEL, schema::SCHEMA, "OFF")?;
+    let source = database::open(path, LEVEL, &schema::SCHEMA, "OFF")?;
     let (state, meta) = schema::load(&source).map_err(CopyError::Damaged)?;
     if (meta.applied, meta.membership.clone()) != wanted {
         return Err(CopyError::OtherIndex);

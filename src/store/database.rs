@@ -60,8 +60,25 @@ pub struct WriteFailed {
     pub(crate) reason: String,
 }
 
+/// The tables of a database: those it began with, and those a later ruche gives it when it opens it. Both one statement a line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Schema<'a> {
+    pub(crate) first: &'a str,
+    pub(crate) later: &'a str,
+}
+
+impl<'a> Schema<'a> {
+    pub(crate) fn of(first: &'a str) -> Self {
+        Self { first, later: "" }
+    }
+}
+
+fn statements(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(';').map(str::trim).filter(|sql| !sql.is_empty())
+}
+
 /// Opens or creates `path` with our pragmas and compares what is in it with `schema`.
-pub(crate) fn open(path: &Path, level: u32, schema: &str, synchronous: &str) -> Result<Connection, OpenError> {
+pub(crate) fn open(path: &Path, level: u32, schema: &Schema<'_>, synchronous: &str) -> Result<Connection, OpenError> {
     let shown = path.display().to_string();
     let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Busy { path: shown.clone() },
@@ -73,7 +90,7 @@ pub(crate) fn open(path: &Path, level: u32, schema: &str, synchronous: &str) -> 
     let tables: u32 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(sqlite)?;
     if tables == 0 && found == 0 {
-        create(&connection, level, schema).map_err(sqlite)?;
+        create(&connection, level, schema.first).map_err(sqlite)?;
     } else if found != APPLICATION_ID {
         return Err(OpenError::Foreign { path: shown, found: "it is not a database of ruche".into() });
     }
@@ -111,10 +128,23 @@ fn create(connection: &Connection, level: u32, schema: &str) -> rusqlite::Result
     transaction.commit()
 }
 
+/// Gives a database the tables it has none of yet. Rows that were lost with a table are missed by the hash over all of them.
+fn grow(connection: &Connection, schema: &Schema<'_>) -> rusqlite::Result<()> {
+    let has = |sql: &str| {
+        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE sql = ?1", [sql], |row| row.get::<_, u32>(0))
+    };
+    for sql in statements(schema.later) {
+        if has(sql)? == 0 {
+            connection.execute_batch(sql)?;
+        }
+    }
+    Ok(())
+}
+
 fn check(
     connection: &Connection,
     level: u32,
-    schema: &str,
+    schema: &Schema<'_>,
     path: &str,
     sqlite: impl Fn(rusqlite::Error) -> OpenError,
 ) -> Result<(), OpenError> {
@@ -130,11 +160,11 @@ fn check(
     if version != level {
         return Err(damaged(format!("its level reads {version}")));
     }
+    grow(connection, schema).map_err(&sqlite)?;
     let mut statement = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").map_err(&sqlite)?;
     let mut found: Vec<String> =
         statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&sqlite)?;
-    let mut wanted: Vec<String> =
-        schema.split(';').map(str::trim).filter(|sql| !sql.is_empty()).map(str::to_owned).collect();
+    let mut wanted: Vec<String> = statements(schema.first).chain(statements(schema.later)).map(str::to_owned).collect();
     found.sort();
     wanted.sort();
     if found != wanted {

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::base::ids::NodeId;
 use crate::base::limits::{LOG_CACHE_BYTES, LOG_CACHE_ENTRIES, LOG_PURGE_BYTES, LOG_READ_ENTRIES_MAX};
-use crate::store::database::{self, OpenError, Thread, Unreached, WriteFailed, Writer};
+use crate::store::database::{self, OpenError, Schema, Thread, Unreached, WriteFailed, Writer};
 use crate::store::health::HealthCell;
 use crate::store::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 
@@ -69,7 +69,7 @@ pub struct Extent {
 impl Log {
     pub fn open(dir: &Path, health: HealthCell) -> Result<(Self, Extent), OpenError> {
         let path = dir.join("log.db");
-        let connection = database::open(&path, LEVEL, SCHEMA, "FULL")?;
+        let connection = database::open(&path, LEVEL, &Schema::of(SCHEMA), "FULL")?;
         let damaged = |found: String| OpenError::damaged(&path, &found);
         let extent = verify(&connection).map_err(damaged)?;
         let own = |writer| Owner { writer, pages: 0 };

@@ -85,7 +85,7 @@ pub(crate) struct Owner {
 impl Machine {
     pub(crate) fn open(dir: &Path, health: HealthCell) -> Result<(Self, Meta), OpenError> {
         let path = dir.join("state.db");
-        let connection = database::open(&path, LEVEL, schema::SCHEMA, "NORMAL")?;
+        let connection = database::open(&path, LEVEL, &schema::SCHEMA, "NORMAL")?;
         let damaged = |found: String| OpenError::damaged(&path, &found);
         let (state, meta) = schema::load(&connection).map_err(damaged)?;
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot { state: state.clone(), generation: 1 }));

@@ -8,9 +8,12 @@ use crate::base::limits::ANSWERS_KEPT;
 use crate::model::effect::{Effect, Stored, row_hash};
 use crate::model::row::{Key, Row, Table};
 use crate::model::state::State;
+use crate::store::database::Schema;
 use crate::store::types::{LogId, Membership};
 
-pub(crate) const SCHEMA: &str = "\
+pub(crate) const SCHEMA: Schema<'_> = Schema { first: FIRST, later: LATER };
+
+const FIRST: &str = "\
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE cluster(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE nodes(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -25,6 +28,10 @@ CREATE TABLE certificates(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, valu
 CREATE TABLE operations(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE finished_operations(at INTEGER PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT;
 CREATE TABLE events(at INTEGER PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT";
+const LATER: &str = "\
+CREATE TABLE issuers(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE wishes(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE orders(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID";
 
 /// What `state.db` says of itself; written in the transaction of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

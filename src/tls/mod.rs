@@ -4,6 +4,7 @@ pub mod ca;
 pub mod error;
 pub mod mint;
 pub mod node;
+pub mod order;
 pub mod parse;
 pub mod resolver;
 pub mod sealed;

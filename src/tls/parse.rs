@@ -1,5 +1,8 @@
 //! Certificates read: names, validity, who they say they are. Any bytes may come; nothing here trusts or verifies a signature.
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+use zeroize::Zeroizing;
 
 use crate::base::clock::Time;
 use crate::tls::error::TlsError;
@@ -51,6 +54,24 @@ pub fn certificate(der: &[u8]) -> Result<Facts, TlsError> {
     Ok(facts)
 }
 
+/// The certificates of a PEM text, DER, each of which can be read.
+pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, TlsError> {
+    let all: Result<Vec<Vec<u8>>, _> =
+        CertificateDer::pem_slice_iter(pem).map(|der| der.map(|der| der.to_vec())).collect();
+    let all = all.map_err(|error| TlsError::Parse(error.to_string()))?;
+    if all.is_empty() {
+        return Err(TlsError::Parse("there is none in it".into()));
+    }
+    all.iter().try_for_each(|der| certificate(der).map(drop))?;
+    Ok(all)
+}
+
+/// The private key of a PEM text, DER.
+pub fn private_key(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| TlsError::Parse(error.to_string()))?;
+    Ok(Zeroizing::new(key.secret_der().to_vec()))
+}
+
 /// 0 for what lies before 1970.
 fn moment(seconds: i64) -> Time {
     Time(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
@@ -58,11 +79,15 @@ fn moment(seconds: i64) -> Time {
 
 /// A DER certificate as text (RFC 7468).
 pub fn pem(der: &[u8]) -> String {
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    text("CERTIFICATE", der)
+}
+
+pub(crate) fn text(label: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
     for line in der.chunks(48) {
         text.push_str(&data_encoding::BASE64.encode(line));
         text.push('\n');
     }
-    text.push_str("-----END CERTIFICATE-----\n");
+    text.push_str(&format!("-----END {label}-----\n"));
     text
 }

@@ -10,8 +10,10 @@ use tokio::sync::watch;
 use crate::base::ids::CertificateId;
 use crate::base::limits::PARSED_KEYS_MAX;
 use crate::model::certificates::Certificate;
+use crate::model::orders::Method;
 use crate::model::state::Snapshot;
 use crate::seal::keyring::Keyring;
+use crate::tls::order::{self, ACME_TLS};
 use crate::tls::sealed::open_certificate;
 
 /// By certificate and revision; `None` for one that cannot be used, so that it is tried and told of once.
@@ -44,8 +46,8 @@ impl Resolver {
     pub fn certificate(&self, server_name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let Some(name) = server_name else { return Some(Arc::clone(&self.node)) };
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let site = snapshot.hosts.get(name).and_then(|id| snapshot.sites.get(id))?;
-        let stored = snapshot.certificates.get(&site.certificate?)?;
+        // A wildcard covers names that are no site's.
+        let stored = snapshot.hosts.contains_key(name).then(|| snapshot.certificate_for(name))??;
         let key = (stored.id, stored.revision);
         if let Some(known) = self.keys().get(&key) {
             return known.clone();
@@ -83,8 +85,25 @@ impl ResolvesServerCert for AnyName {
     }
 }
 
+impl Resolver {
+    /// What an issuer is shown that validates a name by TLS-ALPN-01.
+    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        let challenge = snapshot.challenge(&name.to_ascii_lowercase(), Method::TlsAlpn01)?;
+        let shown = order::challenge(&challenge.name, &challenge.answer);
+        shown
+            .inspect_err(|error| tracing::error!(name, "a validation finds nothing: failed to {error}"))
+            .ok()
+            .map(Arc::new)
+    }
+}
+
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // Who validates speaks nothing else (RFC 8737 section 3), and gets nothing else.
+        if hello.alpn().is_some_and(|mut offered| offered.all(|protocol| protocol == ACME_TLS)) {
+            return self.challenge(hello.server_name()?);
+        }
         match hello.server_name() {
             Some(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
                 self.certificate(Some(&name.to_ascii_lowercase()))

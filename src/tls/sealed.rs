@@ -1,20 +1,24 @@
 //! Between the state and the clear: what is made here is sealed for its place at once, what the state holds is opened where it is
 //! used. Keys in the clear live no longer than the call.
+use std::sync::Arc;
+
 use data_encoding::HEXLOWER;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
 use zeroize::Zeroizing;
 
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, ClusterId, Seed};
 use crate::base::names::Host;
 use crate::model::certificates::{Certificate, Minted};
-use crate::model::cluster::{Cluster, SitesCa, TicketKey};
+use crate::model::cluster::{AcmeKey, Cluster, SitesCa, TicketKey};
 use crate::seal::keyring::Keyring;
 use crate::seal::{Place, Sealed, open, seal};
 use crate::tls::ca::{self, Authority};
 use crate::tls::error::TlsError;
 use crate::tls::mint::mint;
+use crate::tls::order;
+use crate::tls::parse;
 
 /// A fresh sites CA for a cluster that has none.
 pub fn make_sites_ca(cluster: ClusterId, keyring: &Keyring, now: Time) -> Result<SitesCa, TlsError> {
@@ -53,17 +57,56 @@ pub(crate) fn open_certificate(
     certified(stored.chain.iter().map(|der| der.as_slice()), &key)
 }
 
-/// A chain and its PKCS#8 key, if they belong together.
+/// A private key as text, by the form it has (RFC 7468, RFC 5915, RFC 8017).
+pub fn key_pem(key: &[u8]) -> String {
+    let label = match PrivateKeyDer::try_from(key) {
+        Ok(PrivateKeyDer::Pkcs1(_)) => "RSA PRIVATE KEY",
+        Ok(PrivateKeyDer::Sec1(_)) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    parse::text(label, key)
+}
+
+pub(crate) fn signing(key: &[u8]) -> Result<Arc<dyn SigningKey>, TlsError> {
+    let key = PrivateKeyDer::try_from(key).map_err(|reason| TlsError::Key(rustls::Error::General(reason.into())))?;
+    rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(TlsError::Key)
+}
+
+/// A chain and its key, if they belong together.
 pub(crate) fn certified<'a>(chain: impl Iterator<Item = &'a [u8]>, key: &[u8]) -> Result<CertifiedKey, TlsError> {
     let chain = chain.map(|der| CertificateDer::from(der.to_vec())).collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
-    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(TlsError::Key)?;
-    let certified = CertifiedKey::new(chain, key);
+    let certified = CertifiedKey::new(chain, signing(key)?);
     match certified.keys_match() {
         // Some keys cannot say what their public half is.
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
         Err(error) => Err(TlsError::Key(error)),
     }
+}
+
+/// A secret of an order, an issuer or a certificate on its way into the state, and out of it again.
+pub fn seal_at(
+    keyring: &Keyring,
+    cluster: ClusterId,
+    (table, row, field): (&str, &str, &str),
+    secret: &[u8],
+) -> Result<Sealed, TlsError> {
+    sealed(keyring, &Place { cluster, table, row, field }, secret)
+}
+
+pub fn open_at(
+    keyring: &Keyring,
+    cluster: ClusterId,
+    (table, row, field): (&str, &str, &str),
+    secret: &Sealed,
+) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    Ok(open(keyring, &Place { cluster, table, row, field }, secret)?)
+}
+
+/// A fresh key for the accounts at issuers.
+pub fn make_acme_key(cluster: ClusterId, keyring: &Keyring) -> Result<AcmeKey, TlsError> {
+    let key = order::fresh_key()?;
+    let thumbprint = order::thumbprint(&key)?;
+    Ok(AcmeKey { key: seal_at(keyring, cluster, ("cluster", "cluster", "acme_key"), &key)?, thumbprint })
 }
 
 /// A fresh key for session tickets.

@@ -55,6 +55,10 @@ pub(crate) async fn answer(guest: Arc<Guest>, mut request: Request<Incoming>) ->
     let mut user = None;
     let Answer { response, tunnel } = match route {
         Route::Of(site, turn) => guest.serve(&site, turn, &parts, asked, &mut user).await,
+        Route::Challenge(answer) => {
+            asked.discard(&parts.headers).await;
+            Answer::from(pages::challenge(answer))
+        }
         Route::Refused(refused) => {
             metrics::counter!("ruche_web_refused_requests_total", "reason" => refused.as_str()).increment(1);
             tracing::debug!(peer = %guest.peer, reason = refused.as_str(), "a request was refused");

@@ -24,6 +24,7 @@ use crate::base::limits::{
 use crate::base::names::Host;
 use crate::ops::places::Place;
 use crate::ops::stop::Stop;
+use crate::tls::order::ACME_TLS;
 use crate::web::answer::{Guest, answer};
 use crate::web::felt::Felt;
 use crate::web::listen::Alive;
@@ -66,6 +67,10 @@ pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool
         Ok(Err(error)) => return failed("handshake", &error),
         Err(elapsed) => return failed("handshake-late", &elapsed),
     };
+    if stream.speaks(ACME_TLS) {
+        // The handshake was all they wanted (RFC 8737 section 3).
+        return stream.leave().await;
+    }
     let sni = stream.server_name().and_then(|name| Host::parse(&name).ok());
     let two = stream.speaks(HTTP_2);
     let pulse = Pulse::new(!two, &WAITS);

@@ -19,6 +19,14 @@ pub(crate) fn unknown_host() -> Response<Body> {
     page(StatusCode::NOT_FOUND, "Nothing here", "There is no site of this name at this address.")
 }
 
+/// What an issuer is to find that validates a name.
+pub(crate) fn challenge(answer: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(answer));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// A site has nothing of that name, or nothing that is for everybody.
 pub(crate) fn not_found() -> Response<Body> {
     page(StatusCode::NOT_FOUND, "Not found", "There is nothing at this address.")

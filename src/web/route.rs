@@ -51,6 +51,8 @@ pub struct Head<'a> {
 pub enum Route {
     /// A site's, and how it answers.
     Of(Arc<Site>, Turn),
+    /// An issuer's that validates a name: what it is to find.
+    Challenge(String),
     /// Nobody's.
     Refused(Refused),
 }
@@ -108,6 +110,9 @@ fn decide(state: &State, here: Here, door: Door<'_>, head: &Head<'_>) -> Result<
     if head.version == Version::HTTP_2 && head.headers.values().any(has_blank_ends) {
         return Err(Refused::BadRequest);
     }
+    if let Some(answer) = challenge(state, door, head) {
+        return Ok(Route::Challenge(answer));
+    }
     let named = hosts::named(head.version, head.uri, head.headers).map_err(|_| Refused::BadRequest)?;
     let target = target(head)?;
     match door {
@@ -130,6 +135,24 @@ fn decide(state: &State, here: Here, door: Door<'_>, head: &Head<'_>) -> Result<
         }
     }
 }
+
+/// What an issuer finds (RFC 8555 section 8.3), whatever the site says otherwise. Without TLS, where they ask, also for a token that
+/// came to another node; with TLS a backend may have a challenge of its own.
+fn challenge(state: &State, door: Door<'_>, head: &Head<'_>) -> Option<String> {
+    let token = head.uri.path().strip_prefix("/.well-known/acme-challenge/")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !matches!(*head.method, Method::GET | Method::HEAD) || !TOKEN.contains(&token.len()) || !token.bytes().all(plain)
+    {
+        return None;
+    }
+    match door {
+        Door::Plain => state.http_answer(token),
+        Door::Tls { .. } => state.known_http_answer(token).map(str::to_owned),
+    }
+}
+
+/// Characters of a token.
+const TOKEN: std::ops::RangeInclusive<usize> = 16..=128;
 
 /// Blanks around a value, which HTTP/1 takes off and HTTP/2 forbids (RFC 9113 section 8.2.1); the engine lets them in.
 fn has_blank_ends(value: &HeaderValue) -> bool {
@@ -269,6 +292,7 @@ pub(crate) mod tests {
         let head = Head { method: &parts.method, version: parts.version, uri: &parts.uri, headers: &parts.headers };
         match route(&state(), HERE, door, &head) {
             Route::Refused(refused) => refused.as_str().to_owned(),
+            Route::Challenge(answer) => answer,
             Route::Of(site, Turn::Redirect { status, location }) => {
                 format!("{} {} {location}", site.host, status.as_u16())
             }

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::base::limits::{WEB_SEALED_MAX, WEB_SPARE_BUFFERS_MAX};
+use crate::base::limits::{WEB_LEAVE_WAIT, WEB_SEALED_MAX, WEB_SPARE_BUFFERS_MAX};
 
 /// Plaintext of one full record (RFC 8446 section 5.1).
 const RECORD: usize = 16 << 10;
@@ -57,6 +57,12 @@ impl Secure {
     /// The name the client asked for.
     pub(crate) fn server_name(&self) -> Option<String> {
         lock(&self.0).session.server_name().map(str::to_owned)
+    }
+
+    /// Ends the connection before anything was said on it.
+    pub(crate) async fn leave(mut self) {
+        // Who has gone already misses nothing.
+        let _ = tokio::time::timeout(WEB_LEAVE_WAIT, self.shutdown()).await;
     }
 
     pub(crate) fn speaks(&self, protocol: &[u8]) -> bool {

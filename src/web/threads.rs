@@ -82,7 +82,7 @@ impl Thread {
         let route = route(state, here, door, head);
         let site = match &route {
             Route::Of(site, _) => Some(Arc::clone(site)),
-            Route::Refused(_) => door.site(state),
+            Route::Refused(_) | Route::Challenge(_) => door.site(state),
         };
         drop(view);
         let tally = site.as_ref().map(|site| lock(&self.counts).of(site, &self.plane.tallies));

@@ -8,6 +8,7 @@ pub mod faults;
 pub mod frames;
 pub mod ftp;
 pub mod http;
+pub mod issuer;
 pub mod load;
 pub mod measure;
 pub mod node;

@@ -3,7 +3,7 @@ use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, Seed, TokenId};
 use crate::base::names::{Host, IssuerName, PlanName, TokenName, ZoneName};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
-use crate::model::certificates::{CertificateRemove, CertificateStore, Minted};
+use crate::model::certificates::{CertificateRemove, Minted};
 use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
 use crate::model::cluster::{CookieKeyPut, KeyExported, RaiseLevel, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
@@ -14,6 +14,7 @@ use crate::model::plans::{Limits, PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
 use crate::model::soa::Soa;
+use crate::model::tests::obtaining;
 use crate::model::tests::world::{NODE, START, account, found, host, login, record, zone};
 use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
 use crate::model::zone_files::{ImportedSet, ZoneImport};
@@ -23,7 +24,7 @@ use crate::seal::Sealed;
 use crate::seal::keyring::KeyId;
 
 const HOSTS: &[&str] = &["a.test", "www.a.test", "b.test", "www.b.test", "c.a.test", "bücher.test"];
-const ZONES: &[&str] = &["a.test", "test", "sub.a.test", "b.test", "/x.test", "bücher.test"];
+pub(super) const ZONES: &[&str] = &["a.test", "test", "sub.a.test", "b.test", "/x.test", "bücher.test"];
 const ACCOUNTS: &[&str] = &["ada", "bob", "cleo"];
 const PLANS: &[&str] = &["small", "big"];
 const OWNERS: &[&str] = &["@", "www", "x", "*.x", "deep.er.x", "\\000.x", "_tcp", "elsewhere.example."];
@@ -45,44 +46,44 @@ impl Chance {
     }
 
     /// True once in so many times.
-    fn once_in(&mut self, times: u64) -> bool {
+    pub(super) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    fn of<'a>(&mut self, pool: &[&'a str]) -> &'a str {
+    pub(super) fn of<'a>(&mut self, pool: &[&'a str]) -> &'a str {
         pool[self.below(pool.len() as u64) as usize]
     }
 
-    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub(super) fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
         self.once_in(2).then(|| make(self))
     }
 
-    fn set<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Set<T> {
+    pub(super) fn set<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Set<T> {
         if self.once_in(3) { Set::To(make(self)) } else { Set::Keep }
     }
 
-    fn host(&mut self) -> Host {
+    pub(super) fn host(&mut self) -> Host {
         host(self.of(HOSTS))
     }
 
-    fn account(&mut self) -> crate::base::names::AccountName {
+    pub(super) fn account(&mut self) -> crate::base::names::AccountName {
         account(self.of(ACCOUNTS))
     }
 
-    fn plan(&mut self) -> PlanName {
+    pub(super) fn plan(&mut self) -> PlanName {
         PlanName::parse(self.of(PLANS)).unwrap()
     }
 
-    fn www(&mut self) -> Www {
+    pub(super) fn www(&mut self) -> Www {
         [Www::Off, Www::Serve, Www::Redirect][self.below(3) as usize]
     }
 
     /// The ids that seeds of the pool give.
-    fn id(&mut self) -> u64 {
+    pub(super) fn id(&mut self) -> u64 {
         self.below(6).wrapping_add(1) << 56
     }
 
-    fn node(&mut self) -> NodeId {
+    pub(super) fn node(&mut self) -> NodeId {
         if self.once_in(8) { NodeId(99) } else { NODE }
     }
 }
@@ -128,7 +129,7 @@ fn random_envelope(chance: &mut Chance, number: u64) -> Envelope {
 }
 
 fn change(chance: &mut Chance) -> Change {
-    match chance.below(34) {
+    match chance.below(40) {
         0 => Change::PlanPut(PlanPut { name: chance.plan(), limits: limits(chance) }),
         1 => Change::PlanRemove(PlanRemove { name: chance.plan() }),
         2..=4 => {
@@ -149,7 +150,8 @@ fn change(chance: &mut Chance) -> Change {
         23..=25 => ftp_change(chance),
         26 | 27 => token_or_certificate(chance),
         28 | 29 => node_or_cluster(chance),
-        _ => operation_change(chance),
+        30..=33 => operation_change(chance),
+        _ => obtaining::change(chance),
     }
 }
 
@@ -203,7 +205,7 @@ fn minted(chance: &mut Chance, main: &Host, www: Www, aliases: &[Host]) -> Minte
     }
 }
 
-fn sealed() -> Sealed {
+pub(super) fn sealed() -> Sealed {
     Sealed { key_id: KeyId(1), nonce: [3; 24], bytes: vec![1; 40] }
 }
 
@@ -352,15 +354,7 @@ fn token_or_certificate(chance: &mut Chance) -> Change {
     match chance.below(5) {
         0 => Change::TokenRemove(TokenRemove { name }),
         1 => Change::CertificateRemove(CertificateRemove { id: CertificateId(chance.below(3)) }),
-        2 => Change::CertificateStore(CertificateStore {
-            id: CertificateId(chance.below(3)),
-            names: vec!["a.test".into()],
-            issuer: IssuerName::parse("letsencrypt").unwrap(),
-            not_before: START,
-            not_after: Time(START.0 + chance.below(5)),
-            chain: vec![vec![0x30; 10].into()],
-            key: sealed(),
-        }),
+        2 => Change::CertificateStore(obtaining::certificate(chance)),
         _ => {
             let access = if chance.once_in(3) { Access::Read } else { Access::Write };
             let scope = Scope { access, account: chance.maybe(Chance::account) };

@@ -11,7 +11,7 @@ use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 31] = [
+const CHANGES: [&str; 43] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -43,9 +43,21 @@ const CHANGES: [&str; 31] = [
     "TicketKeysPut",
     "ZoneImport",
     "CookieKeyPut",
+    "IssuerCreate",
+    "IssuerSet",
+    "IssuerRemove",
+    "IssuerAccountPut",
+    "AcmeKeyPut",
+    "WishCreate",
+    "WishRemove",
+    "OrderReserve",
+    "OrderPlace",
+    "OrderFinish",
+    "ChallengePut",
+    "ChallengeRemove",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 13] = [
+const CASES: [&str; 15] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -59,6 +71,8 @@ const CASES: [&str; 13] = [
     "change-SiteSet.options",
     "row-sites.options",
     "row-cluster.cookies",
+    "row-cluster.acme",
+    "row-issuers.account",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -120,6 +134,8 @@ fn case(row: &Row) -> &'static str {
         Row::Site(site) if !site.options.is_default() => ".options",
         Row::Site(site) if site.certificate.is_some() => ".certificate",
         Row::Zone(zone) if zone.soa.is_some() => ".soa",
+        Row::Cluster(cluster) if cluster.acme_key.is_some() => ".acme",
+        Row::Issuer(issuer) if issuer.account.is_some() => ".account",
         Row::Cluster(cluster) if cluster.cookie_key.is_some() => ".cookies",
         Row::Cluster(cluster) if !cluster.gone_serials.is_empty() => ".gone",
         Row::FtpUser(user) if user.allow_plain => ".plain",

@@ -24,6 +24,9 @@ pub(crate) fn rows(state: &State) -> Vec<Row> {
     rows.extend(state.zones.values().flat_map(|zone| zone.chunks.iter().cloned().map(Row::ZoneChunk)));
     rows.extend(state.certificates.values().map(|row| Row::Certificate(row.clone())));
     rows.extend(state.operations.values().map(|row| Row::Operation((**row).clone())));
+    rows.extend(state.issuers.values().cloned().map(Row::Issuer));
+    rows.extend(state.wishes.values().cloned().map(Row::Wish));
+    rows.extend(state.orders.values().cloned().map(Row::Order));
     rows
 }
 
@@ -55,6 +58,8 @@ pub(crate) fn check_invariants(state: &State) {
     assert_eq!(state.sites_at, again.sites_at);
     assert_eq!(state.zones_of, again.zones_of);
     assert_eq!(state.logins_of, again.logins_of);
+    assert_eq!(state.certified, again.certified);
+    assert_eq!(state.open_orders, again.open_orders);
     references(state);
     hosts(state);
     state.zones.values().for_each(|zone| check_zone(zone));

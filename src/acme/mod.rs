@@ -1,0 +1,81 @@
+//! Certificates from issuers: what is wanted follows from the state, one pure plan says what to do about it and when, and one
+//! keeper does it. Nothing here serves a visitor: the answers to challenges stand in the state, where the planes find them.
+mod account;
+mod checks;
+mod fault;
+mod groups;
+pub mod keeper;
+mod order;
+pub mod plan;
+mod suffixes;
+mod windows;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cluster::door::{Door, Write, WriteError};
+use crate::model::answer::Answer;
+use crate::model::challenges::{ChallengePut, ChallengeRemove};
+use crate::model::change::Change;
+use crate::model::issuers::IssuerAccountPut;
+use crate::model::orders::{OrderFinish, OrderPlace, OrderReserve};
+use crate::model::state::Snapshot;
+use crate::ops::blocking::Blocking;
+use crate::ops::board::Board;
+use crate::resolve::resolver::Resolver;
+use crate::seal::keyring::Keyring;
+
+/// What this room may change.
+#[derive(Debug, Clone)]
+pub enum Obtaining {
+    Account(IssuerAccountPut),
+    Reserve(OrderReserve),
+    Place(Box<OrderPlace>),
+    Finish(Box<OrderFinish>),
+    Challenge(ChallengePut),
+    Done(ChallengeRemove),
+}
+
+impl From<Obtaining> for Change {
+    fn from(change: Obtaining) -> Self {
+        match change {
+            Obtaining::Account(change) => Self::IssuerAccountPut(change),
+            Obtaining::Reserve(change) => Self::OrderReserve(change),
+            Obtaining::Place(change) => Self::OrderPlace(*change),
+            Obtaining::Finish(change) => Self::OrderFinish(*change),
+            Obtaining::Challenge(change) => Self::ChallengePut(change),
+            Obtaining::Done(change) => Self::ChallengeRemove(change),
+        }
+    }
+}
+
+/// What the room stands on.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    pub door: Door<Obtaining>,
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub keyring: Arc<Keyring>,
+    pub board: Board,
+    pub blocking: Blocking,
+    pub resolver: Arc<Resolver>,
+    /// Whether the node listens where HTTP-01 is asked for; what is behind another address is looked at from outside.
+    pub http: bool,
+}
+
+impl Ground {
+    fn now(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    async fn write(&self, change: Obtaining) -> Result<Answer, WriteError> {
+        let answer = self.door.write(Write::of_system(change)).await?;
+        // What is decided next is decided on a state that has it; none comes any more where the node stops.
+        let _ = self.snapshots.clone().wait_for(|snapshot| snapshot.revision >= answer.revision).await;
+        Ok(answer)
+    }
+}

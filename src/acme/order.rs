@@ -1,0 +1,302 @@
+//! One order, from its reservation to its certificate. Every step follows from what the issuer says of the order, so that one that
+//! was left half done is gone on with.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use instant_acme::{
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order as Remote,
+    OrderStatus, RetryPolicy,
+};
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
+
+use crate::acme::account::{self, Held};
+use crate::acme::checks::{self, Candidate};
+use crate::acme::fault::{AcmeError, in_future, patiently};
+use crate::acme::plan::Way;
+use crate::acme::{Ground, Obtaining};
+use crate::base::clock::Time;
+use crate::base::ids::{CertificateId, ClusterId, Seed};
+use crate::base::limits::acme::{ORDER_WAIT, SERVED_WAIT, VALIDATE_WAIT};
+use crate::cluster::door::random;
+use crate::model::certificates::CertificateStore;
+use crate::model::challenges::{ChallengePut, ChallengeRemove};
+use crate::model::issuers::Issuer;
+use crate::model::orders::{Challenge, End, Failed, Method, Order, OrderFinish, OrderPlace, Placed, Stage};
+use crate::tls::order::{chain, fresh_key, request};
+use crate::tls::sealed::{open_at, seal_at};
+
+const ORDER: &str = "order";
+
+/// What is known of how the names can be proved; what is not is looked at.
+pub(crate) type Ways = HashMap<String, Way>;
+
+/// Works on an order until it is over, and writes down how it ended.
+pub(crate) async fn work(ground: &Ground, order: &Arc<Order>, issuer: &Issuer, ways: Ways) {
+    let mut job = Job { ground, order, issuer, ways, retry: None };
+    let done = timeout(ORDER_WAIT, job.run()).await.unwrap_or(Err(AcmeError::Slow(ORDER_WAIT)));
+    let names = order.names.join(" ");
+    let end = match done {
+        Ok(certificate) => {
+            tracing::info!(names, issuer = %issuer.name, until = %certificate.not_after, "a certificate was issued");
+            End::Issued(certificate)
+        }
+        // The node stops, or cannot write: the order stays, and is gone on with later.
+        Err(AcmeError::Write(error)) => {
+            return tracing::warn!(names, issuer = %issuer.name, "an order waits: failed to {error}");
+        }
+        Err(error) => {
+            if error.is_unknown_account() && account::forget(ground, issuer).await.is_err() {
+                return;
+            }
+            tracing::warn!(names, issuer = %issuer.name, "no certificate: failed to {error}");
+            End::Failed(job.failed(&error))
+        }
+    };
+    job.clean_up().await;
+    if let Err(error) = ground.write(Obtaining::Finish(OrderFinish { id: order.id, end }.into())).await {
+        tracing::warn!(names, "the end of an order is not written down: failed to {error}");
+    }
+}
+
+struct Job<'a> {
+    ground: &'a Ground,
+    order: &'a Arc<Order>,
+    issuer: &'a Issuer,
+    ways: Ways,
+    /// When the issuer wants to be asked again.
+    retry: Option<std::time::Duration>,
+}
+
+impl Job<'_> {
+    async fn run(&mut self) -> Result<CertificateStore, AcmeError> {
+        let held = account::open(self.ground, self.issuer).await?;
+        let done = self.obtain(&held).await;
+        self.retry = held.wire.heard().retry;
+        done
+    }
+
+    async fn obtain(&mut self, held: &Held) -> Result<CertificateStore, AcmeError> {
+        let cluster = self.ground.now().cluster.as_ref().ok_or(AcmeError::NoKey)?.id;
+        let (mut remote, key) = match &self.order.stage {
+            Stage::Placed(placed) => {
+                let key =
+                    open_at(&self.ground.keyring, cluster, ("orders", &self.order.id.to_string(), "key"), &placed.key)?;
+                (patiently!(ORDER, held.account.order(placed.url.clone()))?, key)
+            }
+            _ => (self.place(&held.account).await?, fresh_key()?),
+        };
+        if remote.state().status == OrderStatus::Pending {
+            self.prove(&mut remote, cluster, &key).await?;
+        }
+        let policy = RetryPolicy::new().timeout(VALIDATE_WAIT);
+        if remote.state().status == OrderStatus::Pending {
+            let status = patiently!("wait for the validation", remote.poll_ready(&policy));
+            match status {
+                Ok(OrderStatus::Invalid) | Err(AcmeError::Said { .. }) => return Err(self.refused(held).await),
+                status => status?,
+            };
+        }
+        if remote.state().status == OrderStatus::Ready {
+            let csr = request(&self.order.names, &key)?;
+            patiently!("send the request", remote.finalize_csr(&csr))?;
+        }
+        let pem = patiently!("fetch the certificate", remote.poll_certificate(&policy))?;
+        self.accept(cluster, &pem, &key)
+    }
+
+    /// Tells the issuer what is wanted.
+    async fn place(&self, account: &Account) -> Result<Remote, AcmeError> {
+        let names: Vec<_> = self.order.names.iter().cloned().map(Identifier::Dns).collect();
+        let snapshot = self.ground.now();
+        let old = self.order.replaces.and_then(|id| snapshot.certificates.get(&id));
+        let old = old.and_then(|old| old.chain.first()).map(|der| CertificateDer::from(der.to_vec()));
+        let replaces = old.as_ref().and_then(|der| CertificateIdentifier::try_from(der).ok());
+        if let Some(replaces) = replaces {
+            let new = NewOrder::new(&names).replaces(replaces.into_owned());
+            let placed = patiently!(ORDER, account.new_order(&new));
+            // An issuer that knows nothing of renewals, or not of this one, is asked plainly.
+            if let Ok(placed) = placed {
+                return Ok(placed);
+            }
+        }
+        let new = NewOrder::new(&names);
+        patiently!(ORDER, account.new_order(&new))
+    }
+
+    /// Lays out the answers to all challenges, and says that they are there once they are.
+    async fn prove(
+        &mut self,
+        remote: &mut Remote,
+        cluster: ClusterId,
+        key: &Zeroizing<Vec<u8>>,
+    ) -> Result<(), AcmeError> {
+        let challenges = self.challenges(remote).await?;
+        let id = self.order.id;
+        let key = seal_at(&self.ground.keyring, cluster, ("orders", &id.to_string(), "key"), key)?;
+        let placed = Placed { url: remote.url().to_owned(), key, challenges: challenges.clone() };
+        let mut written = self.ground.write(Obtaining::Place(OrderPlace { id, placed }.into())).await?;
+        for challenge in &challenges {
+            if let Some((zone, owner)) = challenge.at.clone() {
+                let put = ChallengePut { zone, owner, text: digest(&challenge.answer) };
+                written = self.ground.write(Obtaining::Challenge(put)).await?;
+            }
+        }
+        if !self.ground.board.wait_served(written.revision, Instant::now() + SERVED_WAIT).await {
+            let reason = "this node does not serve the answers yet".to_owned();
+            return Err(AcmeError::Talk { doing: "answer the challenges", reason });
+        }
+        let mut authorizations = remote.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization.map_err(AcmeError::of(ORDER))?;
+            let wanted = challenges
+                .iter()
+                .find(|challenge| authorization.challenges.iter().any(|offered| offered.token == challenge.token));
+            let Some(wanted) = wanted else { continue };
+            if let Some(mut handle) = authorization.challenge(kind(wanted.method)) {
+                patiently!("say that a challenge is answered", handle.set_ready())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One challenge for each name that is not proved yet: of the methods that can work another one with each attempt.
+    async fn challenges(&mut self, remote: &mut Remote) -> Result<Vec<Challenge>, AcmeError> {
+        let mut challenges = Vec::new();
+        patiently!(ORDER, fetched(remote))?;
+        let mut authorizations = remote.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization.map_err(AcmeError::of(ORDER))?;
+            if authorization.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            let name = authorization.identifier().to_string();
+            let way = self.way(&name).await?;
+            let offered =
+                |method: &&Method| authorization.challenges.iter().any(|challenge| challenge.r#type == kind(**method));
+            let methods: Vec<Method> = way.methods.iter().filter(offered).copied().collect();
+            let no_way =
+                || AcmeError::NoWay { name: name.clone(), reason: "the issuer offers no method that can work".into() };
+            let method = *methods.get(self.order.attempt as usize % methods.len().max(1)).ok_or_else(no_way)?;
+            let handle = authorization.challenge(kind(method)).ok_or_else(no_way)?;
+            challenges.push(Challenge {
+                name: name.strip_prefix("*.").unwrap_or(&name).to_owned(),
+                method,
+                token: handle.token.clone(),
+                answer: handle.key_authorization().as_str().to_owned(),
+                at: way.at.filter(|_| method == Method::Dns01),
+            });
+        }
+        Ok(challenges)
+    }
+
+    async fn way(&mut self, name: &str) -> Result<Way, AcmeError> {
+        if let Some(way) = self.ways.get(name) {
+            return Ok(way.clone());
+        }
+        // Whether the issuer may was looked at before the order was made.
+        let found = checks::look(self.ground, name, &Candidate::default()).await;
+        found.map_err(|reason| AcmeError::NoWay { name: name.to_owned(), reason })
+    }
+
+    /// What the issuer found wrong, name by name.
+    async fn refused(&self, held: &Held) -> AcmeError {
+        let snapshot = self.ground.now();
+        let url = match snapshot.orders.get(&self.order.id).map(|order| &order.stage) {
+            Some(Stage::Placed(placed)) => placed.url.clone(),
+            _ => {
+                return AcmeError::Refused { names: self.order.names.clone(), reason: "the order is not valid".into() };
+            }
+        };
+        let (mut names, mut reasons) = (Vec::new(), Vec::new());
+        if let Ok(mut remote) = patiently!(ORDER, held.account.order(url.clone())) {
+            let mut authorizations = remote.authorizations();
+            while let Some(Ok(authorization)) = authorizations.next().await {
+                if authorization.status == AuthorizationStatus::Valid {
+                    continue;
+                }
+                let details = authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
+                let detail = details.filter_map(|problem| problem.detail.clone()).next();
+                if authorization.status == AuthorizationStatus::Invalid {
+                    names.push(authorization.identifier().to_string());
+                    reasons.push(detail.unwrap_or_else(|| "the issuer does not say why".into()));
+                }
+            }
+        }
+        if names.is_empty() {
+            names.clone_from(&self.order.names);
+            reasons.push("the issuer does not say which or why".into());
+        }
+        AcmeError::Refused { names, reason: reasons.join("; ") }
+    }
+
+    /// Looks at what came and seals its key.
+    fn accept(&self, cluster: ClusterId, pem: &str, key: &[u8]) -> Result<CertificateStore, AcmeError> {
+        let chain = chain(pem.as_bytes(), key)?;
+        if let Some(missing) = self.order.names.iter().find(|name| !chain.names.contains(*name)) {
+            return Err(AcmeError::Unusable(format!("it is not for {missing}")));
+        }
+        if chain.not_after <= Time::now() {
+            return Err(AcmeError::Unusable(format!("it ended at {}", chain.not_after)));
+        }
+        let id = CertificateId(Seed(random()).id());
+        let key = seal_at(&self.ground.keyring, cluster, ("certificates", &id.to_string(), "key"), key)?;
+        Ok(CertificateStore {
+            id,
+            names: self.order.names.clone(),
+            issuer: self.order.issuer.clone(),
+            not_before: chain.not_before,
+            not_after: chain.not_after,
+            chain: chain.certificates.into_iter().map(Into::into).collect(),
+            key,
+        })
+    }
+
+    fn failed(&self, error: &AcmeError) -> Failed {
+        let now = Time::now();
+        Failed {
+            at: now,
+            reason: format!("failed to {error}"),
+            remedy: error.remedy().to_owned(),
+            names: error.names(),
+            retry: in_future(now, error.pause(self.order.attempt, self.retry)),
+        }
+    }
+
+    /// Takes the values of DNS-01 away again.
+    async fn clean_up(&self) {
+        let snapshot = self.ground.now();
+        let Some(order) = snapshot.orders.get(&self.order.id) else { return };
+        for challenge in order.challenges() {
+            let Some((zone, owner)) = challenge.at.clone() else { continue };
+            let done = ChallengeRemove { zone, owner, text: digest(&challenge.answer) };
+            if let Err(error) = self.ground.write(Obtaining::Done(done)).await {
+                tracing::warn!(name = challenge.name, "a challenge's record stays: failed to {error}");
+            }
+        }
+    }
+}
+
+/// Fetches the authorizations that are not here yet; the others stay as they came.
+async fn fetched(remote: &mut Remote) -> Result<(), Error> {
+    let mut authorizations = remote.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        authorization?;
+    }
+    Ok(())
+}
+
+fn kind(method: Method) -> ChallengeType {
+    match method {
+        Method::Http01 => ChallengeType::Http01,
+        Method::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        Method::Dns01 => ChallengeType::Dns01,
+    }
+}
+
+/// The value of the TXT record (RFC 8555 section 8.4).
+fn digest(answer: &str) -> String {
+    data_encoding::BASE64URL_NOPAD.encode(&Sha256::digest(answer.as_bytes()))
+}

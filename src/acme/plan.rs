@@ -1,0 +1,273 @@
+//! The plan: for each group of names, what is to be done next, when, and why. A pure function of the state, the clock and what was
+//! found out so far; the limits of issuers are part of the state.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::acme::groups::{Group, groups};
+use crate::base::clock::Time;
+use crate::base::ids::CertificateId;
+use crate::base::limits::acme::{CHECK_GOOD, ORDER_NAMES_MAX, RENEW_SHARE};
+use crate::base::names::{IssuerName, ZoneName};
+use crate::model::budget::Spending;
+use crate::model::certificates::Certificate;
+use crate::model::orders::{Method, Purpose, Stage};
+use crate::model::state::State;
+use crate::rr::Name;
+
+/// What this node found out, and keeps in memory alone.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) checks: HashMap<(String, IssuerName), Check>,
+    /// Issuers that did not answer as they should, and until when they are left alone.
+    pub(crate) troubles: BTreeMap<IssuerName, Trouble>,
+    /// When issuers want their certificates renewed (RFC 9773).
+    pub(crate) windows: BTreeMap<CertificateId, Window>,
+    /// Groups to be renewed whatever they have.
+    pub(crate) wanted: BTreeSet<Purpose>,
+    /// Groups something is being done about.
+    pub(crate) busy: BTreeSet<Purpose>,
+}
+
+/// What was found when a name was looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Check {
+    pub(crate) at: Time,
+    /// The registered domain it lies in.
+    pub(crate) domain: String,
+    /// How it can be proved, or why it cannot.
+    pub(crate) found: Result<Way, String>,
+    /// When it is looked at again, if it cannot.
+    pub(crate) again: Time,
+    /// How often it could not, in a row.
+    pub(crate) failures: u32,
+}
+
+/// How a name can be proved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) methods: Vec<Method>,
+    /// Where DNS-01 puts its value.
+    pub(crate) at: Option<(ZoneName, Name)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) reason: String,
+    pub(crate) until: Time,
+    pub(crate) count: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    /// When it is to be renewed.
+    pub(crate) renew: Time,
+    /// When the issuer is asked again.
+    pub(crate) ask: Time,
+}
+
+/// One group of names and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    pub purpose: Purpose,
+    pub names: Vec<String>,
+    /// The issuer it is about, where it is about one.
+    pub issuer: Option<IssuerName>,
+    pub step: Step,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It has what it needs, until then.
+    Good {
+        renew: Time,
+    },
+    /// These names are looked at before an order.
+    Check {
+        names: Vec<String>,
+    },
+    Order(Intent),
+    UnderWay,
+    /// Nothing can be done before that.
+    Wait {
+        until: Time,
+        reason: String,
+    },
+    /// The names cannot be proved; they are looked at again then.
+    Blocked {
+        again: Time,
+        reason: String,
+    },
+}
+
+/// An order to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    pub names: Vec<String>,
+    /// Registered domains of those that have no certificate.
+    pub domains: Vec<String>,
+    pub replaces: Option<CertificateId>,
+    /// Names left out, each with its reason.
+    pub left_out: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The most urgent first.
+    pub items: Vec<Item>,
+    /// When something of it is due.
+    pub next: Option<Time>,
+}
+
+pub(crate) fn plan(state: &State, now: Time, known: &Known) -> Plan {
+    let look = Look { state, now, known };
+    let mut items: Vec<(Time, Item)> = groups(state).iter().map(|group| look.at(group)).collect();
+    // Who has nothing yet comes first, then who runs out first.
+    items.sort_by_key(|(ends, item)| (*ends, item.purpose));
+    let items: Vec<Item> = items.into_iter().map(|(_, item)| item).collect();
+    let next = items.iter().filter_map(|item| match &item.step {
+        Step::Good { renew: at } | Step::Wait { until: at, .. } | Step::Blocked { again: at, .. } => Some(*at),
+        Step::Check { .. } | Step::Order(_) | Step::UnderWay => None,
+    });
+    Plan { next: next.min(), items }
+}
+
+/// When a certificate is due: when its issuer says, else with a third of its lifetime left, each a little earlier than that so that
+/// those made together do not come together.
+pub(crate) fn due(certificate: &Certificate, known: &Known) -> Time {
+    if let Some(window) = known.windows.get(&certificate.id) {
+        return window.renew;
+    }
+    let lifetime = certificate.not_after.0.saturating_sub(certificate.not_before.0);
+    let left = lifetime / RENEW_SHARE;
+    let spread = (lifetime / 30).saturating_mul(certificate.id.0 % 64) / 64;
+    Time(certificate.not_after.0.saturating_sub(left + spread))
+}
+
+struct Look<'a> {
+    state: &'a State,
+    now: Time,
+    known: &'a Known,
+}
+
+/// How one name of a group stands.
+struct Standing<'a> {
+    name: &'a String,
+    best: Option<&'a Arc<Certificate>>,
+    /// Whether an order is to have it.
+    open: bool,
+    /// Whether an order is made because of it.
+    lacking: bool,
+}
+
+impl Look<'_> {
+    /// What becomes of a group, and until when it can go on without.
+    fn at(&self, group: &Group) -> (Time, Item) {
+        let names: Vec<_> = group.names.iter().map(|name| self.standing(group, name)).collect();
+        let ends = names.iter().map(|name| name.best.map_or(Time(0), |best| best.not_after)).min().unwrap_or_default();
+        let item = |issuer: Option<&IssuerName>, step| {
+            let (names, issuer) = (group.names.clone(), issuer.cloned());
+            (ends, Item { purpose: group.purpose, names, issuer, step })
+        };
+        let open_order = self.state.open_orders().find(|order| order.purpose == group.purpose);
+        if let Some(order) = open_order {
+            return item(Some(&order.issuer), Step::UnderWay);
+        }
+        if !names.iter().any(|name| name.lacking) {
+            let renew = names.iter().filter_map(|name| name.best).map(|best| due(best, self.known)).min();
+            let issuer = names.iter().find_map(|name| name.best).map(|best| &best.issuer);
+            return item(issuer, Step::Good { renew: renew.unwrap_or(Time(u64::MAX)) });
+        }
+        if self.known.busy.contains(&group.purpose) {
+            return item(None, Step::UnderWay);
+        }
+        // The first issuer that can do something now; else the one that can soonest.
+        let mut best: Option<(&IssuerName, Step)> = None;
+        for issuer in &group.issuers {
+            let step = self.ask(group, &names, issuer);
+            let rank = |step: &Step| match step {
+                Step::Order(_) | Step::Check { .. } | Step::UnderWay => Time(0),
+                Step::Wait { until, .. } => *until,
+                Step::Blocked { again, .. } => *again,
+                Step::Good { .. } => Time(u64::MAX),
+            };
+            if best.as_ref().is_none_or(|(_, before)| rank(&step) < rank(before)) {
+                best = Some((issuer, step));
+            }
+        }
+        match best {
+            Some((issuer, step)) => item(Some(issuer), step),
+            None => item(None, Step::Good { renew: Time(u64::MAX) }),
+        }
+    }
+
+    fn standing<'a>(&'a self, group: &Group, name: &'a String) -> Standing<'a> {
+        let best = self.state.obtained_for(name).max_by_key(|held| (held.not_after, held.revision));
+        let wanted = self.known.wanted.contains(&group.purpose);
+        let lacking = best.is_none_or(|best| due(best, self.known) <= self.now) || wanted;
+        // What somebody else's certificate covers well is left to that one.
+        let foreign = best.is_some_and(|best| !best.names.iter().all(|other| group.names.contains(other)));
+        Standing { name, best, open: lacking || !foreign, lacking }
+    }
+
+    /// What could be asked of this issuer for a group that lacks something.
+    fn ask(&self, group: &Group, names: &[Standing<'_>], issuer: &IssuerName) -> Step {
+        if let Some(trouble) = self.known.troubles.get(issuer).filter(|trouble| trouble.until > self.now) {
+            return Step::Wait { until: trouble.until, reason: trouble.reason.clone() };
+        }
+        let last = self.state.last_order(group.purpose, issuer);
+        if let Some(Stage::Failed(failed)) = last.map(|order| &order.stage)
+            && failed.retry > self.now
+        {
+            return Step::Wait { until: failed.retry, reason: failed.reason.clone() };
+        }
+        let open = || names.iter().filter(|name| name.open);
+        let check = |name: &str| self.known.checks.get(&(name.to_owned(), issuer.clone()));
+        let stale = open().filter(|name| check(name.name).is_none_or(|check| check.is_stale(self.now)));
+        let stale: Vec<String> = stale.map(|name| name.name.clone()).collect();
+        if !stale.is_empty() {
+            return Step::Check { names: stale };
+        }
+        let way = |name: &&Standing<'_>| check(name.name).is_some_and(|check| check.found.is_ok());
+        if !open().filter(|name| name.lacking).any(|name| way(&name)) {
+            let bad = open().filter_map(|name| check(name.name)).filter(|check| check.found.is_err());
+            let first = bad.min_by_key(|check| check.again);
+            let again = first.map_or(self.now, |check| check.again);
+            let reason = first.and_then(|check| check.found.as_ref().err()).cloned().unwrap_or_default();
+            return Step::Blocked { again, reason };
+        }
+        let left_out = open().filter_map(|name| {
+            let reason = check(name.name)?.found.as_ref().err()?;
+            Some((name.name.clone(), reason.clone()))
+        });
+        let taken: Vec<&Standing<'_>> = open().filter(way).take(ORDER_NAMES_MAX).collect();
+        let fresh = taken.iter().filter(|name| name.best.is_none()).filter_map(|name| check(name.name));
+        let domains: BTreeSet<String> = fresh.map(|check| check.domain.clone()).collect();
+        let intent = Intent {
+            names: taken.iter().map(|name| name.name.clone()).collect(),
+            domains: domains.into_iter().collect(),
+            replaces: self.replaced(&taken, issuer),
+            left_out: left_out.collect(),
+        };
+        let spending = Spending { issuer, names: &intent.names, domains: &intent.domains };
+        match spending.check(self.state, self.now) {
+            Ok(()) => Step::Order(intent),
+            Err(spent) => Step::Wait { until: spent.until, reason: spent.reason },
+        }
+    }
+
+    /// The certificate of this issuer that an order takes the place of.
+    fn replaced(&self, names: &[&Standing<'_>], issuer: &IssuerName) -> Option<CertificateId> {
+        let own = names.iter().filter_map(|name| name.best).filter(|best| best.issuer == *issuer);
+        let due = own.filter(|best| due(best, self.known) <= self.now);
+        due.max_by_key(|best| best.not_after).map(|best| best.id)
+    }
+}
+
+impl Check {
+    fn is_stale(&self, now: Time) -> bool {
+        match &self.found {
+            Ok(_) => self.at.plus(CHECK_GOOD) <= now || self.at > now,
+            Err(_) => self.again <= now,
+        }
+    }
+}

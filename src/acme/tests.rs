@@ -1,0 +1,273 @@
+//! What is planned for names in every situation: pure, so every moment can be tried.
+use std::time::Duration;
+
+use crate::acme::plan::{Check, Item, Known, Step, Trouble, Way, Window, due, plan};
+use crate::base::clock::Time;
+use crate::base::ids::{CertificateId, NodeId, OrderId, SiteId};
+use crate::base::limits::acme::{ORDERS_OPEN_MAX, ORDERS_PER_ACCOUNT, ORDERS_PER_DOMAIN};
+use crate::base::names::{Host, IssuerName};
+use crate::model::certificates::Certificate;
+use crate::model::effect::Stored;
+use crate::model::issuers::Issuer;
+use crate::model::options::Options;
+use crate::model::orders::{Failed, Method, Order, Purpose, Stage};
+use crate::model::row::Row;
+use crate::model::sites::{Handler, Site, Www};
+use crate::model::state::State;
+use crate::seal::Sealed;
+use crate::seal::keyring::KeyId;
+
+const NOW: Time = Time(1_795_000_000_000);
+const DAY: u64 = 24 * 3600 * 1000;
+
+fn issuer(name: &str) -> IssuerName {
+    IssuerName::parse(name).unwrap()
+}
+
+fn world(rows: impl IntoIterator<Item = Row>) -> State {
+    let mut state = State::default();
+    rows.into_iter().for_each(|row| state.put(&Stored::new(row)));
+    state
+}
+
+fn site(id: u64, hosts: &[&str], named: Option<&str>) -> Row {
+    let mut hosts = hosts.iter().map(|host| Host::parse(host).unwrap());
+    let site = Site {
+        id: SiteId(id),
+        host: hosts.next().unwrap(),
+        aliases: hosts.collect(),
+        www: Www::Off,
+        handler: Handler::Static,
+        account: None,
+        home: NodeId(1),
+        epoch: 1,
+        standbys: Vec::new(),
+        issuer: named.map(issuer),
+        certificate: None,
+        quota: None,
+        suspended: false,
+        maintenance: false,
+        options: Options::default(),
+        created: Time(1),
+        revision: 1,
+    };
+    Row::Site(site.into())
+}
+
+/// Ninety days long, so many of them left.
+fn certificate(id: u64, names: &[&str], by: &str, left: i64) -> Row {
+    lasting(id, names, by, left, 90)
+}
+
+fn lasting(id: u64, names: &[&str], by: &str, left: i64, days: u64) -> Row {
+    let not_after = Time((NOW.0 as i64 + left * DAY as i64) as u64);
+    let certificate = Certificate {
+        id: CertificateId(id),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        issuer: issuer(by),
+        not_before: Time(not_after.0 - days * DAY),
+        not_after,
+        chain: vec![vec![0x30].into()],
+        key: Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![] },
+        revision: 1,
+    };
+    Row::Certificate(certificate.into())
+}
+
+fn order(id: u64, of: u64, names: &[&str], domains: &[&str], reserved: Time, stage: Stage) -> Row {
+    let order = Order {
+        id: OrderId(id),
+        purpose: Purpose::Site(SiteId(of)),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        issuer: issuer("letsencrypt"),
+        domains: domains.iter().map(|name| (*name).to_owned()).collect(),
+        replaces: None,
+        attempt: 0,
+        reserved,
+        stage,
+        revision: 1,
+    };
+    Row::Order(order.into())
+}
+
+fn knows(names: &[&str]) -> Known {
+    let mut known = Known::default();
+    for name in names {
+        for by in ["letsencrypt", "own"] {
+            let way = Way { methods: vec![Method::Http01], at: None };
+            let domain = name.rsplitn(3, '.').take(2).collect::<Vec<_>>();
+            let domain = format!("{}.{}", domain[1], domain[0]);
+            let check = Check { at: NOW, domain, found: Ok(way), again: NOW, failures: 0 };
+            known.checks.insert(((*name).to_owned(), issuer(by)), check);
+        }
+    }
+    known
+}
+
+fn one(state: &State, known: &Known) -> Item {
+    let plan = plan(state, NOW, known);
+    assert_eq!(plan.items.len(), 1, "{plan:?}");
+    plan.items[0].clone()
+}
+
+#[test]
+fn names_are_looked_at_then_ordered_together() {
+    let state = world([site(1, &["a.net", "www.a.net"], None)]);
+    let looked = one(&state, &Known::default());
+    assert_eq!(looked.step, Step::Check { names: vec!["a.net".into(), "www.a.net".into()] });
+    let Step::Order(intent) = one(&state, &knows(&["a.net", "www.a.net"])).step else { panic!("no order") };
+    assert_eq!((intent.names.len(), intent.domains, intent.replaces), (2, vec!["a.net".to_owned()], None));
+}
+
+#[test]
+fn nobody_is_asked_for_names_the_world_does_not_know() {
+    for host in ["a.test", "b.example", "intranet", "nas.local", "x.home.arpa", "y.internal"] {
+        assert_eq!(plan(&world([site(1, &[host], None)]), NOW, &Known::default()).items, [], "{host}");
+    }
+    assert_eq!(plan(&world([site(1, &["a.net"], Some("internal"))]), NOW, &Known::default()).items, []);
+    // An issuer of one's own is asked for whatever it is named for.
+    let own = Issuer { directory: "https://ca.internal/".into(), name: issuer("own"), ..letsencrypt() };
+    let state = world([Row::Issuer(own.into()), site(1, &["y.internal"], Some("own"))]);
+    assert!(matches!(one(&state, &Known::default()).step, Step::Check { .. }));
+}
+
+fn letsencrypt() -> Issuer {
+    Issuer::built_in(&issuer("letsencrypt")).unwrap()
+}
+
+#[test]
+fn a_name_that_cannot_be_proved_keeps_the_others_from_nothing() {
+    let state = world([site(1, &["a.net", "b.net"], None)]);
+    let mut known = knows(&["a.net", "b.net"]);
+    let bad = known.checks.get_mut(&("b.net".to_owned(), issuer("letsencrypt"))).unwrap();
+    (bad.found, bad.again) = (Err("it leads elsewhere".into()), NOW.plus(Duration::from_secs(60)));
+    let Step::Order(intent) = one(&state, &known).step else { panic!("no order") };
+    assert_eq!(intent.names, ["a.net"]);
+    assert_eq!(intent.left_out, [("b.net".to_owned(), "it leads elsewhere".to_owned())]);
+    // Once the first one has its certificate nothing is left but to wait for the other.
+    let state = world([site(1, &["a.net", "b.net"], None), certificate(1, &["a.net"], "letsencrypt", 90)]);
+    let Step::Blocked { again, reason } = one(&state, &known).step else { panic!("not blocked") };
+    assert_eq!((again, &*reason), (NOW.plus(Duration::from_secs(60)), "it leads elsewhere"));
+}
+
+#[test]
+fn renewed_with_a_third_left_or_when_the_issuer_says() {
+    let at = |row: Row| {
+        let Row::Certificate(certificate) = row else { unreachable!() };
+        (certificate.not_after.0 - due(&certificate, &Known::default()).0) / DAY
+    };
+    // With 90, 45 and 6 days of life.
+    assert!((30..=33).contains(&at(lasting(63, &["a.net"], "letsencrypt", 90, 90))));
+    assert!((15..=16).contains(&at(lasting(63, &["a.net"], "letsencrypt", 45, 45))));
+    assert_eq!(at(lasting(63, &["a.net"], "letsencrypt", 6, 6)), 2);
+    let good = world([site(1, &["a.net"], None), certificate(7, &["a.net"], "letsencrypt", 40)]);
+    assert!(matches!(one(&good, &knows(&["a.net"])).step, Step::Good { .. }));
+    // The issuer wants it back at once, such as one that it revokes.
+    let mut known = knows(&["a.net"]);
+    known.windows.insert(CertificateId(7), Window { renew: Time(NOW.0 - 1), ask: days(1) });
+    let Step::Order(intent) = one(&good, &known).step else { panic!("no order") };
+    assert_eq!((intent.replaces, intent.domains.len()), (Some(CertificateId(7)), 0));
+    let old = world([site(1, &["a.net"], None), certificate(7, &["a.net"], "letsencrypt", 20)]);
+    assert!(matches!(one(&old, &knows(&["a.net"])).step, Step::Order(_)));
+}
+
+fn days(count: u64) -> Time {
+    Time(NOW.0 + count * DAY)
+}
+
+#[test]
+fn what_another_certificate_covers_is_left_to_it() {
+    let wild = certificate(1, &["*.a.net", "a.net"], "imported", 60);
+    let state = world([site(1, &["www.a.net"], None), wild]);
+    assert!(matches!(one(&state, &Known::default()).step, Step::Good { .. }));
+    // Until it runs out: what follows is ordered here, for the names that are needed.
+    let wild = certificate(1, &["*.a.net", "a.net"], "imported", 5);
+    let state = world([site(1, &["www.a.net"], None), wild]);
+    let Step::Order(intent) = one(&state, &knows(&["www.a.net"])).step else { panic!("no order") };
+    assert_eq!((intent.names, intent.replaces), (vec!["www.a.net".to_owned()], None));
+}
+
+#[test]
+fn an_issuer_in_trouble_is_left_alone_and_the_next_one_asked() {
+    let mut own = Issuer { directory: "https://ca.net/".into(), name: issuer("own"), ..letsencrypt() };
+    own.rank = Some(1);
+    let state = world([Row::Issuer(own.into()), site(1, &["a.net"], None)]);
+    let mut known = knows(&["a.net"]);
+    assert_eq!(one(&state, &known).issuer, Some(issuer("own")));
+    let trouble = |until| Trouble { reason: "failed to reach it".into(), until, count: 1 };
+    known.troubles.insert(issuer("own"), trouble(days(1)));
+    assert_eq!(one(&state, &known).issuer, Some(issuer("letsencrypt")));
+    known.troubles.insert(issuer("letsencrypt"), trouble(days(2)));
+    let Step::Wait { until, .. } = one(&state, &known).step else { panic!("nothing to wait for") };
+    assert_eq!(until, days(1));
+    // A failed order counts for its group alone.
+    let failed = Failed { at: NOW, reason: "no".into(), remedy: String::new(), names: vec![], retry: days(1) };
+    let state = world([
+        site(1, &["a.net"], None),
+        site(2, &["b.net"], None),
+        order(1, 1, &["a.net"], &["a.net"], NOW, Stage::Failed(failed)),
+    ]);
+    let plan = plan(&state, NOW, &knows(&["a.net", "b.net"]));
+    assert!(matches!(plan.items[0].step, Step::Wait { .. }) && matches!(plan.items[1].step, Step::Order(_)));
+    assert_eq!(plan.next, Some(days(1)));
+}
+
+/// Plays the keeper against the state for so long: no limit of an issuer is exceeded at any moment.
+#[test]
+fn four_hundred_names_stay_within_the_limits_of_the_issuer() {
+    let hosts: Vec<(String, String)> = (0..400)
+        .map(|at| match at < 120 {
+            // Many of one domain, the others each with its own.
+            true => (format!("m{at}.big.net"), "big.net".to_owned()),
+            false => (format!("www.d{at}.net"), format!("d{at}.net")),
+        })
+        .collect();
+    let mut state = world(hosts.iter().enumerate().map(|(at, (host, _))| site(at as u64 + 1, &[host], None)));
+    let mut known = Known::default();
+    for (host, domain) in &hosts {
+        let way = Way { methods: vec![Method::Http01], at: None };
+        let check = Check { at: NOW, domain: domain.clone(), found: Ok(way), again: NOW, failures: 0 };
+        known.checks.insert((host.clone(), issuer("letsencrypt")), check);
+    }
+    let (mut now, mut made, mut number) = (NOW, Vec::new(), 1000);
+    while made.len() < 400 {
+        known.checks.values_mut().for_each(|check| check.at = now);
+        let plan = plan(&state, now, &known);
+        let orders: Vec<&Item> = plan.items.iter().filter(|item| matches!(item.step, Step::Order(_))).collect();
+        if orders.is_empty() {
+            now = plan.next.expect("something is to come").max(Time(now.0 + 1));
+            assert!(now < days(40), "{} of 400 after 40 days", made.len());
+            continue;
+        }
+        for item in orders.into_iter().take(ORDERS_OPEN_MAX) {
+            let Step::Order(intent) = &item.step else { unreachable!() };
+            let Purpose::Site(SiteId(of)) = item.purpose else { unreachable!() };
+            let spending = crate::model::budget::Spending {
+                issuer: &issuer("letsencrypt"),
+                names: &intent.names,
+                domains: &intent.domains,
+            };
+            // Those of one turn see each other only when they are reserved.
+            if spending.check(&state, now).is_err() {
+                continue;
+            }
+            number += 1;
+            let names: Vec<&str> = intent.names.iter().map(String::as_str).collect();
+            let domains: Vec<&str> = intent.domains.iter().map(String::as_str).collect();
+            let issued = Stage::Issued { at: now, certificate: CertificateId(number) };
+            state.put(&Stored::new(order(number, of, &names, &domains, now, issued)));
+            state.put(&Stored::new(lasting(number, &names, "letsencrypt", 3000, 3000)));
+            made.push((now, intent.domains[0].clone()));
+        }
+        now = now.plus(Duration::from_secs(2));
+    }
+    let most = |(count, window): (usize, Duration), of: &dyn Fn(&str) -> bool| {
+        let all: Vec<Time> = made.iter().filter(|(_, domain)| of(domain)).map(|(at, _)| *at).collect();
+        let within = |from: &Time| all.iter().filter(|at| **at >= *from && **at < from.plus(window)).count();
+        assert!(all.iter().all(|from| within(from) <= count));
+    };
+    most(ORDERS_PER_ACCOUNT, &|_| true);
+    most(ORDERS_PER_DOMAIN, &|domain| domain == "big.net");
+    let small = made.iter().filter(|(_, domain)| domain != "big.net").map(|(at, _)| at.0 - NOW.0).max().unwrap();
+    assert!(small < DAY, "those of other domains do not wait for the big one: {small} ms");
+}

@@ -1,0 +1,83 @@
+//! When issuers want their certificates renewed (RFC 9773): asked for each now and then, and kept in memory alone. An issuer that says
+//! nothing is asked again a day later.
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use instant_acme::{CertificateIdentifier, RenewalInfo};
+use rustls_pki_types::CertificateDer;
+
+use crate::acme::Ground;
+use crate::acme::account::{self, Held};
+use crate::acme::plan::{Known, Window, due};
+use crate::base::clock::Time;
+use crate::base::ids::CertificateId;
+use crate::base::limits::acme::{WINDOW_ASK, WINDOWS_AT_ONCE};
+use crate::model::certificates::{Certificate, IMPORTED};
+use crate::model::issuers::Issuer;
+use crate::model::state::State;
+
+/// The issuers of which something is to be asked, each with the certificates it is about.
+pub(crate) fn unasked(state: &State, known: &Known, now: Time) -> Vec<(Arc<Issuer>, Vec<Arc<Certificate>>)> {
+    let mut of: Vec<(Arc<Issuer>, Vec<Arc<Certificate>>)> = Vec::new();
+    let obtained = state.certificates.values().filter(|held| !held.is_internal() && held.issuer.as_str() != IMPORTED);
+    for held in obtained.filter(|held| known.windows.get(&held.id).is_none_or(|window| window.ask <= now)) {
+        let Some(issuer) = state.issuer(&held.issuer) else { continue };
+        if issuer.account().is_none() || known.troubles.get(&issuer.name).is_some_and(|trouble| trouble.until > now) {
+            continue;
+        }
+        match of.iter_mut().find(|(known, _)| known.name == issuer.name) {
+            Some((_, held_by)) if held_by.len() >= WINDOWS_AT_ONCE => {}
+            Some((_, held_by)) => held_by.push(Arc::clone(held)),
+            None => of.push((issuer, vec![Arc::clone(held)])),
+        }
+    }
+    of
+}
+
+/// Asks an issuer about its certificates. What it does not answer is left as it was.
+pub(crate) async fn ask(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, held: &[Arc<Certificate>]) {
+    let account = account::open(ground, issuer).await;
+    for certificate in held {
+        let said = match &account {
+            Ok(account) => one(account, certificate).await,
+            Err(_) => None,
+        };
+        let now = Time::now();
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = match said {
+            Some((info, again)) => {
+                let window = info.suggested_window;
+                let moment = |at: i64| Time(u64::try_from(at).unwrap_or(0).saturating_mul(1000));
+                let (start, end) = (moment(window.start.unix_timestamp()), moment(window.end.unix_timestamp()));
+                let again = again.clamp(WINDOW_ASK.0, WINDOW_ASK.1);
+                Window { renew: chosen(certificate.id, start, end), ask: now.plus(again) }
+            }
+            None => Window { renew: due(certificate, &known), ask: now.plus(WINDOW_ASK.1) },
+        };
+        known.windows.insert(certificate.id, window);
+    }
+}
+
+async fn one(held: &Held, certificate: &Certificate) -> Option<(RenewalInfo, Duration)> {
+    let leaf = CertificateDer::from(certificate.chain.first()?.to_vec());
+    let id = CertificateIdentifier::try_from(&leaf).ok()?;
+    held.account.renewal_info(&id).await.ok()
+}
+
+/// A moment in the window, for each certificate another one and always the same.
+fn chosen(id: CertificateId, start: Time, end: Time) -> Time {
+    let length = end.0.saturating_sub(start.0);
+    Time(start.0 + (u128::from(length) * u128::from(id.0) / u128::from(u64::MAX)) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_spread_over() {
+        let at = |id| chosen(CertificateId(id), Time(1000), Time(2000));
+        assert_eq!((at(0), at(u64::MAX), at(u64::MAX / 2)), (Time(1000), Time(2000), Time(1499)));
+        assert_eq!(chosen(CertificateId(7), Time(5), Time(1)), Time(5));
+    }
+}

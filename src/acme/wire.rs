@@ -1,0 +1,121 @@
+//! HTTP to an issuer: every wait and size bounded, over TLS always, and what its answers say beside their bodies remembered: when to
+//! come back, and what time it is there.
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{DATE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt, Full};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use tokio::time::timeout;
+
+use crate::base::limits::acme::{ANSWER_MAX, CONNECT_WAIT, TALK_WAIT};
+use crate::fetch::client::{Bounds, Client};
+use crate::fetch::error::FetchError;
+use crate::fetch::target::Target;
+use crate::fetch::trust::Trust;
+
+/// Addresses of an issuer that are tried.
+const ADDRESSES_MAX: usize = 4;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Wire {
+    trust: Trust,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What the last answers said beside their bodies.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Heard {
+    /// How long to wait before it is asked again.
+    pub(crate) retry: Option<Duration>,
+    /// How far its clock is from ours.
+    pub(crate) skew: Option<Duration>,
+}
+
+impl Wire {
+    pub(crate) fn new(trust: Trust) -> Self {
+        Self { trust, heard: Arc::default() }
+    }
+
+    pub(crate) fn heard(&self) -> Heard {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
+        let (mut head, body) = request.into_parts();
+        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let uri = std::mem::take(&mut head.uri);
+        let (host, port) = authority(&uri).map_err(other)?;
+        head.uri = uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| Uri::from(path.clone()));
+        head.headers.insert(USER_AGENT, HeaderValue::from_static(concat!("ruche/", env!("CARGO_PKG_VERSION"))));
+        let bounds = Bounds { connect: CONNECT_WAIT, head: TALK_WAIT, body: TALK_WAIT, body_max: ANSWER_MAX };
+        let mut last = None;
+        for address in addresses(&host, port).await.map_err(other)? {
+            let target = Target::Tls { name: host.clone(), address, trust: self.trust.clone() };
+            let request = Request::from_parts(head.clone(), body.clone());
+            match (Client { target, bounds }).send(request).await {
+                Ok(answer) => {
+                    self.hear(&answer.headers);
+                    let mut response = Response::new(Full::new(answer.body));
+                    (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
+                    return Ok(BytesResponse::from(response));
+                }
+                // It was never read there: another address may do.
+                Err(error @ FetchError::Unreachable { .. }) => last = Some(error),
+                Err(error) => return Err(other(error)),
+            }
+        }
+        Err(last.map_or_else(|| other(io::Error::other(format!("{host} has no address"))), other))
+    }
+
+    fn hear(&self, headers: &HeaderMap) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = SystemTime::now();
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(there) = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok()) {
+            heard.skew = Some(now.duration_since(there).unwrap_or_else(|ahead| ahead.duration()));
+        }
+        heard.retry = text(RETRY_AFTER).and_then(|retry| match retry.parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => httpdate::parse_http_date(retry).ok()?.duration_since(now).ok(),
+        });
+    }
+}
+
+impl HttpClient for Wire {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        Box::pin(self.clone().send(request))
+    }
+}
+
+/// Where an issuer is; nothing is said to one without TLS.
+fn authority(uri: &Uri) -> io::Result<(String, u16)> {
+    match (uri.scheme_str(), uri.host()) {
+        (Some("https"), Some(host)) => Ok((host.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(443))),
+        _ => Err(io::Error::other(format!("the issuer names `{}`, which is no https URL", brief(uri)))),
+    }
+}
+
+fn brief(uri: &Uri) -> String {
+    uri.to_string().chars().take(100).collect()
+}
+
+async fn addresses(host: &str, port: u16) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    let found = timeout(CONNECT_WAIT, tokio::net::lookup_host((host, port))).await;
+    let found = found.map_err(|_| io::Error::other(format!("the address of {host} was not found in time")))?;
+    let all: Vec<_> = found.map_err(|error| io::Error::other(format!("find {host}: {error}")))?.collect();
+    Ok(all.into_iter().take(ADDRESSES_MAX))
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Other(Box::new(error))
+}

@@ -1,0 +1,185 @@
+//! Certificates that come from elsewhere and go elsewhere: what certbot has, pairs of files, other services of the network. A key is
+//! read and written as a file of its owner alone.
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use http::Method;
+
+use crate::api::certificates::{Certificate, Imported, Pair, Plan, Planned, Renew, Step};
+use crate::base::limits::acme::CERTIFICATE_EVERY;
+use crate::cli::client::{Write, path, read, with};
+use crate::cli::failure::Failure;
+use crate::cli::issuers::text;
+use crate::cli::output::{Out, unicode};
+use crate::cli::session::Session;
+use crate::cli::tree::WriteArgs;
+use crate::files::atomic;
+
+pub(crate) async fn renew(session: &Session, names: Vec<String>, write: &WriteArgs) -> Result<(), Failure> {
+    let doing = format!("renew the certificates of {}", names.join(", "));
+    let write = Write::new(doing, Method::POST, path(&["certificates", "renew"]), write).body(&Renew { names });
+    let done = session.api.write(write).await?;
+    if session.out.json {
+        return session.print_json(&done.body);
+    }
+    session.out.print("It is on its way: `ruche cert plan` shows how it stands.\n")
+}
+
+pub(crate) async fn plan(session: &Session) -> Result<(), Failure> {
+    session.show("show what is planned for certificates", &path(&["certificates", "plan"]), planned).await
+}
+
+fn planned(out: &Out, plan: &Plan) -> String {
+    if plan.items.is_empty() {
+        return "No name wants a certificate of an issuer.\n".to_owned();
+    }
+    let rows = plan.items.iter().map(|item| {
+        let Planned { names, issuer, step, at, reason } = item;
+        let step = match step {
+            Step::Good => "renews",
+            Step::Check => "is looked at",
+            Step::Order => "is ordered",
+            Step::UnderWay => "is under way",
+            Step::Wait => "waits",
+            Step::Blocked => "is blocked",
+        };
+        let at = at.as_deref().map(|at| out.time(at)).unwrap_or_default();
+        let names = names.iter().map(|name| unicode(name)).collect::<Vec<_>>().join(", ");
+        [names, issuer.clone().unwrap_or_default(), step.to_owned(), at, reason.clone().unwrap_or_default()]
+    });
+    out.table(["NAMES", "ISSUER", "STEP", "AT", "WHY"], rows)
+}
+
+pub(crate) async fn import(session: &Session, chain: &Path, key: &Path, write: &WriteArgs) -> Result<(), Failure> {
+    let doing = format!("import {}", chain.display());
+    let imported = send(session, &doing, chain, key, write).await?;
+    said(session, &imported)
+}
+
+/// What certbot keeps in `live/`: one folder a certificate, with links to the newest files in `archive/`.
+pub(crate) async fn import_tree(session: &Session, dir: &Path, write: &WriteArgs) -> Result<(), Failure> {
+    let doing = format!("import {}", dir.display());
+    let live = dir.join("live");
+    let folders = std::fs::read_dir(&live).map_err(|error| {
+        let cause = format!("read {}: {error}; expected a directory of certbot, with `live` in it", live.display());
+        Failure::io(&doing, io::Error::new(error.kind(), cause))
+    })?;
+    let mut folders: Vec<_> = folders.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    folders.retain(|folder| folder.join("fullchain.pem").exists());
+    folders.sort();
+    let (mut taken, mut left) = (0, 0);
+    for folder in &folders {
+        let doing = format!("import {}", folder.display());
+        match send(session, &doing, &folder.join("fullchain.pem"), &folder.join("privkey.pem"), write).await {
+            Ok(imported) => {
+                taken += 1;
+                said(session, &imported)?;
+            }
+            // One that has ended keeps no other from coming.
+            Err(failure) => {
+                left += 1;
+                session.out.note(&failure.to_string());
+            }
+        }
+    }
+    match (taken, left) {
+        (0, _) => Err(Failure::io(&doing, io::Error::new(io::ErrorKind::NotFound, "nothing in it could be taken up"))),
+        (_, 0) => Ok(()),
+        _ => {
+            session.out.note(&format!("{left} of {} were left out.", taken + left));
+            Ok(())
+        }
+    }
+}
+
+async fn send(
+    session: &Session,
+    doing: &str,
+    chain: &Path,
+    key: &Path,
+    write: &WriteArgs,
+) -> Result<Imported, Failure> {
+    let pair = Pair { chain: text(doing, chain)?, key: text(doing, key)? };
+    let write = Write::new(doing, Method::POST, path(&["certificates", "import"]), write).body(&pair);
+    read(doing, &session.api.write(write).await?.body)
+}
+
+fn said(session: &Session, imported: &Imported) -> Result<(), Failure> {
+    if session.out.json {
+        let json = serde_json::to_vec(imported).map_err(|error| Failure::io("print", io::Error::other(error)))?;
+        return session.print_json(&json);
+    }
+    let names = imported.names.iter().map(|name| unicode(name)).collect::<Vec<_>>().join(", ");
+    session.out.print(&format!("Took up {names}, good until {}.\n", session.out.time(&imported.not_after)))
+}
+
+/// Writes a certificate and its key, and again each time they change.
+pub(crate) async fn export(
+    session: &Session,
+    name: &str,
+    dir: &Path,
+    follow: bool,
+    run: Option<&str>,
+) -> Result<(), Failure> {
+    let doing = format!("export the certificate of {name}");
+    let mut written = None;
+    loop {
+        match newest(session, &doing, name).await {
+            Ok(newest) if written.as_ref() != Some(&newest.fingerprint) => {
+                put(session, &doing, dir, &newest).await?;
+                session.out.note(&format!("Wrote the certificate of {name} to {}.", dir.display()));
+                written = Some(newest.fingerprint);
+                if let Some(run) = run {
+                    after(session, &doing, run, follow)?;
+                }
+            }
+            Ok(_) => {}
+            // Whoever stays waits for the node to come back.
+            Err(failure) if follow && written.is_some() => session.out.note(&failure.to_string()),
+            Err(failure) => return Err(failure),
+        }
+        if !follow {
+            return Ok(());
+        }
+        tokio::time::sleep(CERTIFICATE_EVERY).await;
+    }
+}
+
+/// The one that lasts longest of those for a name.
+async fn newest(session: &Session, doing: &str, name: &str) -> Result<Certificate, Failure> {
+    let bare = name.strip_prefix("*.").unwrap_or(name);
+    let all = session.api.list(doing, &with(path(&["certificates"]), "host", bare), usize::MAX).await?;
+    let all = all.iter().map(|item| read(doing, item.get().as_bytes())).collect::<Result<Vec<Certificate>, _>>()?;
+    let wanted = all.into_iter().filter(|one| bare.len() == name.len() || one.names.iter().any(|held| held == name));
+    let newest = wanted.max_by(|one, other| one.not_after.cmp(&other.not_after));
+    newest.ok_or_else(|| Failure::io(doing, io::Error::new(io::ErrorKind::NotFound, "there is none yet")))
+}
+
+async fn put(session: &Session, doing: &str, dir: &Path, newest: &Certificate) -> Result<(), Failure> {
+    let body = session.api.get(doing, &path(&["certificates", &newest.id, "export"])).await?;
+    let pair: Pair = read(doing, &body)?;
+    let failed = |error: io::Error| Failure::io(doing, error);
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    // The key first: whoever reads the chain finds its key.
+    let replace = |name: &str, mode, text: &str| {
+        atomic::replace(&dir.join(name), mode, text.as_bytes()).map_err(|error| failed(io::Error::other(error)))
+    };
+    replace("privkey.pem", 0o600, &pair.key)?;
+    replace("fullchain.pem", 0o644, &pair.chain)
+}
+
+fn after(session: &Session, doing: &str, run: &str, follow: bool) -> Result<(), Failure> {
+    let status = Command::new("/bin/sh").arg("-c").arg(run).status().map_err(|error| Failure::io(doing, error))?;
+    if status.success() {
+        return Ok(());
+    }
+    let cause = format!("`{run}` ended with {status}");
+    match follow {
+        true => {
+            session.out.note(&cause);
+            Ok(())
+        }
+        false => Err(Failure::io(doing, io::Error::other(cause))),
+    }
+}
