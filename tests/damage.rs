@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
@@ -74,6 +75,8 @@ fn flips(stopped: bool) {
     if stopped {
         assert!(node.term().success());
     } else {
+        // `state.db` follows the log by two milliseconds, and bears witness of what the log held from then on.
+        std::thread::sleep(Duration::from_secs(1));
         node.kill();
     }
     let sound = databases(&node);

@@ -25,8 +25,12 @@ const OPEN: &str = "reach the issuer";
 
 /// The account at an issuer; one that is new is written down before anything is done with it.
 pub(crate) async fn open(ground: &Ground, issuer: &Issuer) -> Result<Held, AcmeError> {
+    // One account is made, however many orders want one.
+    let _turn = ground.accounts.lock().await;
     let snapshot = ground.now();
     let cluster = snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?;
+    let newest = snapshot.issuer(&issuer.name);
+    let issuer = newest.as_deref().unwrap_or(issuer);
     let wire = Wire::new(trust(ground, issuer).await?);
     let held = match issuer.account() {
         Some(known) => {
@@ -95,11 +99,16 @@ async fn make(ground: &Ground, cluster: &Cluster, issuer: &Issuer, wire: &Wire) 
     const MAKE: &str = "make an account";
     let contacts: Vec<String> = issuer.contacts.iter().map(|mail| format!("mailto:{mail}")).collect();
     let contact: Vec<&str> = contacts.iter().map(String::as_str).collect();
+    let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
     let (account, key) = match &issuer.binding {
+        None if issuer.own_key => {
+            let (account, made) = patiently!(MAKE, builder(wire).create(&new, issuer.directory.clone(), None))?;
+            let key = sealed(ground, cluster.id, issuer, made.private_key().secret_pkcs8_der())?;
+            (account, Some(key))
+        }
         Some(binding) => {
             let place = ("issuers", issuer.name.as_str(), "binding");
             let secret = open_at(&ground.keyring, cluster.id, place, &binding.key)?;
-            let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
             let bound = ExternalAccountKey::new(binding.key_id.clone(), &secret);
             let (account, made) = patiently!(MAKE, builder(wire).create(&new, issuer.directory.clone(), Some(&bound)))?;
             let key = sealed(ground, cluster.id, issuer, made.private_key().secret_pkcs8_der())?;

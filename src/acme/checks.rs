@@ -136,6 +136,12 @@ async fn zone_here(ground: &Ground, name: &str) -> Result<(ZoneName, Name), Stri
     }
     let zone = snapshot.zone_above(&at).ok_or_else(|| format!("the zone of {at} is not here"))?;
     let zone_name = zone.head.name.clone();
+    // Whose alias it is may write there, or what is meant for challenges.
+    let site = snapshot.hosts.get(name).and_then(|id| snapshot.sites.get(id)).map(|site| site.account.as_ref());
+    let account = site.or_else(|| snapshot.zone_above(name).map(|zone| zone.head.account.as_ref())).flatten();
+    if zone.head.account.as_ref() != account && !at.starts_with(CHALLENGE) {
+        return Err(format!("{at}, where the alias of {name} leads, is somebody else's"));
+    }
     let seen = ground.resolver.soa(zone_name.as_str()).await.map_err(|error| format!("failed to {error}"))?;
     let ours = zone.soa();
     let primary = ours.primary.to_string();

@@ -37,6 +37,8 @@ pub(crate) enum AcmeError {
     Write(#[from] WriteError),
     #[error("order: there is no account key yet")]
     NoKey,
+    #[error("{doing}: the issuer does not know {what}")]
+    Unsupported { doing: &'static str, what: &'static str },
 }
 
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
@@ -47,6 +49,7 @@ impl AcmeError {
     pub(crate) fn of(doing: &'static str) -> impl Fn(Error) -> Self {
         move |error| match error {
             Error::Api(problem) => Self::Said { doing, problem: Box::new(problem) },
+            Error::Unsupported(what) => Self::Unsupported { doing, what },
             // What is read of an endless answer is bounded; what is said of it, too.
             error => Self::Talk { doing, reason: error.to_string().chars().take(200).collect() },
         }
@@ -62,6 +65,11 @@ impl AcmeError {
     /// Whether the account we know is none of theirs.
     pub(crate) fn is_unknown_account(&self) -> bool {
         self.kind() == Some(NO_ACCOUNT)
+    }
+
+    /// Whether the issuer has said no to what was asked, and would not to something else.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unsupported { .. } | Self::Said { .. }) && self.kind() != Some(LIMITED)
     }
 
     /// The names whose validation failed.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::acme::checks::{self, Candidate};
-use crate::acme::fault::{AcmeError, in_future};
+use crate::acme::fault::{AcmeError, in_future, jitter};
 use crate::acme::order::{self, Ways};
 use crate::acme::plan::{Check, Intent, Item, Known, Plan, Step, Trouble, plan};
 use crate::acme::suffixes::Suffixes;
@@ -17,12 +17,12 @@ use crate::acme::windows;
 use crate::acme::{Ground, Obtaining, account};
 use crate::base::clock::Time;
 use crate::base::ids::OrderId;
-use crate::base::limits::acme::{CHECK_PAUSES, CHECKS_AT_ONCE, ORDERS_OPEN_MAX, PLAN_EVERY, PLAN_IDLE};
+use crate::base::limits::acme::{
+    CHECK_PAUSES, CHECKS_AT_ONCE, ORDER_WAIT, ORDERS_OPEN_MAX, PLAN_EVERY, PLAN_IDLE, UNWRITTEN_PAUSE,
+};
 use crate::base::names::IssuerName;
-use crate::cluster::door::WriteError;
 use crate::model::issuers::{Issuer, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Task};
 use crate::model::orders::{Order, OrderReserve, Purpose};
-use crate::model::refusal::Refusal;
 use crate::model::state::{Snapshot, State};
 use crate::ops::stop::Stop;
 
@@ -132,6 +132,7 @@ impl Keeper {
         self.tend(state);
         self.ask(state, now);
         let plan = Arc::new(plan(state, now, &lock(&self.known)));
+        lock(&self.known).forget(state, &plan);
         for item in &plan.items {
             self.begin(state, item);
         }
@@ -150,7 +151,7 @@ impl Keeper {
             if self.jobs.len() < ORDERS_OPEN_MAX + CHECKS_AT_ONCE && self.working.insert(order.id) {
                 let (ground, order) = (self.ground.clone(), Arc::clone(order));
                 self.jobs.spawn(async move {
-                    order::work(&ground, &order, &issuer, Ways::new()).await;
+                    finish(&ground, &order, &issuer, Ways::new()).await;
                     Done::Order(order.id, None)
                 });
             }
@@ -169,8 +170,9 @@ impl Keeper {
             }
             let (ground, known) = (self.ground.clone(), Arc::clone(&self.known));
             self.jobs.spawn(async move {
-                attend(&ground, &known, &issuer, task).await;
-                Done::Tended(issuer.name.clone())
+                let name = issuer.name.clone();
+                guarded(async move { attend(&ground, &known, &issuer, task).await }).await;
+                Done::Tended(name)
             });
         }
     }
@@ -184,8 +186,9 @@ impl Keeper {
             }
             let (ground, known) = (self.ground.clone(), Arc::clone(&self.known));
             self.jobs.spawn(async move {
-                windows::ask(&ground, &known, &issuer, &held).await;
-                Done::Tended(issuer.name.clone())
+                let name = issuer.name.clone();
+                guarded(async move { timeout(ORDER_WAIT, windows::ask(&ground, &known, &issuer, &held)).await }).await;
+                Done::Tended(name)
             });
         }
     }
@@ -199,7 +202,7 @@ impl Keeper {
         match item.step.clone() {
             Step::Check { names } => {
                 self.jobs.spawn(async move {
-                    look(&ground, &known, &issuer, names).await;
+                    guarded(async move { look(&ground, &known, &issuer, names).await }).await;
                     Done::Looked(purpose)
                 });
             }
@@ -295,12 +298,15 @@ fn candidate(issuer: &Issuer) -> Candidate {
 async fn make(
     ground: &Ground,
     known: &Mutex<Known>,
-    issuer: &Issuer,
+    issuer: &Arc<Issuer>,
     purpose: Purpose,
     intent: Intent,
 ) -> Option<OrderId> {
     // Nothing is reserved with an issuer that does not answer.
-    if let Err(error) = account::open(ground, issuer).await {
+    let (ground_, issuer_) = (ground.clone(), Arc::clone(issuer));
+    let opened = guarded(async move { account::open(&ground_, &issuer_).await.map(drop) }).await;
+    let broken = || AcmeError::Unusable("the issuer's answer broke the work on it".into());
+    if let Err(error) = opened.unwrap_or_else(|| Err(broken())) {
         trouble(known, issuer, &error);
         return None;
     }
@@ -315,19 +321,32 @@ async fn make(
     match ground.write(Obtaining::Reserve(reserve)).await {
         Ok(_) => {}
         // Somebody else was first, or the limits were spent between: the next plan sees it.
-        Err(WriteError::Refused(Refusal::Budget { .. } | Refusal::Exists { .. } | Refusal::Invalid { .. })) => {
-            return None;
-        }
         Err(error) => {
-            tracing::warn!(issuer = %issuer.name, "no order is made: failed to {error}");
+            tracing::debug!(issuer = %issuer.name, "no order is made: failed to {error}");
+            sleep(jitter(UNWRITTEN_PAUSE)).await;
             return None;
         }
     }
     let snapshot = ground.now();
     let order: Arc<Order> = snapshot.open_orders().find(|order| order.purpose == purpose).cloned()?;
     lock(known).wanted.remove(&purpose);
-    order::work(ground, &order, issuer, ways).await;
+    finish(ground, &order, issuer, ways).await;
     Some(order.id)
+}
+
+/// Works on an order to its end, whatever the issuer says.
+async fn finish(ground: &Ground, order: &Arc<Order>, issuer: &Arc<Issuer>, ways: Ways) {
+    let (ground_, order_, issuer_) = (ground.clone(), Arc::clone(order), Arc::clone(issuer));
+    if guarded(async move { order::work(&ground_, &order_, &issuer_, ways).await }).await.is_none() {
+        order::give_up(ground, order, issuer).await;
+    }
+}
+
+/// A panic of it is its own: nothing is known of what it was about. It ends with whoever waits for it.
+async fn guarded<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    let mut alone = JoinSet::new();
+    alone.spawn(work);
+    alone.join_next().await?.inspect_err(|error| tracing::error!(%error, "work on a certificate broke off")).ok()
 }
 
 async fn attend(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, task: Task) {

@@ -63,6 +63,8 @@ pub struct Ground {
     pub board: Board,
     pub blocking: Blocking,
     pub resolver: Arc<Resolver>,
+    /// Held while an account is looked for or made.
+    pub accounts: Arc<tokio::sync::Mutex<()>>,
     /// Whether the node listens where HTTP-01 is asked for; what is behind another address is looked at from outside.
     pub http: bool,
 }

@@ -9,18 +9,19 @@ use instant_acme::{
 };
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
 use crate::acme::account::{self, Held};
 use crate::acme::checks::{self, Candidate};
-use crate::acme::fault::{AcmeError, in_future, patiently};
+use crate::acme::fault::{AcmeError, in_future, jitter, patiently};
 use crate::acme::plan::Way;
 use crate::acme::{Ground, Obtaining};
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, ClusterId, Seed};
-use crate::base::limits::acme::{ORDER_WAIT, SERVED_WAIT, VALIDATE_WAIT};
+use crate::base::limits::acme::{ORDER_WAIT, SERVED_WAIT, UNWRITTEN_PAUSE, VALIDATE_WAIT};
 use crate::cluster::door::random;
+use crate::model::answer::Answer;
 use crate::model::certificates::CertificateStore;
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::issuers::Issuer;
@@ -33,9 +34,10 @@ const ORDER: &str = "order";
 /// What is known of how the names can be proved; what is not is looked at.
 pub(crate) type Ways = HashMap<String, Way>;
 
-/// Works on an order until it is over, and writes down how it ended.
+/// Works on an order until it is over, and writes down how it ended. Where that cannot be written it returns after a while: the order
+/// stays, and is gone on with.
 pub(crate) async fn work(ground: &Ground, order: &Arc<Order>, issuer: &Issuer, ways: Ways) {
-    let mut job = Job { ground, order, issuer, ways, retry: None };
+    let mut job = Job { ground, order, issuer, ways, retry: None, finalized: false };
     let done = timeout(ORDER_WAIT, job.run()).await.unwrap_or(Err(AcmeError::Slow(ORDER_WAIT)));
     let names = order.names.join(" ");
     let end = match done {
@@ -44,20 +46,42 @@ pub(crate) async fn work(ground: &Ground, order: &Arc<Order>, issuer: &Issuer, w
             End::Issued(certificate)
         }
         // The node stops, or cannot write: the order stays, and is gone on with later.
-        Err(AcmeError::Write(error)) => {
-            return tracing::warn!(names, issuer = %issuer.name, "an order waits: failed to {error}");
+        Err(AcmeError::Write(error)) if !error.is_final() => {
+            tracing::warn!(names, issuer = %issuer.name, "an order waits: failed to {error}");
+            return sleep(jitter(UNWRITTEN_PAUSE)).await;
         }
         Err(error) => {
             if error.is_unknown_account() && account::forget(ground, issuer).await.is_err() {
-                return;
+                return sleep(jitter(UNWRITTEN_PAUSE)).await;
             }
             tracing::warn!(names, issuer = %issuer.name, "no certificate: failed to {error}");
             End::Failed(job.failed(&error))
         }
     };
     job.clean_up().await;
-    if let Err(error) = ground.write(Obtaining::Finish(OrderFinish { id: order.id, end }.into())).await {
+    let mut written = ground.write(Obtaining::Finish(OrderFinish { id: order.id, end }.into())).await;
+    if let Err(error) = &written
+        && error.is_final()
+    {
+        // What came cannot be kept.
+        let unusable = AcmeError::Unusable(error.to_string());
+        let end = End::Failed(job.failed(&unusable));
+        written = ground.write(Obtaining::Finish(OrderFinish { id: order.id, end }.into())).await;
+    }
+    if let Err(error) = written {
         tracing::warn!(names, "the end of an order is not written down: failed to {error}");
+        sleep(jitter(UNWRITTEN_PAUSE)).await;
+    }
+}
+
+/// Ends an order whose work broke off on something nobody expected: it is not begun again at once.
+pub(crate) async fn give_up(ground: &Ground, order: &Arc<Order>, issuer: &Issuer) {
+    let job = Job { ground, order, issuer, ways: Ways::new(), retry: None, finalized: true };
+    let error = AcmeError::Unusable("the issuer's answer broke the work on it".into());
+    job.clean_up().await;
+    let end = End::Failed(job.failed(&error));
+    if ground.write(Obtaining::Finish(OrderFinish { id: order.id, end }.into())).await.is_err() {
+        sleep(jitter(UNWRITTEN_PAUSE)).await;
     }
 }
 
@@ -68,6 +92,8 @@ struct Job<'a> {
     ways: Ways,
     /// When the issuer wants to be asked again.
     retry: Option<std::time::Duration>,
+    /// Whether a certificate may have been issued.
+    finalized: bool,
 }
 
 impl Job<'_> {
@@ -86,8 +112,16 @@ impl Job<'_> {
                     open_at(&self.ground.keyring, cluster, ("orders", &self.order.id.to_string(), "key"), &placed.key)?;
                 (patiently!(ORDER, held.account.order(placed.url.clone()))?, key)
             }
-            _ => (self.place(&held.account).await?, fresh_key()?),
+            _ => {
+                let (remote, key) = (self.place(&held.account).await?, fresh_key()?);
+                // Whoever goes on with it goes on with this one.
+                self.write_placed(&remote, cluster, &key, Vec::new()).await?;
+                (remote, key)
+            }
         };
+        if remote.state().authorizations.len() > self.order.names.len() {
+            return Err(AcmeError::Unusable("the issuer wants more names proved than were ordered".into()));
+        }
         if remote.state().status == OrderStatus::Pending {
             self.prove(&mut remote, cluster, &key).await?;
         }
@@ -101,6 +135,7 @@ impl Job<'_> {
         }
         if remote.state().status == OrderStatus::Ready {
             let csr = request(&self.order.names, &key)?;
+            self.finalized = true;
             patiently!("send the request", remote.finalize_csr(&csr))?;
         }
         let pem = patiently!("fetch the certificate", remote.poll_certificate(&policy))?;
@@ -117,9 +152,10 @@ impl Job<'_> {
         if let Some(replaces) = replaces {
             let new = NewOrder::new(&names).replaces(replaces.into_owned());
             let placed = patiently!(ORDER, account.new_order(&new));
-            // An issuer that knows nothing of renewals, or not of this one, is asked plainly.
-            if let Ok(placed) = placed {
-                return Ok(placed);
+            match placed {
+                // An issuer that knows nothing of renewals, or not of this one, is asked plainly.
+                Err(error) if error.is_refusal() => {}
+                placed => return placed,
             }
         }
         let new = NewOrder::new(&names);
@@ -134,10 +170,7 @@ impl Job<'_> {
         key: &Zeroizing<Vec<u8>>,
     ) -> Result<(), AcmeError> {
         let challenges = self.challenges(remote).await?;
-        let id = self.order.id;
-        let key = seal_at(&self.ground.keyring, cluster, ("orders", &id.to_string(), "key"), key)?;
-        let placed = Placed { url: remote.url().to_owned(), key, challenges: challenges.clone() };
-        let mut written = self.ground.write(Obtaining::Place(OrderPlace { id, placed }.into())).await?;
+        let mut written = self.write_placed(remote, cluster, key, challenges.clone()).await?;
         for challenge in &challenges {
             if let Some((zone, owner)) = challenge.at.clone() {
                 let put = ChallengePut { zone, owner, text: digest(&challenge.answer) };
@@ -162,6 +195,19 @@ impl Job<'_> {
         Ok(())
     }
 
+    async fn write_placed(
+        &self,
+        remote: &Remote,
+        cluster: ClusterId,
+        key: &[u8],
+        challenges: Vec<Challenge>,
+    ) -> Result<Answer, AcmeError> {
+        let id = self.order.id;
+        let key = seal_at(&self.ground.keyring, cluster, ("orders", &id.to_string(), "key"), key)?;
+        let placed = Placed { url: remote.url().to_owned(), key, challenges };
+        Ok(self.ground.write(Obtaining::Place(OrderPlace { id, placed }.into())).await?)
+    }
+
     /// One challenge for each name that is not proved yet: of the methods that can work another one with each attempt.
     async fn challenges(&mut self, remote: &mut Remote) -> Result<Vec<Challenge>, AcmeError> {
         let mut challenges = Vec::new();
@@ -173,6 +219,9 @@ impl Job<'_> {
                 continue;
             }
             let name = authorization.identifier().to_string();
+            if !self.order.names.contains(&name) {
+                return Err(AcmeError::Unusable("the issuer wants a name proved that was not ordered".into()));
+            }
             let way = self.way(&name).await?;
             let offered =
                 |method: &&Method| authorization.challenges.iter().any(|challenge| challenge.r#type == kind(**method));
@@ -262,6 +311,7 @@ impl Job<'_> {
             remedy: error.remedy().to_owned(),
             names: error.names(),
             retry: in_future(now, error.pause(self.order.attempt, self.retry)),
+            finalized: self.finalized,
         }
     }
 

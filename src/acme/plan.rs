@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::acme::groups::{Group, groups};
 use crate::base::clock::Time;
 use crate::base::ids::CertificateId;
-use crate::base::limits::acme::{CHECK_GOOD, ORDER_NAMES_MAX, RENEW_SHARE};
+use crate::base::limits::acme::{CHECK_GOOD, FORGOTTEN_CHECKS_MAX, ORDER_NAMES_MAX, PAUSE_MAX, RENEW_SHARE};
 use crate::base::names::{IssuerName, ZoneName};
 use crate::model::budget::Spending;
-use crate::model::certificates::Certificate;
-use crate::model::orders::{Method, Purpose, Stage};
+use crate::model::certificates::{Certificate, IMPORTED};
+use crate::model::orders::{Method, Order, Purpose, Stage};
 use crate::model::state::State;
 use crate::rr::Name;
 
@@ -26,6 +26,18 @@ pub(crate) struct Known {
     pub(crate) wanted: BTreeSet<Purpose>,
     /// Groups something is being done about.
     pub(crate) busy: BTreeSet<Purpose>,
+}
+
+impl Known {
+    /// Throws away what is about names and certificates that are gone.
+    pub(crate) fn forget(&mut self, state: &State, plan: &Plan) {
+        self.windows.retain(|id, _| state.certificates.contains_key(id));
+        let names: usize = plan.items.iter().map(|item| item.names.len()).sum();
+        if self.checks.len() > names * 2 + FORGOTTEN_CHECKS_MAX {
+            let names: BTreeSet<&String> = plan.items.iter().flat_map(|item| &item.names).collect();
+            self.checks.retain(|(name, _), _| names.contains(name));
+        }
+    }
 }
 
 /// What was found when a name was looked at.
@@ -55,6 +67,13 @@ pub(crate) struct Trouble {
     pub(crate) reason: String,
     pub(crate) until: Time,
     pub(crate) count: u32,
+}
+
+impl Trouble {
+    /// A clock that was set since then takes it away.
+    pub(crate) fn stands(&self, now: Time) -> bool {
+        self.until > now && self.until <= now.plus(PAUSE_MAX)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +138,14 @@ pub struct Plan {
 }
 
 pub(crate) fn plan(state: &State, now: Time, known: &Known) -> Plan {
-    let look = Look { state, now, known };
+    let mut last: BTreeMap<(Purpose, &IssuerName), &Arc<Order>> = BTreeMap::new();
+    for order in state.orders.values() {
+        let newest = last.entry((order.purpose, &order.issuer)).or_insert(order);
+        if (newest.reserved, newest.id) < (order.reserved, order.id) {
+            *newest = order;
+        }
+    }
+    let look = Look { state, now, known, last };
     let mut items: Vec<(Time, Item)> = groups(state).iter().map(|group| look.at(group)).collect();
     // Who has nothing yet comes first, then who runs out first.
     items.sort_by_key(|(ends, item)| (*ends, item.purpose));
@@ -134,10 +160,11 @@ pub(crate) fn plan(state: &State, now: Time, known: &Known) -> Plan {
 /// When a certificate is due: when its issuer says, else with a third of its lifetime left, each a little earlier than that so that
 /// those made together do not come together.
 pub(crate) fn due(certificate: &Certificate, known: &Known) -> Time {
-    if let Some(window) = known.windows.get(&certificate.id) {
-        return window.renew;
-    }
     let lifetime = certificate.not_after.0.saturating_sub(certificate.not_before.0);
+    if let Some(window) = known.windows.get(&certificate.id) {
+        // An issuer that says a day after its end is mistaken.
+        return window.renew.min(Time(certificate.not_after.0.saturating_sub(lifetime / 10)));
+    }
     let left = lifetime / RENEW_SHARE;
     let spread = (lifetime / 30).saturating_mul(certificate.id.0 % 64) / 64;
     Time(certificate.not_after.0.saturating_sub(left + spread))
@@ -147,6 +174,8 @@ struct Look<'a> {
     state: &'a State,
     now: Time,
     known: &'a Known,
+    /// The last order of each purpose at each issuer.
+    last: BTreeMap<(Purpose, &'a IssuerName), &'a Arc<Order>>,
 }
 
 /// How one name of a group stands.
@@ -201,7 +230,9 @@ impl Look<'_> {
     }
 
     fn standing<'a>(&'a self, group: &Group, name: &'a String) -> Standing<'a> {
-        let best = self.state.obtained_for(name).max_by_key(|held| (held.not_after, held.revision));
+        // Of an issuer that was not asked for, such as one that nobody trusts, a name has nothing.
+        let fits = |held: &&Arc<Certificate>| held.issuer.as_str() == IMPORTED || group.issuers.contains(&held.issuer);
+        let best = self.state.obtained_for(name).filter(fits).max_by_key(|held| (held.not_after, held.revision));
         let wanted = self.known.wanted.contains(&group.purpose);
         let lacking = best.is_none_or(|best| due(best, self.known) <= self.now) || wanted;
         // What somebody else's certificate covers well is left to that one.
@@ -211,10 +242,10 @@ impl Look<'_> {
 
     /// What could be asked of this issuer for a group that lacks something.
     fn ask(&self, group: &Group, names: &[Standing<'_>], issuer: &IssuerName) -> Step {
-        if let Some(trouble) = self.known.troubles.get(issuer).filter(|trouble| trouble.until > self.now) {
+        if let Some(trouble) = self.known.troubles.get(issuer).filter(|trouble| trouble.stands(self.now)) {
             return Step::Wait { until: trouble.until, reason: trouble.reason.clone() };
         }
-        let last = self.state.last_order(group.purpose, issuer);
+        let last = self.last.get(&(group.purpose, issuer));
         if let Some(Stage::Failed(failed)) = last.map(|order| &order.stage)
             && failed.retry > self.now
         {
@@ -240,7 +271,12 @@ impl Look<'_> {
             Some((name.name.clone(), reason.clone()))
         });
         let taken: Vec<&Standing<'_>> = open().filter(way).take(ORDER_NAMES_MAX).collect();
-        let fresh = taken.iter().filter(|name| name.best.is_none()).filter_map(|name| check(name.name));
+        // Only the same names again at the same issuer are a renewal to it.
+        let again = taken.iter().filter_map(|name| name.best).any(|best| {
+            let same = best.names.len() == taken.len() && taken.iter().all(|name| best.names.contains(name.name));
+            same && best.issuer == *issuer
+        });
+        let fresh = taken.iter().filter(|_| !again).filter_map(|name| check(name.name));
         let domains: BTreeSet<String> = fresh.map(|check| check.domain.clone()).collect();
         let intent = Intent {
             names: taken.iter().map(|name| name.name.clone()).collect(),
@@ -267,7 +303,7 @@ impl Check {
     fn is_stale(&self, now: Time) -> bool {
         match &self.found {
             Ok(_) => self.at.plus(CHECK_GOOD) <= now || self.at > now,
-            Err(_) => self.again <= now,
+            Err(_) => self.again <= now || self.at > now,
         }
     }
 }

@@ -188,6 +188,29 @@ fn what_another_certificate_covers_is_left_to_it() {
 }
 
 #[test]
+fn what_nobody_trusts_is_no_certificate() {
+    let staged = certificate(1, &["a.net"], "letsencrypt-staging", 80);
+    let state = world([site(1, &["a.net"], None), staged]);
+    assert!(matches!(one(&state, &knows(&["a.net"])).step, Step::Order(_)));
+    // Both are there: the other one is served, and nothing is ordered again, though it ends sooner.
+    let real = certificate(2, &["a.net"], "letsencrypt", 70);
+    let state = world([site(1, &["a.net"], None), certificate(1, &["a.net"], "letsencrypt-staging", 80), real]);
+    assert!(matches!(one(&state, &knows(&["a.net"])).step, Step::Good { .. }));
+    assert_eq!(state.certificate_for("a.net").map(|held| held.id), Some(CertificateId(2)));
+}
+
+#[test]
+fn the_same_names_again_are_a_renewal_and_others_are_not() {
+    let domains = |held: &[&str]| {
+        let old = certificate(7, held, "letsencrypt", 5);
+        let state = world([site(1, &["a.net", "b.net"], None), old]);
+        let Step::Order(intent) = one(&state, &knows(&["a.net", "b.net"])).step else { panic!("no order") };
+        intent.domains.len()
+    };
+    assert_eq!((domains(&["a.net", "b.net"]), domains(&["a.net"])), (0, 2));
+}
+
+#[test]
 fn an_issuer_in_trouble_is_left_alone_and_the_next_one_asked() {
     let mut own = Issuer { directory: "https://ca.net/".into(), name: issuer("own"), ..letsencrypt() };
     own.rank = Some(1);
@@ -201,7 +224,8 @@ fn an_issuer_in_trouble_is_left_alone_and_the_next_one_asked() {
     let Step::Wait { until, .. } = one(&state, &known).step else { panic!("nothing to wait for") };
     assert_eq!(until, days(1));
     // A failed order counts for its group alone.
-    let failed = Failed { at: NOW, reason: "no".into(), remedy: String::new(), names: vec![], retry: days(1) };
+    let failed =
+        Failed { at: NOW, reason: "no".into(), remedy: String::new(), names: vec![], retry: days(1), finalized: false };
     let state = world([
         site(1, &["a.net"], None),
         site(2, &["b.net"], None),

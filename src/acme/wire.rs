@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use tokio::time::timeout;
 
-use crate::base::limits::acme::{ANSWER_MAX, CONNECT_WAIT, TALK_WAIT};
+use crate::base::limits::acme::{ANSWER_MAX, CONNECT_WAIT, PAUSE_MAX, TALK_WAIT};
 use crate::fetch::client::{Bounds, Client};
 use crate::fetch::error::FetchError;
 use crate::fetch::target::Target;
@@ -64,6 +64,12 @@ impl Wire {
                     self.hear(&answer.headers);
                     let mut response = Response::new(Full::new(answer.body));
                     (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
+                    // The library adds it to the present, whatever it is.
+                    if let Some(retry) = self.heard().retry {
+                        response.headers_mut().insert(RETRY_AFTER, retry.min(PAUSE_MAX).as_secs().into());
+                    } else {
+                        response.headers_mut().remove(RETRY_AFTER);
+                    }
                     return Ok(BytesResponse::from(response));
                 }
                 // It was never read there: another address may do.

@@ -116,6 +116,8 @@ pub(crate) async fn import(AskWith(ask, body): AskWith<api::Pair>) -> Result<Res
     responses((status = 200, body = api::Pair)))]
 pub(crate) async fn export(At(id): At<String>, look: Look) -> Result<Response, Failure> {
     unlimited(look.caller.account().is_none())?;
+    // A key opens more than what can be read.
+    look.caller.may_write()?;
     let found = id.parse().ok().and_then(|id: CertificateId| look.snapshot.certificates.get(&id));
     let (found, cluster) =
         found.zip(look.snapshot.cluster.as_ref()).ok_or_else(|| Failure::not_found(Kind::Certificate, &id))?;

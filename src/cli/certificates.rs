@@ -6,7 +6,6 @@ use clap::Subcommand;
 use http::Method;
 
 use crate::api::certificates::{Certificate, Issue};
-use crate::api::sites::Site;
 use crate::base::names::{Host, IssuerName};
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
@@ -129,11 +128,8 @@ pub(crate) async fn run(session: &Session, command: CertCommand) -> Result<(), F
 
 async fn show(session: &Session, host: &Host) -> Result<(), Failure> {
     let doing = format!("show the certificate of {}", host.to_unicode());
-    let site: Site = read(&doing, &session.api.get(&doing, &path(&["sites", host.as_str()])).await?)?;
-    match site.certificate {
-        Some(id) => session.show(&doing, &one(&id), fields).await,
-        None => Err(Failure::io(doing, io::Error::new(io::ErrorKind::NotFound, "it has none yet"))),
-    }
+    let served = handover::newest(session, &doing, host.as_str()).await?;
+    session.show(&doing, &one(&served.id), fields).await
 }
 
 /// The certificate a site is served with, in a line.

@@ -127,7 +127,14 @@ pub(crate) async fn export(
     loop {
         match newest(session, &doing, name).await {
             Ok(newest) if written.as_ref() != Some(&newest.fingerprint) => {
-                put(session, &doing, dir, &newest).await?;
+                match put(session, &doing, dir, &newest).await {
+                    Err(failure) if follow => {
+                        session.out.note(&failure.to_string());
+                        tokio::time::sleep(CERTIFICATE_EVERY).await;
+                        continue;
+                    }
+                    done => done?,
+                }
                 session.out.note(&format!("Wrote the certificate of {name} to {}.", dir.display()));
                 written = Some(newest.fingerprint);
                 if let Some(run) = run {
@@ -135,8 +142,8 @@ pub(crate) async fn export(
                 }
             }
             Ok(_) => {}
-            // Whoever stays waits for the node to come back.
-            Err(failure) if follow && written.is_some() => session.out.note(&failure.to_string()),
+            // Whoever stays waits for the first one, and for the node to come back.
+            Err(failure) if follow => session.out.note(&failure.to_string()),
             Err(failure) => return Err(failure),
         }
         if !follow {
@@ -147,12 +154,16 @@ pub(crate) async fn export(
 }
 
 /// The one that lasts longest of those for a name.
-async fn newest(session: &Session, doing: &str, name: &str) -> Result<Certificate, Failure> {
+pub(crate) async fn newest(session: &Session, doing: &str, name: &str) -> Result<Certificate, Failure> {
     let bare = name.strip_prefix("*.").unwrap_or(name);
     let all = session.api.list(doing, &with(path(&["certificates"]), "host", bare), usize::MAX).await?;
     let all = all.iter().map(|item| read(doing, item.get().as_bytes())).collect::<Result<Vec<Certificate>, _>>()?;
     let wanted = all.into_iter().filter(|one| bare.len() == name.len() || one.names.iter().any(|held| held == name));
-    let newest = wanted.max_by(|one, other| one.not_after.cmp(&other.not_after));
+    // The cluster's own last longest, and are for nobody outside.
+    let newest = wanted.max_by(|one, other| {
+        let rank = |one: &Certificate| (one.issuer != "internal", one.not_after.clone());
+        rank(one).cmp(&rank(other))
+    });
     newest.ok_or_else(|| Failure::io(doing, io::Error::new(io::ErrorKind::NotFound, "there is none yet")))
 }
 

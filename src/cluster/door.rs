@@ -57,6 +57,13 @@ pub enum WriteError {
     Stopping,
 }
 
+impl WriteError {
+    /// Whether the same change will never be taken.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::TooLarge)
+    }
+}
+
 /// The requests handed over and not decided yet; one stays here for good where raft ended with it under way.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Undecided(Arc<Mutex<HashSet<[u8; 16]>>>);

@@ -28,6 +28,7 @@ pub(crate) fn start(
         board: board.clone(),
         blocking: blocking.clone(),
         resolver: Arc::new(Resolver::new()),
+        accounts: Arc::default(),
         http: !config.web.http.is_empty(),
     });
     // Kept over a panic: who asks for the plan holds on to this one.

@@ -52,7 +52,7 @@ impl Spending<'_> {
 impl Order {
     /// Whether a certificate came of it, or may still.
     fn may_count(&self) -> bool {
-        !matches!(self.stage, Stage::Failed(_))
+        !matches!(&self.stage, Stage::Failed(failed) if !failed.finalized)
     }
 
     fn is_for(&self, names: &[String]) -> bool {

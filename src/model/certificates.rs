@@ -139,7 +139,8 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &CertificateRemove) -> Result<O
 pub(crate) fn supersede(cx: &mut Apply<'_>, new: &Certificate) {
     let old = cx.state.certificates.values().filter(|old| {
         let within = old.names.iter().all(|name| new.names.contains(name));
-        within && old.id != new.id && !old.is_internal() && old.not_after <= new.not_after
+        let kin = old.issuer == new.issuer || old.issuer.as_str() == IMPORTED;
+        within && kin && old.id != new.id && !old.is_internal() && old.not_after <= new.not_after
     });
     let old: Vec<_> = old.cloned().collect();
     old.into_iter().for_each(|old| cx.delete(Row::Certificate(old)));

@@ -47,6 +47,9 @@ pub struct Issuer {
     /// What is to be done to the account next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    /// Whether the account that all share a key for was ended: the next one has a key of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_key: bool,
     pub revision: u64,
 }
 
@@ -149,6 +152,7 @@ impl Issuer {
             rank,
             account: None,
             task: None,
+            own_key: false,
             revision: 0,
         })
     }
@@ -216,6 +220,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &IssuerCreate) -> Result<Outcom
         rank: rank(cx.state, change.standing),
         account: None,
         task: None,
+        own_key: false,
         revision: cx.revision,
     };
     check(&issuer)?;
@@ -251,8 +256,11 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &IssuerRemove) -> Result<Outcom
     cx.expect(Kind::Issuer, &change.name, Some(issuer.revision))?;
     let sites = cx.state.sites.values().filter(|site| site.issuer.as_ref() == Some(&change.name));
     let wishes = cx.state.wishes.values().filter(|wish| wish.issuer.as_ref() == Some(&change.name));
+    let orders = cx.state.open_orders().filter(|order| order.issuer == change.name);
+    let orders = orders.map(|order| format!("the order for {}", order.names.join(" ")));
     let sites = sites.map(|site| format!("site {}", site.host));
-    let by: Vec<_> = sites.chain(wishes.map(|wish| format!("certificate for {}", wish.names.join(" ")))).collect();
+    let by = sites.chain(wishes.map(|wish| format!("certificate for {}", wish.names.join(" "))));
+    let by: Vec<_> = by.chain(orders).collect();
     if !by.is_empty() && Issuer::built_in(&change.name).is_none() {
         return Err(Refusal::InUse { kind: Kind::Issuer, name: change.name.to_string(), by });
     }
@@ -263,6 +271,7 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &IssuerRemove) -> Result<Outcom
 pub(crate) fn put_account(cx: &mut Apply<'_>, change: &IssuerAccountPut) -> Result<Outcome, Refusal> {
     cx.by_the_cluster()?;
     let mut issuer = existing(cx, &change.name)?;
+    issuer.own_key |= issuer.task == Some(Task::Deactivate) && change.account.is_none();
     issuer.account.clone_from(&change.account);
     issuer.task = None;
     Ok(store(cx, "issuer.account", issuer))

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, OrderId, SiteId, WishId};
-use crate::base::limits::acme::{ACME_URL_MAX, ORDER_CHALLENGES_MAX, ORDER_KEPT, ORDER_REASON_MAX, ORDERS_OPEN_MAX};
+use crate::base::limits::acme::{
+    ACME_URL_MAX, ORDER_CHALLENGES_MAX, ORDER_KEPT, ORDER_REASON_MAX, ORDERS_OPEN_MAX, PAUSE_MAX,
+};
 use crate::base::names::{IssuerName, ZoneName};
 use crate::model::answer::Outcome;
 use crate::model::apply::Apply;
@@ -99,6 +101,9 @@ pub struct Failed {
     pub names: Vec<String>,
     /// Not before this it is tried again at this issuer.
     pub retry: Time,
+    /// Whether the issuer may have issued, and counts it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finalized: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,7 +258,9 @@ pub(crate) fn finish(cx: &mut Apply<'_>, change: &OrderFinish) -> Result<Outcome
                 reason: brief(&failed.reason),
                 remedy: brief(&failed.remedy),
                 names: failed.names.iter().filter(|name| order.names.contains(name)).cloned().collect(),
-                retry: failed.retry,
+                // Whoever wrote it may have had a clock that stood wrong.
+                retry: failed.retry.min(cx.time.plus(PAUSE_MAX)),
+                finalized: failed.finalized,
             };
             Ok(store(cx, "order.failed", Order { stage: Stage::Failed(failed), ..order }))
         }

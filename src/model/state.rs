@@ -11,7 +11,7 @@ use crate::base::limits::ANSWERS_KEPT;
 use crate::base::names::{AccountName, Host, IssuerName, Login, NodeName, PlanName, TokenName, ZoneName};
 use crate::model::accounts::Account;
 use crate::model::answer::Event;
-use crate::model::certificates::Certificate;
+use crate::model::certificates::{Certificate, IMPORTED, INTERNAL};
 use crate::model::cluster::Cluster;
 use crate::model::effect::{Effect, Stored};
 use crate::model::ftp_users::FtpUser;
@@ -98,13 +98,22 @@ impl State {
         differences(before, &self.zones)
     }
 
-    /// What visitors of a host are shown: of the certificates for it the one that lasts longest, else the internal one of its
-    /// site. No clock decides: the visitor's does, and the node's own may stand wrong.
+    /// What visitors of a host are shown: of the certificates for it one of the issuer its site names, else of one that is asked where
+    /// none is named, and of those the one that lasts longest; else the internal one of its site. No clock decides: the visitor's
+    /// does, and the node's own may stand wrong.
     pub fn certificate_for(&self, host: &str) -> Option<&Arc<Certificate>> {
-        let internal = || self.certificates.get(&self.sites.get(self.hosts.get(host)?)?.certificate?);
-        self.obtained_for(host)
-            .max_by_key(|certificate| (certificate.not_after, certificate.revision))
-            .or_else(internal)
+        let site = self.hosts.get(host).and_then(|id| self.sites.get(id));
+        let internal = || self.certificates.get(&site?.certificate?);
+        let named = site.and_then(|site| site.issuer.as_ref());
+        if named.is_some_and(|named| named.as_str() == INTERNAL) {
+            return internal();
+        }
+        let rank = |held: &&Arc<Certificate>| {
+            let imported = held.issuer.as_str() == IMPORTED;
+            let trusted = imported || self.issuer(&held.issuer).is_some_and(|issuer| issuer.rank.is_some());
+            (named == Some(&held.issuer), trusted, held.not_after, held.revision)
+        };
+        self.obtained_for(host).max_by_key(rank).or_else(internal)
     }
 
     /// The certificates for a name, or a wildcard, that were obtained or brought along.

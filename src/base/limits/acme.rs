@@ -84,6 +84,10 @@ pub const PLAN_IDLE: Duration = Duration::from_secs(6 * 3600);
 pub const WINDOW_ASK: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
 /// Certificates one issuer is asked about in one go.
 pub const WINDOWS_AT_ONCE: usize = 50;
+/// Pause before an order is gone on with that could not be written down: a full disk, a node that stops.
+pub const UNWRITTEN_PAUSE: Duration = Duration::from_secs(30);
+/// What is remembered of names that want nothing any more, before it is thrown away.
+pub const FORGOTTEN_CHECKS_MAX: usize = 1000;
 /// Share of its lifetime a certificate has left when it is renewed, where its issuer says nothing.
 pub const RENEW_SHARE: u64 = 3;
 /// How often who exports a certificate and stays looks whether it was renewed.

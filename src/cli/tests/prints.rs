@@ -104,7 +104,8 @@ async fn a_site_names_its_certificate() {
     fake.run("site show bücher.example").await.unwrap();
     assert!(fake.printed().contains("\ncertificate  internal, until 2036-11-19 00:00\n"), "{}", fake.printed());
     assert!(fake.asked()[1].starts_with("GET /v1/certificates/00000000000000cd HTTP/1.1\r\n"));
-    let fake = Fake::start(vec![json(200, &site), json(200, CERTIFICATE)]);
+    let page = format!(r#"{{"items":[{CERTIFICATE}],"next":null}}"#);
+    let fake = Fake::start(vec![json(200, &page), json(200, CERTIFICATE)]);
     fake.run("cert show bücher.example").await.unwrap();
     let wanted = "\
 names     bücher.example
@@ -137,6 +138,7 @@ async fn certificates_by_name_and_the_ca_to_a_file() {
 
 #[tokio::test]
 async fn a_site_without_certificate_says_so() {
-    let failure = Fake::start(vec![json(200, SITE)]).run("cert show bücher.example").await.unwrap_err();
+    let none = r#"{"items":[],"next":null}"#;
+    let failure = Fake::start(vec![json(200, none)]).run("cert show bücher.example").await.unwrap_err();
     assert_eq!(failure.to_string(), "show the certificate of bücher.example: it has none yet");
 }

@@ -90,7 +90,14 @@ fn end(chance: &mut Chance) -> End {
     if chance.once_in(2) {
         let (at, retry) = (START, Time(START.0 + chance.below(1000)));
         let names = vec![chance.host().to_string()];
-        return End::Failed(Failed { at, reason: "refused".into(), remedy: "wait".into(), names, retry });
+        return End::Failed(Failed {
+            at,
+            reason: "refused".into(),
+            remedy: "wait".into(),
+            names,
+            retry,
+            finalized: false,
+        });
     }
     End::Issued(certificate(chance))
 }
