@@ -140,5 +140,5 @@ async fn certificates_by_name_and_the_ca_to_a_file() {
 async fn a_site_without_certificate_says_so() {
     let none = r#"{"items":[],"next":null}"#;
     let failure = Fake::start(vec![json(200, none)]).run("cert show bücher.example").await.unwrap_err();
-    assert_eq!(failure.to_string(), "show the certificate of bücher.example: it has none yet");
+    assert_eq!(failure.to_string(), "show the certificate of bücher.example: there is none yet");
 }
