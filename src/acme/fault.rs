@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use instant_acme::{Error, Problem};
 
-use crate::base::clock::Time;
-use crate::base::limits::acme::{PAUSE_MAX, PAUSES};
+use crate::base::limits::acme::PAUSES;
 use crate::cluster::door::{WriteError, random};
 use crate::fetch::error::FetchError;
 use crate::fetch::trust::TrustError;
@@ -100,9 +99,8 @@ impl AcmeError {
             Some(LIMITED) => PAUSES[3],
             _ => Duration::ZERO,
         };
-        let asked = asked.unwrap_or_default().min(PAUSE_MAX);
         let step = PAUSES[(attempt as usize).min(PAUSES.len() - 1)];
-        jitter(step).max(least).max(asked)
+        jitter(step).max(least).max(asked.unwrap_or_default())
     }
 }
 
@@ -110,10 +108,6 @@ impl AcmeError {
 pub(crate) fn jitter(pause: Duration) -> Duration {
     let share = u32::from(random()[0]);
     pause * 4 / 5 + pause * share * 2 / (5 * 256)
-}
-
-pub(crate) fn in_future(now: Time, pause: Duration) -> Time {
-    now.plus(pause)
 }
 
 fn said(problem: &Problem) -> String {

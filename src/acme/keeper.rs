@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::acme::checks::{self, Candidate};
-use crate::acme::fault::{AcmeError, in_future, jitter};
+use crate::acme::fault::{AcmeError, jitter};
 use crate::acme::order::{self, Ways};
 use crate::acme::plan::{Check, Intent, Item, Known, Plan, Step, Trouble, plan};
 use crate::acme::suffixes::Suffixes;
@@ -74,8 +74,8 @@ pub struct Keeper {
 /// What a job was about.
 #[derive(Debug)]
 enum Done {
-    Order(OrderId, Option<Purpose>),
-    Looked(Purpose),
+    Order(OrderId),
+    Group(Purpose),
     Tended(IssuerName),
 }
 
@@ -129,7 +129,7 @@ impl Keeper {
         let now = Time::now();
         lock(&self.known).wanted.extend(std::mem::take(&mut *lock(&self.asked.renew)));
         self.go_on(state);
-        self.tend(state);
+        self.tend(state, now);
         self.ask(state, now);
         let plan = Arc::new(plan(state, now, &lock(&self.known)));
         lock(&self.known).forget(state, &plan);
@@ -152,20 +152,18 @@ impl Keeper {
                 let (ground, order) = (self.ground.clone(), Arc::clone(order));
                 self.jobs.spawn(async move {
                     finish(&ground, &order, &issuer, Ways::new()).await;
-                    Done::Order(order.id, None)
+                    Done::Order(order.id)
                 });
             }
         }
     }
 
     /// Accounts that an administrator wants something done to.
-    fn tend(&mut self, state: &State) {
-        let left_alone =
-            |issuer: &Issuer| lock(&self.known).troubles.get(&issuer.name).is_some_and(|it| it.until > Time::now());
+    fn tend(&mut self, state: &State, now: Time) {
         let tasks: Vec<_> =
             state.issuers.values().filter_map(|issuer| Some((Arc::clone(issuer), issuer.task?))).collect();
         for (issuer, task) in tasks {
-            if left_alone(&issuer) || !self.tending.insert(issuer.name.clone()) {
+            if lock(&self.known).is_left_alone(&issuer.name, now) || !self.tending.insert(issuer.name.clone()) {
                 continue;
             }
             let (ground, known) = (self.ground.clone(), Arc::clone(&self.known));
@@ -203,13 +201,13 @@ impl Keeper {
             Step::Check { names } => {
                 self.jobs.spawn(async move {
                     guarded(async move { look(&ground, &known, &issuer, names).await }).await;
-                    Done::Looked(purpose)
+                    Done::Group(purpose)
                 });
             }
             Step::Order(intent) => {
                 self.jobs.spawn(async move {
-                    let id = make(&ground, &known, &issuer, purpose, intent).await;
-                    Done::Order(id.unwrap_or_default(), Some(purpose))
+                    make(&ground, &known, &issuer, purpose, intent).await;
+                    Done::Group(purpose)
                 });
             }
             Step::Good { .. } | Step::UnderWay | Step::Wait { .. } | Step::Blocked { .. } => {
@@ -220,13 +218,8 @@ impl Keeper {
 
     fn ended(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Done::Order(id, purpose)) => {
-                self.working.remove(&id);
-                if let Some(purpose) = purpose {
-                    lock(&self.known).busy.remove(&purpose);
-                }
-            }
-            Ok(Done::Looked(purpose)) => drop(lock(&self.known).busy.remove(&purpose)),
+            Ok(Done::Order(id)) => drop(self.working.remove(&id)),
+            Ok(Done::Group(purpose)) => drop(lock(&self.known).busy.remove(&purpose)),
             Ok(Done::Tended(issuer)) => drop(self.tending.remove(&issuer)),
             // Whose it was is not known any more: everything is looked at anew.
             Err(error) => {
@@ -263,7 +256,7 @@ async fn look(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, names: Vec
             let pause = CHECK_PAUSES[(before as usize).min(CHECK_PAUSES.len() - 1)];
             let now = Time::now();
             let domain = suffixes.domain(name);
-            known.checks.insert(key, Check { at: now, domain, found, again: in_future(now, pause), failures });
+            known.checks.insert(key, Check { at: now, domain, found, again: now.plus(pause), failures });
         }
     }
 }
@@ -295,20 +288,13 @@ fn candidate(issuer: &Issuer) -> Candidate {
 }
 
 /// Makes an order: the issuer is there, it is reserved, and then it is worked on.
-async fn make(
-    ground: &Ground,
-    known: &Mutex<Known>,
-    issuer: &Arc<Issuer>,
-    purpose: Purpose,
-    intent: Intent,
-) -> Option<OrderId> {
+async fn make(ground: &Ground, known: &Mutex<Known>, issuer: &Arc<Issuer>, purpose: Purpose, intent: Intent) {
     // Nothing is reserved with an issuer that does not answer.
     let (ground_, issuer_) = (ground.clone(), Arc::clone(issuer));
     let opened = guarded(async move { account::open(&ground_, &issuer_).await.map(drop) }).await;
     let broken = || AcmeError::Unusable("the issuer's answer broke the work on it".into());
     if let Err(error) = opened.unwrap_or_else(|| Err(broken())) {
-        trouble(known, issuer, &error);
-        return None;
+        return trouble(known, issuer, &error);
     }
     lock(known).troubles.remove(&issuer.name);
     let ways: Ways = {
@@ -323,15 +309,14 @@ async fn make(
         // Somebody else was first, or the limits were spent between: the next plan sees it.
         Err(error) => {
             tracing::debug!(issuer = %issuer.name, "no order is made: failed to {error}");
-            sleep(jitter(UNWRITTEN_PAUSE)).await;
-            return None;
+            return sleep(jitter(UNWRITTEN_PAUSE)).await;
         }
     }
-    let snapshot = ground.now();
-    let order: Arc<Order> = snapshot.open_orders().find(|order| order.purpose == purpose).cloned()?;
+    let order = ground.now().open_orders().find(|order| order.purpose == purpose).cloned();
     lock(known).wanted.remove(&purpose);
-    finish(ground, &order, issuer, ways).await;
-    Some(order.id)
+    if let Some(order) = order {
+        finish(ground, &order, issuer, ways).await;
+    }
 }
 
 /// Works on an order to its end, whatever the issuer says.
@@ -360,7 +345,7 @@ async fn attend(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, task: Ta
 fn trouble(known: &Mutex<Known>, issuer: &Issuer, error: &AcmeError) {
     let mut known = lock(known);
     let count = known.troubles.get(&issuer.name).map_or(0, |before| before.count.saturating_add(1));
-    let until = in_future(Time::now(), error.pause(count, None));
+    let until = Time::now().plus(error.pause(count, None));
     if count == 0 {
         tracing::warn!(issuer = %issuer.name, "no order is made: failed to {error}");
     }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::acme::account::{self, Held};
 use crate::acme::checks::{self, Candidate};
-use crate::acme::fault::{AcmeError, in_future, jitter, patiently};
+use crate::acme::fault::{AcmeError, jitter, patiently};
 use crate::acme::plan::Way;
 use crate::acme::{Ground, Obtaining};
 use crate::base::clock::Time;
@@ -310,7 +310,7 @@ impl Job<'_> {
             reason: format!("failed to {error}"),
             remedy: error.remedy().to_owned(),
             names: error.names(),
-            retry: in_future(now, error.pause(self.order.attempt, self.retry)),
+            retry: now.plus(error.pause(self.order.attempt, self.retry)),
             finalized: self.finalized,
         }
     }

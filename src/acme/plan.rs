@@ -29,6 +29,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Whether an issuer is not asked now.
+    pub(crate) fn is_left_alone(&self, issuer: &IssuerName, now: Time) -> bool {
+        self.troubles.get(issuer).is_some_and(|trouble| trouble.stands(now))
+    }
+
     /// Throws away what is about names and certificates that are gone.
     pub(crate) fn forget(&mut self, state: &State, plan: &Plan) {
         self.windows.retain(|id, _| state.certificates.contains_key(id));

@@ -22,7 +22,7 @@ pub(crate) fn unasked(state: &State, known: &Known, now: Time) -> Vec<(Arc<Issue
     let obtained = state.certificates.values().filter(|held| !held.is_internal() && held.issuer.as_str() != IMPORTED);
     for held in obtained.filter(|held| known.windows.get(&held.id).is_none_or(|window| window.ask <= now)) {
         let Some(issuer) = state.issuer(&held.issuer) else { continue };
-        if issuer.account().is_none() || known.troubles.get(&issuer.name).is_some_and(|trouble| trouble.until > now) {
+        if issuer.account().is_none() || known.is_left_alone(&issuer.name, now) {
             continue;
         }
         match of.iter_mut().find(|(known, _)| known.name == issuer.name) {

@@ -61,12 +61,12 @@ impl Wire {
             let request = Request::from_parts(head.clone(), body.clone());
             match (Client { target, bounds }).send(request).await {
                 Ok(answer) => {
-                    self.hear(&answer.headers);
+                    self.heard.lock().unwrap_or_else(PoisonError::into_inner).hear(&answer.headers);
                     let mut response = Response::new(Full::new(answer.body));
                     (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
                     // The library adds it to the present, whatever it is.
                     if let Some(retry) = self.heard().retry {
-                        response.headers_mut().insert(RETRY_AFTER, retry.min(PAUSE_MAX).as_secs().into());
+                        response.headers_mut().insert(RETRY_AFTER, retry.as_secs().into());
                     } else {
                         response.headers_mut().remove(RETRY_AFTER);
                     }
@@ -79,18 +79,20 @@ impl Wire {
         }
         Err(last.map_or_else(|| other(io::Error::other(format!("{host} has no address"))), other))
     }
+}
 
-    fn hear(&self, headers: &HeaderMap) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+impl Heard {
+    fn hear(&mut self, headers: &HeaderMap) {
         let now = SystemTime::now();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(there) = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok()) {
-            heard.skew = Some(now.duration_since(there).unwrap_or_else(|ahead| ahead.duration()));
+            self.skew = Some(now.duration_since(there).unwrap_or_else(|ahead| ahead.duration()));
         }
-        heard.retry = text(RETRY_AFTER).and_then(|retry| match retry.parse() {
+        let retry = text(RETRY_AFTER).and_then(|retry| match retry.parse() {
             Ok(seconds) => Some(Duration::from_secs(seconds)),
             Err(_) => httpdate::parse_http_date(retry).ok()?.duration_since(now).ok(),
         });
+        self.retry = retry.map(|retry| retry.min(PAUSE_MAX));
     }
 }
 
@@ -124,4 +126,34 @@ async fn addresses(host: &str, port: u16) -> io::Result<impl Iterator<Item = Soc
 
 fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Other(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_waited_for_no_longer_than_is_sound() {
+        let mut heard = Heard::default();
+        let mut hear = |name, value: &str| {
+            heard.hear(&HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]));
+            heard
+        };
+        for (said, wait) in [
+            ("30", Some(Duration::from_secs(30))),
+            ("18446744073709551615", Some(PAUSE_MAX)),
+            ("18446744073709551616", None),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(PAUSE_MAX)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(hear(RETRY_AFTER, said).retry, wait, "{said}");
+        }
+        // What was said once holds for that answer; the clock is remembered.
+        hear(RETRY_AFTER, "30");
+        let heard = hear(DATE, "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert!(heard.retry.is_none() && heard.skew.is_some_and(|skew| skew > Duration::from_secs(1 << 30)));
+        assert!(hear(RETRY_AFTER, "1").skew.is_some());
+    }
 }

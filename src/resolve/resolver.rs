@@ -121,17 +121,8 @@ impl Resolver {
         }))
     }
 
-    /// The texts of a name, each joined from its pieces; none if it has none, or does not exist.
-    pub async fn txt(&self, name: &str) -> Result<Vec<String>, ResolveError> {
-        let said = bounded(name, self.values(name, RecordType::TXT)).await?;
-        let joined = |value| match value {
-            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
-            _ => None,
-        };
-        Ok(said.unwrap_or_default().into_iter().filter_map(joined).collect())
-    }
-
-    async fn values(&self, name: &str, rtype: RecordType) -> Result<Option<Vec<RData>>, ResolveError> {
+    /// What a name has of a type; none if there is no such name.
+    pub(super) async fn values(&self, name: &str, rtype: RecordType) -> Result<Option<Vec<RData>>, ResolveError> {
         Ok(self.ask(name, rtype).await?.map(|found| found.values))
     }
 
