@@ -254,7 +254,8 @@ impl Look<'_> {
         if let Some(Stage::Failed(failed)) = last.map(|order| &order.stage)
             && failed.retry > self.now
         {
-            return Step::Wait { until: failed.retry, reason: failed.reason.clone() };
+            let reason = format!("{}. {}", failed.reason, failed.remedy).trim_end().to_owned();
+            return Step::Wait { until: failed.retry, reason };
         }
         let open = || names.iter().filter(|name| name.open);
         let check = |name: &str| self.known.checks.get(&(name.to_owned(), issuer.clone()));

@@ -14,7 +14,7 @@ use crate::admin::resource::{Resource, View, path};
 use crate::api::certificates as api;
 use crate::api::page::{Page, PageQuery};
 use crate::api::written::ReadQuery;
-use crate::base::ids::CertificateId;
+use crate::base::ids::{CertificateId, WishId};
 use crate::base::limits::CERTIFICATE_NAMES_MAX;
 use crate::base::names::{AccountName, Host};
 use crate::model::answer::Object;
@@ -71,10 +71,14 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
     Ok(look.page(wanted, |certificate| certificate.id.to_string(), |certificate| certificate.view(&look.view())))
 }
 
-/// Shows one certificate.
+/// Shows one certificate, or what was asked for under this id.
 #[utoipa::path(get, path = "/v1/certificates/{id}", tag = "certificates", params(("id" = String, Path), ReadQuery),
-    responses((status = 200, body = api::Certificate)))]
+    responses((status = 200, body = api::Shown)))]
 pub(crate) async fn show(At(id): At<String>, look: Look) -> Result<Response, Failure> {
+    let wish = id.parse().ok().and_then(|id: WishId| look.snapshot.wishes.get(&id));
+    if let Some(wish) = wish.filter(|_| look.caller.sees(None)) {
+        return Ok(look.one(&**wish));
+    }
     let found = id.parse().ok().and_then(|id: CertificateId| look.snapshot.certificates.get(&id));
     let seen = found.filter(|certificate| look.caller.sees(owner(&look.snapshot, certificate)));
     seen.map(|certificate| look.one(certificate)).ok_or_else(|| Failure::not_found(Kind::Certificate, id))

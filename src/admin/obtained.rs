@@ -176,7 +176,12 @@ fn planned(item: &Item) -> api::Planned {
         Step::Wait { until, reason } => (api::Step::Wait, Some(*until), Some(reason.clone())),
         Step::Blocked { again, reason } => (api::Step::Blocked, Some(*again), Some(reason.clone())),
     };
+    let wish = match item.purpose {
+        Purpose::Wish(id) => Some(id.to_string()),
+        Purpose::Site(_) => None,
+    };
     api::Planned {
+        wish,
         names: item.names.clone(),
         issuer: item.issuer.as_ref().map(IssuerName::to_string),
         step,

@@ -549,3 +549,38 @@ async fn certificates_are_seen_by_their_owners_and_the_ca_by_all() {
         assert!(described[path]["get"].is_object(), "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_was_asked_for_is_found_and_withdrawn() {
+    let node = Node::new().await;
+    let asked = node.post("/v1/certificates", json!({"names": ["mail.example.org"]})).await.expect(201);
+    let at = asked.header("location").to_owned();
+    let shown = node.get(&at).await.expect(200);
+    assert_eq!((&shown.body["names"], shown.body["issuer"].is_null()), (&json!(["mail.example.org"]), true));
+    assert_eq!(at, format!("/v1/certificates/{}", shown.body["id"].as_str().unwrap()));
+    // It is the provider's, whoever asks for one.
+    node.post("/v1/accounts", json!({"name": "club"})).await.expect(201);
+    let token = node.token(json!({"name": "t", "access": "write", "account": "club"})).await;
+    for (method, status) in [("GET", 404), ("DELETE", 403)] {
+        assert_eq!(node.with_token(&token, method, &at, Value::Null).await.status.as_u16(), status, "{method}");
+    }
+    node.ask("DELETE", &at, &[], Value::Null).await.expect(200);
+    node.get(&at).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_key_is_handed_to_who_may_change_everything() {
+    let node = Node::new().await;
+    node.post("/v1/accounts", json!({"name": "club"})).await.expect(201);
+    let own = json!({"host": "club.example", "account": "club", "handler": {"type": "static"}});
+    let id = node.post("/v1/sites", own).await.expect(201).body["certificate"].as_str().unwrap().to_owned();
+    let path = format!("/v1/certificates/{id}/export");
+    for who in [json!({"name": "r", "access": "read"}), json!({"name": "c", "access": "write", "account": "club"})] {
+        let token = node.token(who).await;
+        let refused = node.with_token(&token, "GET", &path, Value::Null).await.problem(403, "forbidden");
+        assert!(!refused.body.to_string().contains("PRIVATE KEY"));
+    }
+    let token = node.token(json!({"name": "w", "access": "write"})).await;
+    let pair = node.with_token(&token, "GET", &path, Value::Null).await.expect(200);
+    assert!(pair.body["key"].as_str().unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+}

@@ -1,4 +1,4 @@
-//! `/v1/certificates`: what sites are served with. Never a key.
+//! `/v1/certificates`: what sites are served with, what is asked for, and what becomes of it. A key only where it is handed over.
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,6 +30,14 @@ pub struct Wish {
     /// RFC 3339.
     pub created: String,
     pub revision: u64,
+}
+
+/// What an id stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Shown {
+    Certificate(Certificate),
+    Wish(Wish),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -90,6 +98,8 @@ pub struct Plan {
 pub struct Planned {
     /// Those that want a certificate together.
     pub names: Vec<String>,
+    /// The id under which they were asked for; null: a site has them.
+    pub wish: Option<String>,
     /// Who is asked, or was.
     pub issuer: Option<String>,
     pub step: Step,

@@ -1,26 +1,32 @@
 //! `ruche cert`: what sites are served with, and the CA that visitors of internal certificates trust. Never sees a key.
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Subcommand;
 use http::Method;
 
-use crate::api::certificates::{Certificate, Issue};
-use crate::base::names::{Host, IssuerName};
+use crate::api::certificates::{Certificate, Issue, Plan, Planned, Shown, Step};
+use crate::base::ids::CertificateId;
+use crate::base::names::{Host, IssuerName, NameError};
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::handover;
-use crate::cli::output::{Out, unicode};
+use crate::cli::output::{Out, unicodes};
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
 use crate::files::atomic;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertCommand {
-    /// List the certificates
+    /// List the certificates, when they are renewed, and what went wrong last
     Ls,
-    /// Show the certificate a site is served with
-    Show { host: Host },
+    /// Show the certificate a site is served with, or what an id of `cert ls` or `cert plan` stands for
+    Show {
+        #[arg(value_name = "HOST|ID")]
+        what: What,
+    },
     /// Ask for a certificate that no site has, such as for a mail machine; it is kept renewed
     ///
     /// The names must lead here, or their zone must be on this cluster; a wildcard needs its zone here.
@@ -94,6 +100,8 @@ pub(crate) enum CertCommand {
         out: Option<PathBuf>,
     },
     /// Remove a certificate that was obtained or brought along, or withdraw one that was asked for
+    ///
+    /// `ruche cert ls` and `ruche cert plan` show the ids. A name that is still wanted gets another one.
     Rm {
         id: String,
         #[command(flatten)]
@@ -101,10 +109,24 @@ pub(crate) enum CertCommand {
     },
 }
 
+/// What a certificate is found by.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Host(Host),
+    Id(CertificateId),
+}
+
+impl FromStr for What {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.parse().map(Self::Id).or_else(|_| text.parse().map(Self::Host))
+    }
+}
+
 pub(crate) async fn run(session: &Session, command: CertCommand) -> Result<(), Failure> {
     match command {
-        CertCommand::Ls => session.list("certificates", &path(&["certificates"]), table).await,
-        CertCommand::Show { host } => show(session, &host).await,
+        CertCommand::Ls => list(session).await,
+        CertCommand::Show { what } => show(session, &what).await,
         CertCommand::Issue { names, issuer, write } => {
             let body = Issue { names, issuer: issuer.map(|issuer| issuer.to_string()) };
             let doing = format!("ask for a certificate for {}", body.names.join(", "));
@@ -126,10 +148,28 @@ pub(crate) async fn run(session: &Session, command: CertCommand) -> Result<(), F
     }
 }
 
-async fn show(session: &Session, host: &Host) -> Result<(), Failure> {
-    let doing = format!("show the certificate of {}", host.to_unicode());
-    let served = handover::newest(session, &doing, host.as_str()).await?;
-    session.show(&doing, &one(&served.id), fields).await
+/// The certificates, each with what is planned for its names; what has no certificate yet stands at the end.
+async fn list(session: &Session) -> Result<(), Failure> {
+    let doing = "show what is planned for certificates";
+    // Who is limited to an account is not told; the list does without.
+    let plan = match session.out.json {
+        true => None,
+        false => session.api.get(doing, &path(&["certificates", "plan"])).await.ok(),
+    };
+    let plan = plan.and_then(|plan| read(doing, &plan).ok()).unwrap_or(Plan { items: Vec::new() });
+    session.list("certificates", &path(&["certificates"]), |out, all| table(out, all, &plan)).await
+}
+
+async fn show(session: &Session, what: &What) -> Result<(), Failure> {
+    let (doing, id) = match what {
+        What::Id(id) => (format!("show {id}"), id.to_string()),
+        What::Host(host) => {
+            let doing = format!("show the certificate of {}", host.to_unicode());
+            let served = handover::newest(session, &doing, host.as_str()).await?;
+            (doing, served.id)
+        }
+    };
+    session.show(&doing, &one(&id), shown).await
 }
 
 /// The certificate a site is served with, in a line.
@@ -151,22 +191,48 @@ fn one(id: &str) -> String {
     path(&["certificates", id])
 }
 
-fn names(certificate: &Certificate) -> String {
-    certificate.names.iter().map(|name| unicode(name)).collect::<Vec<_>>().join(", ")
+fn table(out: &Out, mut certificates: Vec<Certificate>, plan: &Plan) -> String {
+    certificates.sort_by(|one, other| one.names.cmp(&other.names));
+    let of: HashMap<&String, &Planned> =
+        plan.items.iter().flat_map(|item| item.names.iter().map(move |name| (name, item))).collect();
+    let next = |item: &Planned| item.at.as_deref().map(|at| out.time(at)).unwrap_or_default();
+    let mut rows = Vec::new();
+    let mut told = HashSet::new();
+    for certificate in certificates {
+        let item = certificate.names.iter().find_map(|name| of.get(name)).filter(|item| {
+            // What is well with another one is nothing to the cluster's own.
+            item.step != Step::Good || certificate.issuer != "internal"
+        });
+        told.extend(item.map(|item| &item.names));
+        let until = out.time(&certificate.not_after);
+        let why = item.and_then(|item| item.reason.clone()).unwrap_or_default();
+        let next = item.map(|item| next(item)).unwrap_or_default();
+        rows.push([unicodes(&certificate.names), certificate.issuer, until, next, certificate.id, why]);
+    }
+    for item in plan.items.iter().filter(|item| item.wish.is_some() && !told.contains(&item.names)) {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let until = "none yet".to_owned();
+        rows.push([unicodes(&item.names), text(&item.issuer), until, next(item), text(&item.wish), text(&item.reason)]);
+    }
+    out.table(["NAMES", "ISSUER", "UNTIL", "NEXT", "ID", "WHY"], rows)
 }
 
-fn table(out: &Out, mut certificates: Vec<Certificate>) -> String {
-    certificates.sort_by(|one, other| one.names.cmp(&other.names));
-    let rows = certificates.into_iter().map(|certificate| {
-        let until = out.time(&certificate.not_after);
-        [names(&certificate), certificate.issuer, until, certificate.id]
-    });
-    out.table(["NAMES", "ISSUER", "UNTIL", "ID"], rows)
+fn shown(out: &Out, shown: &Shown) -> String {
+    match shown {
+        Shown::Certificate(certificate) => fields(out, certificate),
+        Shown::Wish(wish) => out.fields(&[
+            ("asked for", Some(unicodes(&wish.names))),
+            ("issuer", Some(wish.issuer.clone().unwrap_or_else(|| "the preferred ones".to_owned()))),
+            ("since", Some(out.time(&wish.created))),
+            ("id", Some(wish.id.clone())),
+            ("revision", Some(wish.revision.to_string())),
+        ]),
+    }
 }
 
 fn fields(out: &Out, certificate: &Certificate) -> String {
     out.fields(&[
-        ("names", Some(names(certificate))),
+        ("names", Some(unicodes(&certificate.names))),
         ("issuer", Some(certificate.issuer.clone())),
         ("from", Some(out.time(&certificate.not_before))),
         ("until", Some(out.time(&certificate.not_after))),

@@ -11,7 +11,7 @@ use crate::base::limits::acme::CERTIFICATE_EVERY;
 use crate::cli::client::{Write, path, read, with};
 use crate::cli::failure::Failure;
 use crate::cli::issuers::text;
-use crate::cli::output::{Out, unicode};
+use crate::cli::output::{Out, unicodes};
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
 use crate::files::atomic;
@@ -35,7 +35,7 @@ fn planned(out: &Out, plan: &Plan) -> String {
         return "No name wants a certificate of an issuer.\n".to_owned();
     }
     let rows = plan.items.iter().map(|item| {
-        let Planned { names, issuer, step, at, reason } = item;
+        let Planned { wish, names, issuer, step, at, reason } = item;
         let step = match step {
             Step::Good => "renews",
             Step::Check => "is looked at",
@@ -45,10 +45,10 @@ fn planned(out: &Out, plan: &Plan) -> String {
             Step::Blocked => "is blocked",
         };
         let at = at.as_deref().map(|at| out.time(at)).unwrap_or_default();
-        let names = names.iter().map(|name| unicode(name)).collect::<Vec<_>>().join(", ");
-        [names, issuer.clone().unwrap_or_default(), step.to_owned(), at, reason.clone().unwrap_or_default()]
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        [unicodes(names), text(issuer), step.to_owned(), at, text(wish), text(reason)]
     });
-    out.table(["NAMES", "ISSUER", "STEP", "AT", "WHY"], rows)
+    out.table(["NAMES", "ISSUER", "STEP", "AT", "ASKED FOR AS", "WHY"], rows)
 }
 
 pub(crate) async fn import(session: &Session, chain: &Path, key: &Path, write: &WriteArgs) -> Result<(), Failure> {
@@ -110,8 +110,8 @@ fn said(session: &Session, imported: &Imported) -> Result<(), Failure> {
         let json = serde_json::to_vec(imported).map_err(|error| Failure::io("print", io::Error::other(error)))?;
         return session.print_json(&json);
     }
-    let names = imported.names.iter().map(|name| unicode(name)).collect::<Vec<_>>().join(", ");
-    session.out.print(&format!("Took up {names}, good until {}.\n", session.out.time(&imported.not_after)))
+    let (names, until) = (unicodes(&imported.names), session.out.time(&imported.not_after));
+    session.out.print(&format!("Took up {names}, good until {until}.\n"))
 }
 
 /// Writes a certificate and its key, and again each time they change.

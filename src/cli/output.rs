@@ -130,6 +130,11 @@ pub(crate) fn unicode(name: &str) -> String {
     }
 }
 
+/// Several of them in one cell.
+pub(crate) fn unicodes(names: &[String]) -> String {
+    names.iter().map(|name| unicode(name)).collect::<Vec<_>>().join(", ")
+}
+
 /// Text that others wrote, without what would steer the terminal.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()

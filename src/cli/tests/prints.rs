@@ -1,5 +1,5 @@
 //! What the commands print, for people and for programs.
-use crate::cli::tests::fake::{Fake, json};
+use crate::cli::tests::fake::{Fake, json, problem};
 
 const SITE: &str = r#"{"id":"00000000000000ab","host":"xn--bcher-kva.example","host_unicode":"bücher.example","aliases":["xn--caf-dma.example"],"www":"redirect","handler":{"type":"php","version":"8.2"},"account":"club","node":"pi-1","epoch":1,"standbys":[],"issuer":null,"quota":2147483648,"suspended":false,"maintenance":false,"status":"active","root":"/var/lib/ruche/sites/00000000000000ab/public","created":"2026-11-22T06:12:00.000Z","revision":7}"#;
 
@@ -122,8 +122,31 @@ revision  7
 #[tokio::test]
 async fn certificates_by_name_and_the_ca_to_a_file() {
     let page = format!(r#"{{"items":[{CERTIFICATE}],"next":null}}"#);
-    let wanted = "NAMES           ISSUER    UNTIL             ID\nbücher.example  internal  2036-11-19 00:00  00000000000000cd\n";
-    assert_eq!(printed("cert ls", &page).await, wanted);
+    // What is planned is told to who may see it.
+    let plan = r#"{"items":[
+        {"names":["xn--bcher-kva.example"],"wish":null,"issuer":"ca","step":"blocked","at":"2026-01-02T00:00:00Z","reason":"it leads elsewhere"},
+        {"names":["mail.example"],"wish":"00000000000000ab","issuer":null,"step":"check","at":null,"reason":null}]}"#;
+    let fake = Fake::start(vec![json(200, plan), json(200, &page)]);
+    fake.run("cert ls").await.unwrap();
+    let wanted = "\
+NAMES           ISSUER    UNTIL             NEXT              ID                WHY
+bücher.example  internal  2036-11-19 00:00  2026-01-02 00:00  00000000000000cd  it leads elsewhere
+mail.example              none yet                            00000000000000ab
+";
+    assert_eq!(fake.printed(), wanted);
+    let good = plan.replace("blocked", "good");
+    for (plan, next) in [(json(200, &good), "NEXT  ID"), (problem(403, "forbidden", "1"), "NEXT  ID")] {
+        let fake = Fake::start(vec![plan, json(200, &page)]);
+        fake.run("cert ls").await.unwrap();
+        assert!(fake.printed().contains(next) && fake.printed().contains("2036-11-19 00:00"), "{}", fake.printed());
+    }
+    let wanted = "NAMES           ISSUER  STEP          AT                ASKED FOR AS      WHY\n";
+    let fake = Fake::start(vec![json(200, plan)]);
+    fake.run("cert plan").await.unwrap();
+    assert!(fake.printed().starts_with(wanted) && fake.printed().contains("00000000000000ab"), "{}", fake.printed());
+    let wish = r#"{"id":"00000000000000ab","names":["mail.example"],"issuer":null,"created":"2026-01-01T00:00:00Z","revision":7}"#;
+    let told = printed("cert show 00000000000000ab", wish).await;
+    assert!(told.starts_with("asked for  mail.example\nissuer     the preferred ones\n"), "{told}");
     let pem = "-----BEGIN CERTIFICATE-----\n";
     assert_eq!(printed("cert export --ca", pem).await, pem);
     let dir = tempfile::tempdir().unwrap();
