@@ -3,17 +3,17 @@ use std::time::Duration;
 
 use crate::acme::plan::{Check, Item, Known, Step, Trouble, Way, Window, due, plan};
 use crate::base::clock::Time;
-use crate::base::ids::{CertificateId, NodeId, OrderId, SiteId};
+use crate::base::ids::{CertificateId, OrderId, SiteId};
 use crate::base::limits::acme::{ORDERS_OPEN_MAX, ORDERS_PER_ACCOUNT, ORDERS_PER_DOMAIN};
 use crate::base::names::{Host, IssuerName};
 use crate::model::certificates::Certificate;
 use crate::model::effect::Stored;
 use crate::model::issuers::Issuer;
-use crate::model::options::Options;
 use crate::model::orders::{Failed, Method, Order, Purpose, Stage};
 use crate::model::row::Row;
-use crate::model::sites::{Handler, Site, Www};
+use crate::model::sites::Site;
 use crate::model::state::State;
+use crate::model::tests::world::stored_site;
 use crate::seal::Sealed;
 use crate::seal::keyring::KeyId;
 
@@ -32,25 +32,8 @@ fn world(rows: impl IntoIterator<Item = Row>) -> State {
 
 fn site(id: u64, hosts: &[&str], named: Option<&str>) -> Row {
     let mut hosts = hosts.iter().map(|host| Host::parse(host).unwrap());
-    let site = Site {
-        id: SiteId(id),
-        host: hosts.next().unwrap(),
-        aliases: hosts.collect(),
-        www: Www::Off,
-        handler: Handler::Static,
-        account: None,
-        home: NodeId(1),
-        epoch: 1,
-        standbys: Vec::new(),
-        issuer: named.map(issuer),
-        certificate: None,
-        quota: None,
-        suspended: false,
-        maintenance: false,
-        options: Options::default(),
-        created: Time(1),
-        revision: 1,
-    };
+    let first = hosts.next().unwrap();
+    let site = Site { aliases: hosts.collect(), issuer: named.map(issuer), ..stored_site(id, first.as_str()) };
     Row::Site(site.into())
 }
 

@@ -9,6 +9,7 @@ use crate::admin::Api;
 use crate::admin::serve::{Listener, serve};
 use crate::api;
 use crate::config::Config;
+use crate::ops::ports;
 use crate::ops::sockets::{self, Inherited, SocketError};
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
@@ -31,6 +32,12 @@ pub(crate) fn desk(config: &Config, inherited: &mut Inherited) -> Result<(Bound,
 
 fn shown(name: &str, address: String) -> api::status::Listener {
     api::status::Listener { name: name.into(), address }
+}
+
+/// Tells `ruche status` where the planes listen.
+pub(crate) fn shown_to(list: &Shown) -> ports::Shown {
+    let list = Arc::clone(list);
+    ports::Shown::new(move |name, address| list.send_modify(|all| all.push(shown(name, address.to_string()))))
 }
 
 /// Serves the desk until the stop. The next process finds the addresses free as soon as they were given up here.

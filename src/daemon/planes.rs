@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::cluster::member::Member;
 use crate::config::Config;
-use crate::daemon::listen::Shown;
+use crate::daemon::listen::{self, Shown};
 use crate::dns::Dns;
 use crate::files::gate::Gates;
 use crate::files::sites::SiteDirs;
@@ -66,6 +66,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         shown,
     } = ground;
     let feed = feed(member, tasks);
+    let shown = listen::shown_to(shown);
     let ftp = Ftp {
         config: &config.ftp,
         node: member.node(),
@@ -77,7 +78,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         door: member.door().only(),
         board,
         inherited: &mut *inherited,
-        shown: Arc::clone(shown),
+        shown: shown.clone(),
     };
     ftp.start(tasks);
     let web = Web {
@@ -92,7 +93,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         local: local.clone(),
         flushes,
         inherited: &mut *inherited,
-        shown: Arc::clone(shown),
+        shown: shown.clone(),
     };
     web.start(tasks);
     let dns = Dns {
@@ -103,7 +104,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         board,
         metrics,
         inherited,
-        shown: Arc::clone(shown),
+        shown,
     };
     dns.start(tasks);
     Ok(())

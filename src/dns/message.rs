@@ -69,40 +69,38 @@ impl<'m> Message<'m> {
         section: Section,
         owner: &[u8],
         (rtype, ttl): (RecordType, u32),
-        values: impl Iterator<Item = Value<'v>>,
+        mut values: impl Iterator<Item = Value<'v>>,
     ) -> Result<(), Full> {
         let before = (self.len, self.names, self.counts);
-        let done = self.put_records(section, owner, (rtype, ttl), values);
+        let done = values.try_for_each(|value| self.put_record(section, owner, (rtype, ttl), value));
         if done.is_err() {
             (self.len, self.names, self.counts) = before;
         }
         done
     }
 
-    fn put_records<'v>(
+    fn put_record(
         &mut self,
         section: Section,
         owner: &[u8],
         (rtype, ttl): (RecordType, u32),
-        values: impl Iterator<Item = Value<'v>>,
+        value: Value<'_>,
     ) -> Result<(), Full> {
-        for value in values {
-            self.put_name(owner)?;
-            self.put(&rtype.0.to_be_bytes())?;
-            self.put(&CLASS_IN.to_be_bytes())?;
-            self.put(&ttl.to_be_bytes())?;
-            let size = self.len;
-            self.put(&[0, 0])?;
-            match value {
-                Value::V4(octets) => self.put(&octets)?,
-                Value::V6(octets) => self.put(&octets)?,
-                Value::Wire(data) => self.put_data(rtype, data)?,
-            }
-            let len = u16::try_from(self.len - size - 2).map_err(|_| Full)?;
-            self.out[size..size + 2].copy_from_slice(&len.to_be_bytes());
-            let count = &mut self.counts[section as usize];
-            *count = count.checked_add(1).ok_or(Full)?;
+        self.put_name(owner)?;
+        self.put(&rtype.0.to_be_bytes())?;
+        self.put(&CLASS_IN.to_be_bytes())?;
+        self.put(&ttl.to_be_bytes())?;
+        let size = self.len;
+        self.put(&[0, 0])?;
+        match value {
+            Value::V4(octets) => self.put(&octets)?,
+            Value::V6(octets) => self.put(&octets)?,
+            Value::Wire(data) => self.put_data(rtype, data)?,
         }
+        let len = u16::try_from(self.len - size - 2).map_err(|_| Full)?;
+        self.out[size..size + 2].copy_from_slice(&len.to_be_bytes());
+        let count = &mut self.counts[section as usize];
+        *count = count.checked_add(1).ok_or(Full)?;
         Ok(())
     }
 

@@ -23,18 +23,18 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use crate::api::status::Listener;
 use crate::base::ids::NodeId;
 use crate::base::limits::{DNS_TCP_CONNECTIONS_MAX, DNS_TCP_CONNECTIONS_PER_ADDRESS};
 use crate::config;
 use crate::dns::answer::Transport;
 use crate::dns::compile::Compiler;
 use crate::dns::counts::Tally;
-use crate::dns::ports::Ports;
+use crate::dns::ports::Opened;
 use crate::dns::zones::Zones;
 use crate::ops::board::{Board, PlaneReporter};
 use crate::ops::metrics::Metrics;
 use crate::ops::places::Places;
+use crate::ops::ports::{Ports, Shown};
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::keyring::Keyring;
@@ -46,7 +46,7 @@ pub(crate) struct Plane {
     feed: Feed,
     compiler: Mutex<Compiler>,
     zones: watch::Sender<Arc<Zones>>,
-    ports: Ports,
+    ports: Ports<Opened>,
     places: Arc<Places>,
     reporter: PlaneReporter,
 }
@@ -63,7 +63,7 @@ pub struct Dns<'a> {
     pub metrics: &'a Metrics,
     pub inherited: &'a mut Inherited,
     /// Where `ruche status` reads what is listened on.
-    pub shown: Arc<watch::Sender<Vec<Listener>>>,
+    pub shown: Shown,
 }
 
 impl Dns<'_> {
@@ -85,7 +85,7 @@ impl Dns<'_> {
             feed: self.feed,
             compiler,
             zones,
-            ports: Ports::open(listen, threads, self.inherited, self.board, self.shown),
+            ports: ports::open(listen, threads, self.inherited, self.board, self.shown),
             places,
             reporter: self.board.register_plane("dns", 1),
         });

@@ -62,22 +62,16 @@ async fn serve(plane: &Plane, tally: Arc<Tally>, stop: &Stop) -> io::Result<()> 
     let shared = Arc::new(Shared { zones, tally, places, scratch: Mutex::new(vec![0; DNS_MESSAGE_MAX]) });
     let mut opened = plane.ports.opened();
     let mut accepting = JoinSet::new();
-    let mut taken = vec![false; opened.borrow().len()];
     while !stop.is_given_up() {
         tokio::select! {
-            changed = opened.changed() => if changed.is_ok() {
-                let all = opened.borrow_and_update().clone();
-                for (one, taken) in all.iter().zip(&mut taken) {
-                    if let Some(one) = one.as_ref().filter(|_| !*taken) {
-                        *taken = true;
-                        accepting.spawn(accept(TcpListener::from_std(one.tcp()?)?, Arc::clone(&shared), stop.clone()));
-                    }
-                }
-            },
+            one = opened.next() => {
+                accepting.spawn(accept(TcpListener::from_std(one.tcp()?)?, Arc::clone(&shared), stop.clone()));
+            }
             Some(ended) = accepting.join_next() => ended??,
             () = stop.give_up() => {}
         }
     }
+    drop(opened);
     while let Some(ended) = accepting.join_next().await {
         ended??;
     }

@@ -75,18 +75,13 @@ async fn serve(plane: Arc<Plane>, threads: Arc<[Thread]>, stop: &Stop) -> io::Re
     {
         let mut opened = plane.ports.opened();
         let mut accepting = JoinSet::new();
-        let mut taken = 0;
         while !stop.is_given_up() {
             tokio::select! {
-                changed = opened.changed() => if changed.is_ok() {
-                    let all = opened.borrow_and_update().clone();
-                    for listener in all.iter().skip(taken) {
-                        let listener = TcpListener::from_std(listener.try_clone()?)?;
-                        let (plane, threads) = (Arc::clone(&plane), Arc::clone(&threads));
-                        accepting.spawn(accept(plane, threads, listener, Alive::clone(&alive), stop.clone()));
-                    }
-                    taken = all.len();
-                },
+                one = opened.next() => {
+                    let listener = TcpListener::from_std(one.try_clone()?)?;
+                    let (plane, threads) = (Arc::clone(&plane), Arc::clone(&threads));
+                    accepting.spawn(accept(plane, threads, listener, Alive::clone(&alive), stop.clone()));
+                }
                 Some(ended) = accepting.join_next() => ended??,
                 () = stop.give_up() => {}
             }

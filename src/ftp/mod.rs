@@ -15,7 +15,6 @@ mod listing;
 mod login;
 mod passive;
 mod paths;
-mod ports;
 mod reply;
 mod session;
 mod stores;
@@ -23,13 +22,13 @@ mod strangers;
 mod stream;
 mod transfer;
 
+use std::net::{SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
-use crate::api::status::Listener;
 use crate::base::ids::NodeId;
 use crate::base::limits::{
     FTP_CONNECTIONS_MAX, FTP_CONNECTIONS_PER_ADDRESS, FTP_FILE_WORK_AT_ONCE, FTP_STRANGERS_MAX, FTP_TRANSFERS_MAX,
@@ -40,7 +39,6 @@ use crate::files::gate::Gates;
 use crate::files::sites::SiteDirs;
 use crate::ftp::fault::busy;
 use crate::ftp::login::{Logins, Rehash};
-use crate::ftp::ports::Ports;
 use crate::ftp::reply::Reply;
 use crate::ftp::stores::Stores;
 use crate::ftp::strangers::Strangers;
@@ -48,7 +46,9 @@ use crate::model::state::Snapshot;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::{Board, PlaneReporter};
 use crate::ops::descriptors;
+use crate::ops::listeners;
 use crate::ops::places::Places;
+use crate::ops::ports::{Ports, Shown, Wanted};
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
@@ -65,7 +65,7 @@ struct Plane {
     blocking: Blocking,
     passive_ports: RangeInclusive<u16>,
     passive_host: Option<String>,
-    ports: Ports,
+    ports: Ports<TcpListener>,
     places: Arc<Places>,
     strangers: Strangers,
     logins: Logins,
@@ -91,7 +91,7 @@ pub struct Ftp<'a> {
     pub board: &'a Board,
     pub inherited: &'a mut Inherited,
     /// Where `ruche status` reads what is listened on.
-    pub shown: Arc<watch::Sender<Vec<Listener>>>,
+    pub shown: Shown,
 }
 
 impl Ftp<'_> {
@@ -113,7 +113,7 @@ impl Ftp<'_> {
             blocking: self.blocking,
             passive_ports: config.passive_ports.clone(),
             passive_host: config.passive_host.clone(),
-            ports: Ports::open(config, self.inherited, self.board, self.shown),
+            ports: open(&config.listen, self.inherited, self.board, self.shown),
             places: Places::new(most, FTP_CONNECTIONS_PER_ADDRESS, metrics::gauge!("ruche_ftp_connections")),
             strangers: Strangers::new(FTP_STRANGERS_MAX.min(most)),
             logins: Logins::new(self.door),
@@ -135,6 +135,16 @@ impl Ftp<'_> {
         tasks.spawn("ftp-gates", Ends::AtGiveUp, move |stop| keeper::keep(Arc::clone(&keeper), stop));
         tasks.spawn("ftp", Ends::AtDrain, move |stop| listen::run(Arc::clone(&plane), stop));
     }
+}
+
+/// Opens what can be listened on at once.
+fn open(list: &[SocketAddr], inherited: &mut Inherited, board: &Board, shown: Shown) -> Ports<TcpListener> {
+    Ports::open(Wanted::all("ftp.listen", list), inherited, board, shown, |wanted, inherited| {
+        let each = listeners::each(wanted.address, 1, inherited)?;
+        let listener = each.into_iter().next().expect("it was bound for one thread");
+        let bound = listener.local_addr().unwrap_or(wanted.address);
+        Ok((listener, bound))
+    })
 }
 
 /// For data connections: nothing is sent but the handshake and the data. A client that has sent a small file closes at once,

@@ -7,6 +7,7 @@ pub(crate) mod golden;
 pub(crate) mod invariants;
 mod obtaining;
 mod operations;
+mod orders;
 mod properties;
 mod records;
 mod requests;

@@ -1,5 +1,5 @@
 //! What every running part needs and no part of the domain: logging, metrics, the board, named tasks, the blocking pool,
-//! sockets, the stop. Never knows a site, a zone or an account.
+//! sockets and ports, the stop. Never knows a site, a zone or an account.
 pub mod blocking;
 pub mod board;
 pub mod descriptors;
@@ -8,6 +8,7 @@ pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod places;
+pub mod ports;
 pub mod sockets;
 pub mod stop;
 pub mod tasks;

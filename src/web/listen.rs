@@ -41,7 +41,7 @@ pub(crate) async fn accept(thread: Arc<Thread>, opened: Arc<Opened>, alive: Aliv
                 return None;
             }
         };
-        let https_port = if secure { port } else { thread.ports().https_port() };
+        let https_port = if secure { port } else { thread.https_port() };
         let (thread, stop) = (Arc::clone(&thread), stop.clone());
         let held = Held { _place: place, _alive: alive.clone() };
         let visitor = Visitor { stream, peer: peer.ip().to_canonical(), held };

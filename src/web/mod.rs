@@ -29,9 +29,7 @@ mod threads;
 use std::sync::{Arc, Mutex};
 
 use rustls::ServerConfig;
-use tokio::sync::watch;
 
-use crate::api::status::Listener;
 use crate::base::ids::NodeId;
 use crate::base::limits::{
     PROXY_CONNECTIONS_MAX, WEB_CONNECTIONS_MAX, WEB_CONNECTIONS_PER_ADDRESS, WEB_DESCRIPTORS_LEFT,
@@ -44,6 +42,7 @@ use crate::ops::board::{Board, PlaneReporter};
 use crate::ops::descriptors;
 use crate::ops::metrics::Metrics;
 use crate::ops::places::Places;
+use crate::ops::ports::{Ports, Shown};
 use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
@@ -53,7 +52,7 @@ use crate::web::counts::Tallies;
 use crate::web::listen::Alive;
 use crate::web::log::Log;
 use crate::web::log::writer::{Flushes, Task, Writer};
-use crate::web::ports::Ports;
+use crate::web::ports::{HttpsPort, Opened};
 use crate::web::proxy::upstream::Upstreams;
 
 /// What all threads share.
@@ -65,7 +64,8 @@ struct Plane {
     dirs: Arc<SiteDirs>,
     blocking: Blocking,
     board: Board,
-    ports: Ports,
+    ports: Ports<Opened>,
+    https_port: HttpsPort,
     places: Arc<Places>,
     tallies: Arc<Tallies>,
     upstreams: Arc<Upstreams>,
@@ -94,7 +94,7 @@ pub struct Web<'a> {
     pub flushes: Flushes,
     pub inherited: &'a mut Inherited,
     /// Where `ruche status` reads what is listened on.
-    pub shown: Arc<watch::Sender<Vec<Listener>>>,
+    pub shown: Shown,
 }
 
 impl Web<'_> {
@@ -110,6 +110,7 @@ impl Web<'_> {
         let upstreams = Upstreams::new(self.blocking.clone(), PROXY_CONNECTIONS_MAX.min(descriptors / 3));
         let most = WEB_CONNECTIONS_MAX.min(descriptors - descriptors / 3);
         let tallies = Arc::new(Tallies::default());
+        let (ports, https_port) = ports::open(config, threads, self.inherited, board, self.shown);
         let plane = Arc::new(Plane {
             node: self.node,
             feed: self.feed,
@@ -117,7 +118,8 @@ impl Web<'_> {
             dirs: self.dirs,
             blocking: self.blocking,
             board: board.clone(),
-            ports: Ports::open(config, threads, self.inherited, board, self.shown),
+            ports,
+            https_port,
             places: Places::new(most, WEB_CONNECTIONS_PER_ADDRESS, metrics::gauge!("ruche_web_connections")),
             tallies: Arc::clone(&tallies),
             upstreams: Arc::clone(&upstreams),

@@ -208,46 +208,20 @@ fn handled(here: Here, site: &Site, target: &str) -> Turn {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use http::Request;
     use http::header::HOST;
 
     use super::*;
     use crate::base::clock::Time;
-    use crate::base::ids::SiteId;
     use crate::base::names::AccountName;
     use crate::model::accounts::Account;
     use crate::model::effect::Stored;
     use crate::model::options::{Area, Options};
     use crate::model::row::Row;
+    use crate::model::tests::world::{host, stored_site as site};
 
     const HERE: Here = Here { node: NodeId(1), https_port: 443 };
-
-    fn host(text: &str) -> Host {
-        Host::parse(text).unwrap()
-    }
-
-    pub(crate) fn site(id: u64, name: &str) -> Site {
-        Site {
-            id: SiteId(id),
-            host: host(name),
-            aliases: Vec::new(),
-            www: Www::Off,
-            handler: Handler::Static,
-            account: None,
-            home: HERE.node,
-            epoch: 1,
-            standbys: Vec::new(),
-            issuer: None,
-            certificate: None,
-            quota: None,
-            suspended: false,
-            maintenance: false,
-            options: Options::default(),
-            created: Time(1),
-            revision: 1,
-        }
-    }
 
     fn state() -> State {
         let redirect = |to: &str| Handler::Redirect { to: to.into(), status: 302 };

@@ -163,7 +163,7 @@ async fn tell_orphans(plane: &Plane, state: &State) -> TaskResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::route::tests::site;
+    use crate::model::tests::world::stored_site as site;
 
     #[test]
     fn a_directory_is_made_for_files_at_home_and_goes_with_its_site_only() {

@@ -18,6 +18,7 @@ use crate::model::options::Area;
 use crate::model::sites::{Handler, Site};
 use crate::model::state::Snapshot;
 use crate::ops::places::Places;
+use crate::ops::ports::Ports;
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
 use crate::store::feed::View;
@@ -28,7 +29,7 @@ use crate::web::body::Body;
 use crate::web::counts::{Counts, Tally};
 use crate::web::listen::{Alive, accept};
 use crate::web::log::{Line, Lines};
-use crate::web::ports::Ports;
+use crate::web::ports::Opened;
 use crate::web::proxy::headers::Told;
 use crate::web::proxy::{Answer, Proxy};
 use crate::web::route::{Door, Head, Here, Route, route};
@@ -70,8 +71,13 @@ impl Thread {
         &self.plane.places
     }
 
-    pub(crate) fn ports(&self) -> &Ports {
+    pub(crate) fn ports(&self) -> &Ports<Opened> {
         &self.plane.ports
+    }
+
+    /// The port that visitors without TLS are sent to.
+    pub(crate) fn https_port(&self) -> u16 {
+        self.plane.https_port.now()
     }
 
     /// What becomes of a request in the newest snapshot, and the counters of its site.
@@ -164,7 +170,6 @@ async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
         let mut opened = thread.plane.ports.opened();
         let mut accepting = JoinSet::new();
         let mut sweeping = pin!(thread.proxy.sweep());
-        let mut taken = 0;
         let mut fed = true;
         while !stop.is_given_up() {
             tokio::select! {
@@ -172,13 +177,9 @@ async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
                     fed = changed;
                     thread.refresh(newest.now());
                 }
-                changed = opened.changed() => if changed.is_ok() {
-                    let all = opened.borrow_and_update().clone();
-                    for one in all.iter().skip(taken) {
-                        accepting.spawn(accept(Arc::clone(&thread), Arc::clone(one), Alive::clone(&alive), stop.clone()));
-                    }
-                    taken = all.len();
-                },
+                one = opened.next() => {
+                    accepting.spawn(accept(Arc::clone(&thread), one, Alive::clone(&alive), stop.clone()));
+                }
                 () = &mut sweeping => {}
                 Some(ended) = accepting.join_next() => ended??,
                 () = stop.give_up() => {}

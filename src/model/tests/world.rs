@@ -1,7 +1,7 @@
 //! A founded cluster of one to send changes to. Every envelope goes through its stored form, as it does through the log, and
 //! the invariants are checked after each.
 use crate::base::clock::Time;
-use crate::base::ids::{ClusterId, NodeId, RequestId, Seed, TokenId};
+use crate::base::ids::{ClusterId, NodeId, RequestId, Seed, SiteId, TokenId};
 use crate::base::limits::ANSWERS_KEPT;
 use crate::base::names::{AccountName, Host, Login, NodeName, PlanName, TokenName, ZoneName};
 use crate::model::LEVEL;
@@ -11,11 +11,12 @@ use crate::model::apply::{Effects, apply_batch};
 use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
 use crate::model::cluster::Found;
 use crate::model::effect::Effect;
+use crate::model::options::Options;
 use crate::model::plans::{Limits, PlanPut};
 use crate::model::records::RecordPut;
 use crate::model::refusal::Refusal;
 use crate::model::row::Row;
-use crate::model::sites::{Handler, SiteCreate, Www};
+use crate::model::sites::{Handler, Site, SiteCreate, Www};
 use crate::model::state::State;
 use crate::model::tests::invariants::check_invariants;
 use crate::model::tokens::{Access, Scope, TokenCreate};
@@ -161,6 +162,29 @@ pub(crate) fn site_of(name: &str, owner: Option<&str>) -> SiteCreate {
         quota: None,
         options: Default::default(),
         certificate: None,
+    }
+}
+
+/// A static site at home on the node, as it is stored.
+pub(crate) fn stored_site(id: u64, name: &str) -> Site {
+    Site {
+        id: SiteId(id),
+        host: host(name),
+        aliases: Vec::new(),
+        www: Www::Off,
+        handler: Handler::Static,
+        account: None,
+        home: NODE,
+        epoch: 1,
+        standbys: Vec::new(),
+        issuer: None,
+        certificate: None,
+        quota: None,
+        suspended: false,
+        maintenance: false,
+        options: Options::default(),
+        created: Time(1),
+        revision: 1,
     }
 }
 
