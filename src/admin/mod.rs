@@ -42,15 +42,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use http::{Method, StatusCode, Uri};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, SecurityRequirement,
 };
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{PartialSchema, Path, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use utoipa_axum::{PathItemExt, paste, routes};
 
 use crate::admin::context::Context;
 use crate::admin::context::Desk;
@@ -63,10 +63,9 @@ pub type Api = Router;
 /// The whole API, ready to be served. Each request must carry its `peers::Peer` as an extension, which `serve` sees to.
 pub fn router(context: Context) -> Api {
     let desk = Arc::new(Desk::new(context));
-    // Described anew each time somebody asks: a megabyte that a node at work has no use for.
-    let (router, _) = routes().split_for_parts();
-    let openapi = get(|| async { axum::Json(described(routes().split_for_parts().1)) });
-    router
+    // Described anew each time somebody asks: megabytes that a node at work has no use for.
+    let openapi = get(|| async { axum::Json(described(paths())) });
+    routes()
         .route("/v1/openapi.json", openapi)
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_path)
@@ -74,47 +73,80 @@ pub fn router(context: Context) -> Api {
         .with_state(desk)
 }
 
-fn routes() -> OpenApiRouter<Arc<Desk>> {
-    OpenApiRouter::default()
-        .routes(routes!(plans::list))
-        .routes(routes!(plans::show, plans::put, plans::remove))
-        .routes(routes!(accounts::list, accounts::create))
-        .routes(routes!(accounts::show, accounts::set, accounts::remove))
-        .routes(routes!(sites::list, sites::create))
-        .routes(routes!(sites::show, sites::set, sites::remove))
-        .routes(routes!(visits::logs))
-        .routes(routes!(visits::stats))
-        .routes(routes!(visits::all))
-        .routes(routes!(zones::list, zones::create))
-        .routes(routes!(zones::show, zones::set, zones::remove))
-        .routes(routes!(zone_files::show, zone_files::put))
-        .routes(routes!(records::list))
-        .routes(routes!(records::show, records::put, records::remove))
-        .routes(routes!(ftp_users::list, ftp_users::create))
-        .routes(routes!(ftp_users::show, ftp_users::set, ftp_users::remove))
-        .routes(routes!(tokens::list, tokens::create))
-        .routes(routes!(tokens::show, tokens::remove))
-        .routes(routes!(certificates::list, obtained::issue))
-        .routes(routes!(obtained::plan))
-        .routes(routes!(obtained::renew))
-        .routes(routes!(obtained::import))
-        .routes(routes!(obtained::export))
-        .routes(routes!(certificates::ca))
-        .routes(routes!(certificates::show, obtained::remove))
-        .routes(routes!(issuers::list, issuers::create))
-        .routes(routes!(issuers::show, issuers::set, issuers::remove))
-        .routes(routes!(nodes::list))
-        .routes(routes!(nodes::show, nodes::set))
-        .routes(routes!(operations::list))
-        .routes(routes!(operations::show))
-        .routes(routes!(operations::cancel))
-        .routes(routes!(events::list))
-        .routes(routes!(requests::show))
-        .routes(routes!(cluster::export_key))
-        .routes(routes!(status::show))
-        .routes(routes!(status::healthz))
-        .routes(routes!(status::readyz))
-        .routes(routes!(status::metrics))
+/// Hands every handler to `$each`: what serves them and what describes them read the same list.
+macro_rules! handlers {
+    ($each:ident) => {
+        $each! {
+            plans::list,
+            plans::show, plans::put, plans::remove,
+            accounts::list, accounts::create,
+            accounts::show, accounts::set, accounts::remove,
+            sites::list, sites::create,
+            sites::show, sites::set, sites::remove,
+            visits::logs,
+            visits::stats,
+            visits::all,
+            zones::list, zones::create,
+            zones::show, zones::set, zones::remove,
+            zone_files::show, zone_files::put,
+            records::list,
+            records::show, records::put, records::remove,
+            ftp_users::list, ftp_users::create,
+            ftp_users::show, ftp_users::set, ftp_users::remove,
+            tokens::list, tokens::create,
+            tokens::show, tokens::remove,
+            certificates::list, obtained::issue,
+            obtained::plan,
+            obtained::renew,
+            obtained::import,
+            obtained::export,
+            certificates::ca,
+            certificates::show, obtained::remove,
+            issuers::list, issuers::create,
+            issuers::show, issuers::set, issuers::remove,
+            nodes::list,
+            nodes::show, nodes::set,
+            operations::list,
+            operations::show,
+            operations::cancel,
+            events::list,
+            requests::show,
+            cluster::export_key,
+            status::show,
+            status::healthz,
+            status::readyz,
+            status::metrics,
+        }
+    };
+}
+
+/// The handlers under their paths and methods; nothing is described yet.
+fn routes() -> Router<Arc<Desk>> {
+    macro_rules! route {
+        ($($room:ident::$handler:ident,)+) => {
+            paste! { Router::new()$(.route(&$room::[<__path_ $handler>]::path(), method!($room, $handler)))+ }
+        };
+    }
+    macro_rules! method {
+        ($room:ident, $handler:ident) => {
+            paste! {
+                $room::[<__path_ $handler>]::methods()
+                    .iter()
+                    .fold(MethodRouter::new(), |router, method| router.on(method.to_method_filter(), $room::$handler))
+            }
+        };
+    }
+    handlers!(route)
+}
+
+/// What the handlers say of themselves.
+fn paths() -> OpenApi {
+    macro_rules! describe {
+        ($($room:ident::$handler:ident,)+) => {
+            OpenApiRouter::<Arc<Desk>>::default()$(.routes(routes!($room::$handler)))+
+        };
+    }
+    handlers!(describe).split_for_parts().1
 }
 
 /// What no handler says of itself: that any of them may answer a problem, and how a caller shows who it is.

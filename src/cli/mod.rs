@@ -41,7 +41,7 @@ use clap::Parser;
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::session::Session;
-use crate::cli::tree::{ApiTree, Cli, Format, Global, Tree};
+use crate::cli::tree::{ApiTree, Cli, Format, Global, NodeCli, NodeTree, Tree};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -71,12 +71,16 @@ enum Work {
 
 /// Reads the arguments of this process; help, version and usage errors end it with clap's answer (0 or 2).
 pub fn parse() -> Command {
-    command(Cli::parse())
+    // The whole tree is a megabyte of code and words, which a node that stays would keep: it is for whoever needs more of it.
+    match NodeCli::try_parse() {
+        Ok(NodeCli { command: NodeTree::Run { config } }) => Command::Run { config },
+        Err(_) => command(Cli::parse()),
+    }
 }
 
 fn command(cli: Cli) -> Command {
     match cli.command {
-        Tree::Run { config } => Command::Run { config },
+        Tree::Node(NodeTree::Run { config }) => Command::Run { config },
         Tree::Check { config } => Command::Check { config },
         Tree::Demo { once } => Command::Demo { once },
         Tree::Docs { dir } => Command::Api(ApiCommand(Work::Docs(dir))),

@@ -40,6 +40,13 @@ pub(crate) struct Cli {
     pub(crate) command: Tree,
 }
 
+/// The branch of the tree that stays: a node reads its own command without building all others.
+#[derive(Debug, Parser)]
+pub(crate) struct NodeCli {
+    #[command(subcommand)]
+    pub(crate) command: NodeTree,
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
@@ -82,12 +89,8 @@ pub(crate) struct WriteArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tree {
-    /// Run the node
-    Run {
-        /// Configuration file [default: /etc/ruche/ruche.toml]
-        #[arg(long, value_name = "F")]
-        config: Option<PathBuf>,
-    },
+    #[command(flatten)]
+    Node(NodeTree),
     /// Check the configuration and tell all its faults
     Check {
         /// Configuration file [default: /etc/ruche/ruche.toml]
@@ -108,6 +111,16 @@ pub(crate) enum Tree {
     },
     #[command(flatten)]
     Api(ApiTree),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeTree {
+    /// Run the node
+    Run {
+        /// Configuration file [default: /etc/ruche/ruche.toml]
+        #[arg(long, value_name = "F")]
+        config: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
