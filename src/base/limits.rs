@@ -230,6 +230,10 @@ pub const JAIL_OPEN_TRIES: u32 = 64;
 pub const TRASH_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Names of one directory held in memory while a tree is deleted: a directory may have millions.
 pub const TRASH_NAMES_AT_ONCE: usize = 1000;
+/// The largest file whose content is waited for rather than synced: reading more of it again takes longer than a sync.
+pub const ORDERED_FILE_MAX: usize = 64 << 10;
+/// What a direct read is aligned to: no disk in use asks for more.
+pub const ORDERED_FILE_PAGE: usize = 4096;
 /// Connections of visitors at one time, where the descriptors allow as many: at some 27 KiB each all of them together fit a
 /// small machine.
 pub const WEB_CONNECTIONS_MAX: usize = 10_240;

@@ -6,6 +6,7 @@ pub mod jail;
 pub mod listing;
 pub mod lock;
 pub mod logs;
+mod order;
 pub mod sites;
 mod trash;
 pub mod usage;

@@ -14,6 +14,7 @@ use crate::base::ids::SiteId;
 use crate::base::limits::TRASH_NAMES_AT_ONCE;
 use crate::files::gate::Permit;
 use crate::files::jail::{Found, Jail, JailError};
+use crate::files::order::Order;
 use crate::files::sites::SiteDirs;
 use crate::files::trash;
 use crate::files::usage::{QuotaExceeded, Reservation, Usage};
@@ -75,6 +76,7 @@ pub struct Writer {
     site: SiteId,
     jail: Jail,
     incoming: Arc<OwnedFd>,
+    order: Order,
     usage: Usage,
     /// Of who writes, beside the site's.
     own: Option<Usage>,
@@ -87,6 +89,7 @@ pub struct Upload {
     parent: OwnedFd,
     name: String,
     incoming: Arc<OwnedFd>,
+    order: Order,
     /// None before there is something to write.
     growing: Option<Growing>,
     reservation: Reservation,
@@ -124,7 +127,8 @@ impl Writer {
             left.iter().try_for_each(|name| rustix::fs::unlinkat(&incoming, name, AtFlags::empty()))?;
         }
         let usage = Usage::of(&jail, quota)?;
-        Ok(Self { site, jail, incoming: Arc::new(incoming), usage, own: None })
+        let order = Order::of(&incoming);
+        Ok(Self { site, jail, incoming: Arc::new(incoming), order, usage, own: None })
     }
 
     /// The same site for somebody who sees one directory of it only, which is made if it is missing, and may have a use of
@@ -174,7 +178,8 @@ impl Writer {
         let (incoming, growing) = (Arc::clone(&self.incoming), None);
         let (reservation, own) = (self.usage.reservation(), self.own.as_ref().map(Usage::reservation));
         let (name, before, broken) = (name.to_owned(), None, false);
-        Upload { site: self.site, parent, name, incoming, growing, reservation, own, before, broken }
+        let (site, order) = (self.site, self.order);
+        Upload { site, parent, name, incoming, order, growing, reservation, own, before, broken }
     }
 
     /// Begins a file that goes on from so many bytes of the one that is there, or from all of it: it is copied, by
@@ -328,7 +333,8 @@ impl Upload {
         if self.broken || self.before.is_some() {
             return Err(WriteError::Incomplete);
         }
-        self.grown()?.file.sync_all().map_err(io_fault)?;
+        let order = self.order;
+        order.settle(&self.grown()?.file).map_err(io_fault)?;
         let Self { parent, name, growing, reservation, own, .. } = self;
         let mut growing = growing.ok_or(WriteError::Incomplete)?;
         let mut place = || {
@@ -374,7 +380,8 @@ impl Growing {
     /// In place of what is there.
     fn begin(incoming: &Arc<OwnedFd>, there: Option<&Stat>) -> Result<Self, WriteError> {
         let name = UPLOADS.fetch_add(1, Ordering::Relaxed).to_string();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Read as well: `Order` may.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(incoming, &name, flags, Mode::from_raw_mode(NEW_FILE))?);
         let growing = Self { incoming: Arc::clone(incoming), name, file, placed: false };
         // Who shut a file to others does not open it by writing it anew.
