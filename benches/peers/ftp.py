@@ -1,5 +1,5 @@
 """Small files over FTP beside Pure-FTPd: the same client, the same files of 1 KiB, a data connection for each; without TLS, which
-is the peer's best case, and with it. Ruche puts every file on the disk before it says 226, Pure-FTPd leaves that to the kernel.
+is the peer's best case, and with it. Ruche writes every file to the disk before it says 226, Pure-FTPd leaves that to the kernel.
 The CPU a file is compared; files a second are printed beside it, because a client that waits feels those."""
 import multiprocessing
 import os

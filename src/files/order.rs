@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, OFlags, StatxFlags};
 
@@ -26,10 +27,9 @@ impl Order {
         let is_ordered = || {
             let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
             let disk = fs::canonicalize(format!("/sys/dev/block/{device}")).ok()?;
-            let journal =
-                fs::read_to_string(format!("/sys/fs/ext4/{}/journal_task", disk.file_name()?.to_str()?)).ok()?;
-            // Its process, where there is one.
-            Some(journal.trim().parse::<u32>().is_ok() && keeps_order(&mounts, &device))
+            // A journal in the file system itself, its inode 8: one on another disk flushes this one only when it knows why.
+            let journal = format!("/proc/fs/jbd2/{}-8", disk.file_name()?.to_str()?);
+            Some(Path::new(&journal).is_dir() && keeps_order(&mounts, &device))
         };
         if is_ordered().unwrap_or(false) { Self::Journal } else { Self::Sync }
     }
@@ -37,7 +37,8 @@ impl Order {
     /// Returns when a power cut can no longer leave the next name of this file with anything but all of its content. The file
     /// is open for reading as well.
     pub(crate) fn settle(self, file: &File) -> io::Result<()> {
-        if self == Self::Journal && is_written(file)? { Ok(()) } else { file.sync_all() }
+        // What could not be read may still be synced, or the sync says why not.
+        if self == Self::Journal && is_written(file).unwrap_or(false) { Ok(()) } else { file.sync_all() }
     }
 }
 
