@@ -170,6 +170,15 @@ pub const CLIENT_OUTCOME_EVERY: Duration = Duration::from_millis(500);
 /// Password read from standard input, with its line end.
 pub const CLIENT_PASSWORD_MAX: u64 = 4096;
 
+/// Steps in which a PFX file may derive its key: OpenSSL writes 2,048, and careful people a million.
+pub const PFX_ITERATIONS_MAX: u32 = 10_000_000;
+/// Bytes of one file of certbot's directory that are read, of those that hold no certificate.
+pub const CERTBOT_FILE_MAX: u64 = 64 << 10;
+/// Entries of one directory of certbot's.
+pub const CERTBOT_ENTRIES_MAX: usize = 10_000;
+/// Accounts of certbot's that are told of.
+pub const CERTBOT_ACCOUNTS_MAX: usize = 16;
+
 /// Threads of the blocking pool.
 pub const BLOCKING_THREADS_MAX: usize = 8;
 /// First and longest pause before a task that panicked is started again.

@@ -52,15 +52,16 @@ pub(crate) enum CertCommand {
     },
     /// Show what will be ordered, when and why
     Plan,
-    /// Take up certificates with their keys: what a directory of certbot holds, or a pair of files
+    /// Take up certificates with their keys: what a directory of certbot holds, a pair of files, or a PFX file
     ///
     /// They are served as they are, nothing is ordered for them while they are good, and what follows them is ordered here.
     #[command(after_help = "Examples:
   ruche cert import /etc/letsencrypt
-  ruche cert import --chain fullchain.pem --key privkey.pem")]
+  ruche cert import --chain fullchain.pem --key privkey.pem
+  ruche cert import --pfx www.pfx --password-stdin <password")]
     Import {
-        /// Directory of certbot, with `live/` in it
-        #[arg(value_name = "DIR", required_unless_present = "chain", conflicts_with_all = ["chain", "key"])]
+        /// Directory of certbot, with `renewal/` and `live/` in it
+        #[arg(value_name = "DIR", required_unless_present_any = ["chain", "pfx"], conflicts_with_all = ["chain", "key", "pfx"])]
         dir: Option<PathBuf>,
         /// The certificate and those between it and its root, PEM
         #[arg(long, value_name = "FILE", requires = "key")]
@@ -68,6 +69,12 @@ pub(crate) enum CertCommand {
         /// Its private key, PEM
         #[arg(long, value_name = "FILE", requires = "chain")]
         key: Option<PathBuf>,
+        /// A PFX (PKCS#12) file with both
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["chain", "key"])]
+        pfx: Option<PathBuf>,
+        /// Read the password of the PFX file from the standard input [default: it has none]
+        #[arg(long, requires = "pfx")]
+        password_stdin: bool,
         #[command(flatten)]
         write: WriteArgs,
     },
@@ -136,6 +143,9 @@ pub(crate) async fn run(session: &Session, command: CertCommand) -> Result<(), F
         CertCommand::Renew { names, write } => handover::renew(session, names, &write).await,
         CertCommand::Plan => handover::plan(session).await,
         CertCommand::Import { dir: Some(dir), write, .. } => handover::import_tree(session, &dir, &write).await,
+        CertCommand::Import { pfx: Some(pfx), password_stdin, write, .. } => {
+            handover::import_pfx(session, &pfx, password_stdin, &write).await
+        }
         CertCommand::Import { chain, key, write, .. } => match (chain, key) {
             (Some(chain), Some(key)) => handover::import(session, &chain, &key, &write).await,
             _ => Ok(()),

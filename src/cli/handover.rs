@@ -1,5 +1,6 @@
 //! Certificates that come from elsewhere and go elsewhere: what certbot has, pairs of files, other services of the network. A key is
 //! read and written as a file of its owner alone.
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -7,14 +8,19 @@ use std::process::Command;
 use http::Method;
 
 use crate::api::certificates::{Certificate, Imported, Pair, Plan, Planned, Renew, Step};
+use crate::api::issuers::Issuer;
 use crate::base::limits::acme::CERTIFICATE_EVERY;
+use crate::cli::certbot::{self, Lineage};
 use crate::cli::client::{Write, path, read, with};
 use crate::cli::failure::Failure;
-use crate::cli::issuers::text;
+use crate::cli::issuers::{FILE_MAX, text};
 use crate::cli::output::{Out, unicodes};
+use crate::cli::passwords;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
 use crate::files::atomic;
+use crate::tls::sealed::key_pem;
+use crate::tls::{parse, pfx};
 
 pub(crate) async fn renew(session: &Session, names: Vec<String>, write: &WriteArgs) -> Result<(), Failure> {
     let doing = format!("renew the certificates of {}", names.join(", "));
@@ -57,21 +63,41 @@ pub(crate) async fn import(session: &Session, chain: &Path, key: &Path, write: &
     said(session, &imported)
 }
 
-/// What certbot keeps in `live/`: one folder a certificate, with links to the newest files in `archive/`.
+/// What a PFX file holds.
+pub(crate) async fn import_pfx(
+    session: &Session,
+    file: &Path,
+    with_password: bool,
+    write: &WriteArgs,
+) -> Result<(), Failure> {
+    let doing = format!("import {}", file.display());
+    let password = if with_password { passwords::read(io::stdin())?.0 } else { String::new() };
+    let bytes = bytes(file).map_err(|error| Failure::io(&doing, error))?;
+    let unpacked = pfx::unpack(&bytes, &password);
+    let unpacked = unpacked.map_err(|error| Failure::io(&doing, io::Error::other(format!("failed to {error}"))))?;
+    let chain = unpacked.chain.iter().map(|der| parse::pem(der)).collect();
+    let imported = hand_in(session, &doing, Pair { chain, key: key_pem(&unpacked.key) }, write).await?;
+    said(session, &imported)
+}
+
+fn bytes(file: &Path) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|error| io::Error::new(error.kind(), format!("read {}: {error}", file.display())))
+}
+
+/// All that certbot has.
 pub(crate) async fn import_tree(session: &Session, dir: &Path, write: &WriteArgs) -> Result<(), Failure> {
     let doing = format!("import {}", dir.display());
-    let live = dir.join("live");
-    let folders = std::fs::read_dir(&live).map_err(|error| {
-        let cause = format!("read {}: {error}; expected a directory of certbot, with `live` in it", live.display());
+    let lineages = certbot::lineages(dir).map_err(|error| {
+        let cause = format!("read it: {error}; expected a directory of certbot, with `renewal` and `live` in it");
         Failure::io(&doing, io::Error::new(error.kind(), cause))
     })?;
-    let mut folders: Vec<_> = folders.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    folders.retain(|folder| folder.join("fullchain.pem").exists());
-    folders.sort();
     let (mut taken, mut left) = (0, 0);
-    for folder in &folders {
-        let doing = format!("import {}", folder.display());
-        match send(session, &doing, &folder.join("fullchain.pem"), &folder.join("privkey.pem"), write).await {
+    for lineage in &lineages {
+        let doing = format!("import {}", lineage.chain.display());
+        match send(session, &doing, &lineage.chain, &lineage.key, write).await {
             Ok(imported) => {
                 taken += 1;
                 said(session, &imported)?;
@@ -83,13 +109,30 @@ pub(crate) async fn import_tree(session: &Session, dir: &Path, write: &WriteArgs
             }
         }
     }
-    match (taken, left) {
-        (0, _) => Err(Failure::io(&doing, io::Error::new(io::ErrorKind::NotFound, "nothing in it could be taken up"))),
-        (_, 0) => Ok(()),
-        _ => {
-            session.out.note(&format!("{left} of {} were left out.", taken + left));
-            Ok(())
-        }
+    if taken == 0 {
+        return Err(Failure::io(&doing, io::Error::new(io::ErrorKind::NotFound, "nothing in it could be taken up")));
+    }
+    if left > 0 {
+        session.out.note(&format!("{left} of {} were left out.", taken + left));
+    }
+    tell_of_the_rest(session, dir, &lineages).await;
+    Ok(())
+}
+
+/// What of certbot's stays behind: issuers that are not known here, and accounts, whose keys are of another kind than ours.
+async fn tell_of_the_rest(session: &Session, dir: &Path, lineages: &[Lineage]) {
+    let issuers = session.api.list("list the issuers", &path(&["issuers"]), usize::MAX).await.unwrap_or_default();
+    let known: Vec<Issuer> = issuers.iter().filter_map(|item| read("list", item.get().as_bytes()).ok()).collect();
+    let servers: BTreeSet<&String> = lineages.iter().filter_map(|lineage| lineage.server.as_ref()).collect();
+    for server in servers.into_iter().filter(|server| !known.iter().any(|issuer| issuer.directory == **server)) {
+        session.out.note(&format!(
+            "Some came from {server}, which is no issuer here: what follows them comes from the preferred ones, unless `ruche issuer create` names it."
+        ));
+    }
+    for account in certbot::accounts(dir) {
+        session.out.note(&format!(
+            "The account {account} stays certbot's: where CAA records are bound to it (`accounturi`), name the new one of `ruche issuer show`."
+        ));
     }
 }
 
@@ -100,7 +143,10 @@ async fn send(
     key: &Path,
     write: &WriteArgs,
 ) -> Result<Imported, Failure> {
-    let pair = Pair { chain: text(doing, chain)?, key: text(doing, key)? };
+    hand_in(session, doing, Pair { chain: text(doing, chain)?, key: text(doing, key)? }, write).await
+}
+
+async fn hand_in(session: &Session, doing: &str, pair: Pair, write: &WriteArgs) -> Result<Imported, Failure> {
     let write = Write::new(doing, Method::POST, path(&["certificates", "import"]), write).body(&pair);
     read(doing, &session.api.write(write).await?.body)
 }

@@ -13,7 +13,7 @@ use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
 
 /// The largest file of certificates or keys that is read.
-const FILE_MAX: u64 = 256 << 10;
+pub(crate) const FILE_MAX: u64 = 256 << 10;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IssuerCommand {

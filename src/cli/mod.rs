@@ -1,6 +1,7 @@
 //! The command line: a tree of commands, each a client of the admin API. What needs no API (`run`, `check`, `demo`) is only read
 //! here and done by whoever called. Never opens a database or a configuration file.
 mod accounts;
+mod certbot;
 mod certificates;
 mod client;
 mod cluster;

@@ -12,6 +12,8 @@ pub enum TlsError {
     Make(#[from] rcgen::Error),
     #[error("read a certificate: {0}")]
     Parse(String),
+    #[error("read a PFX file: {0}")]
+    Pfx(String),
     #[error("use a private key: {0}")]
     Key(rustls::Error),
     #[error(transparent)]

@@ -6,11 +6,13 @@ pub mod mint;
 pub mod node;
 pub mod order;
 pub mod parse;
+pub mod pfx;
 pub mod resolver;
 pub mod sealed;
 pub mod server;
 pub mod tickets;
 
+mod der;
 mod validity;
 
 #[cfg(test)]

@@ -79,6 +79,34 @@ pub fn chain(pem: &[u8], key: &[u8]) -> Result<Chain, TlsError> {
     Ok(Chain { certificates, names, not_before: leaf.not_before, not_after: leaf.not_after })
 }
 
+/// Refuses a chain in which one certificate was not signed by the next one: visitors would have to find the way by themselves.
+pub fn linked(certificates: &[Vec<u8>]) -> Result<(), TlsError> {
+    let facts = certificates.iter().map(|der| parse::certificate(der)).collect::<Result<Vec<_>, _>>()?;
+    match facts.windows(2).position(|two| two[0].issuer != two[1].subject) {
+        Some(at) => Err(TlsError::Parse(format!(
+            "number {} of its chain did not sign the one before it: put them in order, the one for the names first",
+            at + 2
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The chain of a key out of certificates in any order, without the root that everybody has.
+pub(crate) fn in_order(mut left: Vec<Vec<u8>>, key: &[u8]) -> Result<Vec<Vec<u8>>, TlsError> {
+    let leaf = left.iter().position(|der| certified(std::iter::once(der.as_slice()), key).is_ok());
+    let leaf = leaf.ok_or_else(|| TlsError::Parse("none of them is for the key".into()))?;
+    let mut chain = vec![left.swap_remove(leaf)];
+    while chain.len() < CHAIN_MAX {
+        let last = parse::certificate(&chain[chain.len() - 1])?;
+        let signs = |der: &Vec<u8>| {
+            parse::certificate(der).is_ok_and(|other| other.subject == last.issuer && other.subject != other.issuer)
+        };
+        let Some(next) = left.iter().position(signs) else { break };
+        chain.push(left.swap_remove(next));
+    }
+    Ok(chain)
+}
+
 fn pair(key: &[u8]) -> Result<Zeroizing<KeyPair>, TlsError> {
     let key = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(key), &PKCS_ECDSA_P256_SHA256)?;
     Ok(Zeroizing::new(key))

@@ -18,6 +18,9 @@ pub struct Facts {
     pub not_after: Time,
     /// Of its own key; empty where it says none.
     pub key_identifier: Vec<u8>,
+    /// Whose it is, and who signed it, DER.
+    pub(crate) subject: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
 }
 
 /// Reads one DER certificate.
@@ -33,6 +36,8 @@ pub fn certificate(der: &[u8]) -> Result<Facts, TlsError> {
         not_before: moment(certificate.validity().not_before.timestamp()),
         not_after: moment(certificate.validity().not_after.timestamp()),
         key_identifier: Vec::new(),
+        subject: certificate.subject().as_raw().to_vec(),
+        issuer: certificate.issuer().as_raw().to_vec(),
     };
     let common_name = certificate.subject().iter_common_name().next();
     if let Some(Ok(name)) = common_name.map(|name| name.as_str()) {

@@ -1,6 +1,7 @@
 //! An issuer as others wrote one (Debian's pebble), and a network of its own in which it, the node and its visitors live: low ports
 //! without disturbing anybody, and the node's own DNS as everybody's.
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +13,8 @@ use super::node::Node;
 
 /// Where the node is reached in its network.
 pub const ADDRESS: &str = "10.9.0.1";
+/// Where another machine would be.
+pub const OLD_ADDRESS: &str = "10.9.0.2";
 
 /// A network namespace, held by a sleeping process.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ impl Network {
         let root = rustix::process::geteuid().is_root();
         let ready = dir.path().join("ready");
         let script = format!(
-            "ip link set lo up && ip addr add {ADDRESS}/32 dev lo && mount --bind {} \"$(readlink -f /etc/resolv.conf)\" && touch {} && exec sleep infinity",
+            "ip link set lo up && ip addr add {ADDRESS}/32 dev lo && ip addr add {OLD_ADDRESS}/32 dev lo && mount --bind {} \"$(readlink -f /etc/resolv.conf)\" && touch {} && exec sleep infinity",
             resolv.display(),
             ready.display()
         );
@@ -43,6 +46,11 @@ impl Network {
             enter.extend(["--user".to_owned(), "--preserve-credentials".to_owned()]);
         }
         Self { dir, holder, enter }
+    }
+
+    /// A file beside those of the issuer.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// A program in this network.
@@ -111,15 +119,24 @@ pub const MAC: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUD
 
 impl Pebble {
     pub fn new(network: &Network, bound: bool, env: &[(&'static str, &'static str)]) -> Self {
+        Self::with(network, json!({"externalAccountBindingRequired": bound}), env)
+    }
+
+    /// One whose certificates last so many seconds.
+    pub fn lasting(network: &Network, seconds: u64) -> Self {
+        Self::with(network, json!({"certificateValidityPeriod": seconds}), &[])
+    }
+
+    fn with(network: &Network, more: Value, env: &[(&'static str, &'static str)]) -> Self {
         let dir = network.dir.path().to_owned();
         let mut pebble = Self { dir, child: None, env: env.to_vec() };
-        pebble.make_certificates();
-        let config = json!({"pebble": {
+        make_certificates(&pebble.dir);
+        let mut config = json!({"pebble": {
             "listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000",
             "certificate": pebble.path("server.pem"), "privateKey": pebble.path("server.key"),
-            "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountBindingRequired": bound,
-            "externalAccountMACKeys": {KID: MAC},
+            "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountMACKeys": {KID: MAC},
         }});
+        config["pebble"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         fs::write(pebble.path("pebble.json"), config.to_string()).unwrap();
         pebble.start(network);
         pebble
@@ -131,17 +148,11 @@ impl Pebble {
 
     /// Who certifies its own server.
     pub fn ca(&self) -> String {
-        fs::read_to_string(self.path("ca.pem")).unwrap()
+        fs::read_to_string(self.ca_file()).unwrap()
     }
 
-    fn make_certificates(&self) {
-        fs::write(self.path("extensions"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").unwrap();
-        let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=ca
-            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.csr -subj /CN=pebble
-            openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile extensions -out server.pem";
-        let made =
-            Command::new("sh").args(["-ec", script]).current_dir(&self.dir).stderr(Stdio::null()).status().unwrap();
-        assert!(made.success());
+    pub fn ca_file(&self) -> PathBuf {
+        self.path("ca.pem")
     }
 
     pub fn start(&mut self, network: &Network) {
@@ -200,6 +211,60 @@ impl Pebble {
 impl Drop for Pebble {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Who certifies the issuer's own server, and that server's certificate.
+fn make_certificates(dir: &Path) {
+    fs::write(dir.join("extensions"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").unwrap();
+    let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 3000 -subj /CN=ca
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.csr -subj /CN=pebble
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3000 -extfile extensions -out server.pem";
+    let made = Command::new("sh").args(["-ec", script]).current_dir(dir).stderr(Stdio::null()).status().unwrap();
+    assert!(made.success());
+}
+
+/// An issuer that says and does what others do not: `tests/support/issuer_stub.py` has the list.
+#[derive(Debug)]
+pub struct Stub {
+    ca: String,
+    port: u16,
+    child: Child,
+}
+
+impl Stub {
+    /// In the network of another issuer, whose directory it adds to.
+    pub fn beside(network: &Network, pebble: &Pebble) -> Self {
+        Self::start(network.command("python3"), &pebble.dir, "https://127.0.0.1:14000/dir")
+    }
+
+    /// On this machine, with its files in a directory.
+    pub fn alone(dir: &Path) -> Self {
+        make_certificates(dir);
+        Self::start(Command::new("python3"), dir, "-")
+    }
+
+    fn start(mut python: Command, dir: &Path, beside: &str) -> Self {
+        python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/issuer_stub.py")).arg("0");
+        python.arg(dir.join("server.pem")).arg(dir.join("server.key")).arg(beside);
+        let mut child = python.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self { ca: fs::read_to_string(dir.join("ca.pem")).unwrap(), port: port.trim().parse().unwrap(), child }
+    }
+
+    /// As an issuer of the node that is asked only by its name, for what this path of it does.
+    pub fn issuer(&self, node: &Node, name: &str, path: &str) {
+        let directory = format!("https://127.0.0.1:{}/{path}", self.port);
+        let body = json!({"name": name, "directory": directory, "ca_cert": self.ca, "standing": "by-name"});
+        assert_eq!(node.post("/v1/issuers", body).status, 201);
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
