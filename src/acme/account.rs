@@ -1,5 +1,8 @@
 //! Our account at an issuer: found again, or made, with the key that all share or one of its own. What an issuer's contract binds
 //! has a key of its own.
+use std::sync::PoisonError;
+use std::time::Duration;
+
 use instant_acme::{Account, AccountBuilder, ExternalAccountKey, Key, NewAccount};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
@@ -21,47 +24,118 @@ pub(crate) struct Held {
     pub(crate) wire: Wire,
 }
 
+/// An issuer that does not let itself be spoken to, and when it said it would.
+#[derive(Debug)]
+pub(crate) struct Unopened {
+    pub(crate) error: AcmeError,
+    pub(crate) retry: Option<Duration>,
+}
+
+impl From<Unopened> for AcmeError {
+    fn from(unopened: Unopened) -> Self {
+        unopened.error
+    }
+}
+
 const OPEN: &str = "reach the issuer";
 
 /// The account at an issuer; one that is new is written down before anything is done with it.
-pub(crate) async fn open(ground: &Ground, issuer: &Issuer) -> Result<Held, AcmeError> {
-    // One account is made, however many orders want one.
-    let _turn = ground.accounts.lock().await;
-    let snapshot = ground.now();
-    let cluster = snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?;
-    let newest = snapshot.issuer(&issuer.name);
-    let issuer = newest.as_deref().unwrap_or(issuer);
-    let wire = Wire::new(trust(ground, issuer).await?);
-    let held = match issuer.account() {
-        Some(known) => {
-            let key = key_of(ground, cluster, issuer, known)?;
-            let key = || PrivatePkcs8KeyDer::from(&key[..]);
-            patiently!(OPEN, builder(&wire).from_parts(known.url.clone(), key(), issuer.directory.clone()))?
-        }
-        None => make(ground, cluster, issuer, &wire).await?,
-    };
-    match wire.heard().skew {
+pub(crate) async fn open(ground: &Ground, issuer: &Issuer) -> Result<Held, Unopened> {
+    let wire = wire(ground, issuer).await?;
+    let opened = found(ground, issuer, &wire).await.and_then(|account| match wire.heard().skew {
         Some(skew) if skew > SKEW_MAX => Err(AcmeError::Clock(skew)),
-        _ => Ok(Held { account: held, wire }),
+        _ => Ok(account),
+    });
+    match opened {
+        Ok(account) => Ok(Held { account, wire }),
+        Err(error) => Err(Unopened { error, retry: wire.heard().retry }),
     }
+}
+
+/// By which domains an issuer knows itself in CAA records.
+pub(crate) async fn identities(ground: &Ground, issuer: &Issuer) -> Result<Vec<String>, Unopened> {
+    let wire = wire(ground, issuer).await?;
+    let said = wire.identities(&issuer.directory).await.map_err(AcmeError::of("read the issuer's directory"));
+    said.map_err(|error| Unopened { error, retry: wire.heard().retry })
+}
+
+async fn wire(ground: &Ground, issuer: &Issuer) -> Result<Wire, Unopened> {
+    let trust = trust(ground, &newest(ground, issuer)).await;
+    trust.map(Wire::new).map_err(|error| Unopened { error, retry: None })
+}
+
+/// As the state has it now.
+fn newest(ground: &Ground, issuer: &Issuer) -> Issuer {
+    ground.now().issuer(&issuer.name).map_or_else(|| issuer.clone(), |newest| Issuer::clone(&newest))
+}
+
+async fn found(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account, AcmeError> {
+    if newest(ground, issuer).account().is_some() {
+        return known(ground, issuer, wire).await;
+    }
+    // One account is made, however many orders want one.
+    let turn =
+        ground.accounts.lock().unwrap_or_else(PoisonError::into_inner).entry(issuer.name.clone()).or_default().clone();
+    let _turn = turn.lock().await;
+    let issuer = newest(ground, issuer);
+    if issuer.account().is_some() {
+        return known(ground, &issuer, wire).await;
+    }
+    let snapshot = ground.now();
+    make(ground, snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?, &issuer, wire).await
+}
+
+async fn known(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account, AcmeError> {
+    let (snapshot, issuer) = (ground.now(), newest(ground, issuer));
+    let cluster = snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?;
+    let account = issuer.account().ok_or(AcmeError::NoKey)?;
+    let key = key_of(ground, cluster, &issuer, account)?;
+    let key = || PrivatePkcs8KeyDer::from(&key[..]);
+    patiently!(OPEN, builder(wire).from_parts(account.url.clone(), key(), issuer.directory.clone()))
 }
 
 /// Does what an administrator wants done to the account.
 pub(crate) async fn attend(ground: &Ground, issuer: &Issuer, task: Task) -> Result<(), AcmeError> {
-    let Held { mut account, .. } = open(ground, issuer).await?;
+    let Held { mut account, wire } = open(ground, issuer).await?;
     let account = match task {
         Task::Deactivate => {
             account.deactivate().await.map_err(AcmeError::of("deactivate the account"))?;
             None
         }
         Task::Rollover => {
-            let made = patiently!("change the key of the account", account.update_key())?;
+            let made = match patiently!("change the key of the account", account.update_key()) {
+                // It was changed before, and we ended before that was written down: the account cannot be spoken for any more.
+                Err(error) if error.is_refusal() && !is_known(ground, issuer, &wire).await? => {
+                    tracing::warn!(issuer = %issuer.name, "the key of the account is lost: the next order makes another account");
+                    return forget(ground, issuer).await;
+                }
+                made => made?,
+            };
             let cluster = ground.now().cluster.as_ref().ok_or(AcmeError::NoKey)?.id;
             let key = sealed(ground, cluster, issuer, made.private_key().secret_pkcs8_der())?;
             Some(described(issuer, &account, Some(key)))
         }
     };
     write(ground, issuer, account).await
+}
+
+/// Whether an account there goes by the key we have.
+async fn is_known(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<bool, AcmeError> {
+    const LOOK: &str = "look for the account";
+    let snapshot = ground.now();
+    let cluster = snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?;
+    let secret = key_of(ground, cluster, issuer, issuer.account().ok_or(AcmeError::NoKey)?)?;
+    let found = patiently!(LOOK, builder(wire).from_key(key_pair(&secret, LOOK)?, issuer.directory.clone()));
+    match found {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_unknown_account() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn key_pair(secret: &[u8], doing: &'static str) -> Result<(Key, PrivateKeyDer<'static>), AcmeError> {
+    let key = Key::from_pkcs8_der(PrivatePkcs8KeyDer::from(secret)).map_err(AcmeError::of(doing))?;
+    Ok((key, PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(secret.to_vec()))))
 }
 
 fn builder(wire: &Wire) -> AccountBuilder {
@@ -116,11 +190,9 @@ async fn make(ground: &Ground, cluster: &Cluster, issuer: &Issuer, wire: &Wire) 
         }
         None => {
             let secret = shared_key(ground, cluster)?;
-            let key = || {
-                let key = Key::from_pkcs8_der(PrivatePkcs8KeyDer::from(&secret[..])).map_err(AcmeError::of(MAKE))?;
-                Ok::<_, AcmeError>((key, PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(secret.to_vec()))))
-            };
-            let (account, _) = patiently!(MAKE, builder(wire).create_from_key(key()?, issuer.directory.clone()))?;
+            let made =
+                patiently!(MAKE, builder(wire).create_from_key(key_pair(&secret, MAKE)?, issuer.directory.clone()));
+            let (account, _) = made?;
             if !contact.is_empty() {
                 patiently!("tell the issuer whom to write to", account.update_contacts(&contact))?;
             }

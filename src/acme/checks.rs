@@ -38,8 +38,8 @@ pub(crate) async fn look(ground: &Ground, name: &str, issuer: &Candidate) -> Res
     let mut reason = match wildcard {
         true => None,
         false => match leads_here(ground, bare).await {
-            Ok(methods) => {
-                way.methods = methods;
+            Ok((methods, why)) => {
+                (way.methods, way.why) = (methods, why.to_owned());
                 None
             }
             Err(reason) => Some(reason),
@@ -47,6 +47,8 @@ pub(crate) async fn look(ground: &Ground, name: &str, issuer: &Candidate) -> Res
     };
     match zone_here(ground, bare).await {
         Ok(at) => {
+            let comma = if way.why.is_empty() { "" } else { ", " };
+            way.why = format!("{}{comma}the zone {} is here", way.why, at.0);
             way.methods.push(Method::Dns01);
             way.at = Some(at);
         }
@@ -70,12 +72,8 @@ async fn allowed(ground: &Ground, name: &str, wildcard: bool, issuer: &Candidate
     let issuers: Vec<&str> = issuer.identities.iter().map(String::as_str).collect();
     let mut refused = None;
     way.methods.retain(|method| {
-        let method = match method {
-            Method::Http01 => "http-01",
-            Method::TlsAlpn01 => "tls-alpn-01",
-            Method::Dns01 => "dns-01",
-        };
-        let wish = Issuance { issuers: &issuers, wildcard, account: issuer.account.as_deref(), method };
+        let (account, method) = (issuer.account.as_deref(), method.name());
+        let wish = Issuance { issuers: &issuers, wildcard, account, method };
         set.allows(&wish).map_err(|reason| refused = Some(reason)).is_ok()
     });
     match refused {
@@ -85,7 +83,7 @@ async fn allowed(ground: &Ground, name: &str, wildcard: bool, issuer: &Candidate
 }
 
 /// Whether who asks for a name comes to us: all its addresses are ours, or who answers there answers as we do.
-async fn leads_here(ground: &Ground, name: &str) -> Result<Vec<Method>, String> {
+async fn leads_here(ground: &Ground, name: &str) -> Result<(Vec<Method>, &'static str), String> {
     let found = ground.resolver.addresses(name).await.map_err(|error| format!("failed to {error}"))?;
     if found.is_empty() {
         return Err(format!("{name} has no address: give it the one of this node, with A or AAAA"));
@@ -94,7 +92,8 @@ async fn leads_here(ground: &Ground, name: &str) -> Result<Vec<Method>, String> 
     let ours: Vec<IpAddr> = snapshot.nodes.values().flat_map(|node| node.addresses.iter().copied()).collect();
     if found.iter().all(|address| ours.contains(address)) {
         let methods = [Method::Http01, Method::TlsAlpn01];
-        return Ok(methods.into_iter().filter(|method| ground.http || *method != Method::Http01).collect());
+        let methods = methods.into_iter().filter(|method| ground.http || *method != Method::Http01).collect();
+        return Ok((methods, "its addresses are ours"));
     }
     for address in &found {
         probe(&snapshot, name, *address).await.map_err(|reason| {
@@ -102,7 +101,7 @@ async fn leads_here(ground: &Ground, name: &str) -> Result<Vec<Method>, String> 
         })?;
     }
     // Behind another address only what is asked for on port 80 is known to come through.
-    Ok(vec![Method::Http01])
+    Ok((vec![Method::Http01], "who answers at its addresses passes challenges on"))
 }
 
 /// Asks an address as an issuer would. The path is fixed and the answer is shown to nobody.

@@ -1,9 +1,10 @@
 //! What goes wrong between an issuer and us, told so that somebody can do something about it, and how long to leave it alone.
+use std::io;
 use std::time::Duration;
 
 use instant_acme::{Error, Problem};
 
-use crate::base::limits::acme::PAUSES;
+use crate::base::limits::acme::{AWAY_PAUSE_MAX, PAUSE_MAX, PAUSES};
 use crate::cluster::door::{WriteError, random};
 use crate::fetch::error::FetchError;
 use crate::fetch::trust::TrustError;
@@ -16,6 +17,12 @@ pub(crate) enum AcmeError {
     Said { doing: &'static str, problem: Box<Problem> },
     #[error("{doing}: {reason}")]
     Talk { doing: &'static str, reason: String },
+    #[error("{doing}: the issuer's answer is odd: {reason}")]
+    Odd { doing: &'static str, reason: String },
+    #[error("answer the challenges: this node does not serve the answers yet")]
+    NotServed,
+    #[error("{doing}: the issuer takes too long")]
+    Late { doing: &'static str },
     #[error("prove {}: {reason}", .names.join(", "))]
     Refused { names: Vec<String>, reason: String },
     #[error("prove {name}: {reason}")]
@@ -43,12 +50,18 @@ pub(crate) enum AcmeError {
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 const LIMITED: &str = "urn:ietf:params:acme:error:rateLimited";
+const INTERNAL: &str = "urn:ietf:params:acme:error:serverInternal";
 
 impl AcmeError {
     pub(crate) fn of(doing: &'static str) -> impl Fn(Error) -> Self {
         move |error| match error {
             Error::Api(problem) => Self::Said { doing, problem: Box::new(problem) },
             Error::Unsupported(what) => Self::Unsupported { doing, what },
+            Error::Timeout(_) => Self::Late { doing },
+            // What is no trouble of our wire is the library's with what came over it.
+            Error::Other(other) if !other.is::<FetchError>() && !other.is::<io::Error>() => {
+                Self::Odd { doing, reason: other.to_string().chars().take(200).collect() }
+            }
             // What is read of an endless answer is bounded; what is said of it, too.
             error => Self::Talk { doing, reason: error.to_string().chars().take(200).collect() },
         }
@@ -66,9 +79,25 @@ impl AcmeError {
         self.kind() == Some(NO_ACCOUNT)
     }
 
-    /// Whether the issuer has said no to what was asked, and would not to something else.
+    /// Whether the issuer has not taken up what was asked as it should, and might something else.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Unsupported { .. } | Self::Said { .. }) && self.kind() != Some(LIMITED)
+        matches!(self, Self::Unsupported { .. } | Self::Odd { .. } | Self::Said { .. }) && self.kind() != Some(LIMITED)
+    }
+
+    /// Whether it is trouble of the issuer, in which others would have their orders too, rather than one of these names.
+    pub(crate) fn is_of_the_issuer(&self) -> bool {
+        let unwell = || matches!(self.kind(), Some(LIMITED | INTERNAL));
+        matches!(self, Self::Talk { .. } | Self::Odd { .. } | Self::Fetch(_) | Self::Trust(_) | Self::Clock(_))
+            || unwell()
+    }
+
+    /// How long everybody leaves the issuer alone after so many such failures before it. A limit that was met by one order may be
+    /// about its names alone: what is asked for then counts for those.
+    pub(crate) fn pause_of_issuer(&self, count: u32, asked: Option<Duration>, ordering: bool) -> Duration {
+        let asked = asked.filter(|_| !(ordering && self.kind() == Some(LIMITED))).unwrap_or_default();
+        // Who is away may be back any time, and one word an hour is no burden.
+        let most = if self.kind() == Some(LIMITED) { PAUSE_MAX } else { AWAY_PAUSE_MAX };
+        step(count).min(most).max(asked)
     }
 
     /// The names whose validation failed.
@@ -99,9 +128,12 @@ impl AcmeError {
             Some(LIMITED) => PAUSES[3],
             _ => Duration::ZERO,
         };
-        let step = PAUSES[(attempt as usize).min(PAUSES.len() - 1)];
-        jitter(step).max(least).max(asked.unwrap_or_default())
+        step(attempt).max(least).max(asked.unwrap_or_default())
     }
+}
+
+fn step(count: u32) -> Duration {
+    jitter(PAUSES[(count as usize).min(PAUSES.len() - 1)])
 }
 
 /// Between four and six fifths of it: those who failed together do not come back together.

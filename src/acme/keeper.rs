@@ -1,6 +1,7 @@
 //! Keeps certificates as the plan says: looks at names, makes orders, goes on with those that were left, asks issuers when they want
 //! a certificate renewed, and sleeps until something changes or is due. One of these runs in a cluster.
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::acme::account::Unopened;
 use crate::acme::checks::{self, Candidate};
 use crate::acme::fault::{AcmeError, jitter};
 use crate::acme::order::{self, Ways};
@@ -16,11 +18,13 @@ use crate::acme::suffixes::Suffixes;
 use crate::acme::windows;
 use crate::acme::{Ground, Obtaining, account};
 use crate::base::clock::Time;
-use crate::base::ids::OrderId;
+use crate::base::ids::{CertificateId, OrderId};
 use crate::base::limits::acme::{
-    CHECK_PAUSES, CHECKS_AT_ONCE, ORDER_WAIT, ORDERS_OPEN_MAX, PLAN_EVERY, PLAN_IDLE, UNWRITTEN_PAUSE,
+    CHECK_PAUSES, CHECKS_AT_ONCE, IDENTITIES_KEPT, ISSUER_JOBS_MAX, ORDER_WAIT, ORDERS_OPEN_MAX, PLAN_EVERY, PLAN_IDLE,
+    UNWRITTEN_PAUSE, WARNED_AT_ONCE,
 };
 use crate::base::names::IssuerName;
+use crate::model::certificates::CertificateWarn;
 use crate::model::issuers::{Issuer, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Task};
 use crate::model::orders::{Order, OrderReserve, Purpose};
 use crate::model::state::{Snapshot, State};
@@ -68,6 +72,10 @@ pub struct Keeper {
     /// Orders and accounts somebody works on.
     working: BTreeSet<OrderId>,
     tending: BTreeSet<IssuerName>,
+    /// Somebody says which certificates end soon.
+    warning: bool,
+    /// Where names lead if they lead to us, as of the last turn.
+    addresses: Vec<IpAddr>,
     jobs: JoinSet<Done>,
 }
 
@@ -77,6 +85,7 @@ enum Done {
     Order(OrderId),
     Group(Purpose),
     Tended(IssuerName),
+    Warned,
 }
 
 impl Keeper {
@@ -84,9 +93,18 @@ impl Keeper {
         let (sender, receiver) = watch::channel(Arc::default());
         let asked = Arc::new(Asked::default());
         let handle = Handle { plan: receiver, wishes: Arc::clone(&asked) };
-        let (working, tending) = (BTreeSet::new(), BTreeSet::new());
-        let known = Arc::default();
-        (Self { ground, known, plan: sender, asked, working, tending, jobs: JoinSet::new() }, handle)
+        let keeper = Self {
+            ground,
+            known: Arc::default(),
+            plan: sender,
+            asked,
+            working: BTreeSet::new(),
+            tending: BTreeSet::new(),
+            warning: false,
+            addresses: Vec::new(),
+            jobs: JoinSet::new(),
+        };
+        (keeper, handle)
     }
 
     /// Plans and does what is planned until the node stops. What is under way then is gone on with by the next one.
@@ -127,7 +145,7 @@ impl Keeper {
     /// Plans, begins what is to be begun, and says when to look again.
     fn turn(&mut self, state: &Arc<Snapshot>) -> Duration {
         let now = Time::now();
-        lock(&self.known).wanted.extend(std::mem::take(&mut *lock(&self.asked.renew)));
+        self.take_up(state);
         self.go_on(state);
         self.tend(state, now);
         self.ask(state, now);
@@ -136,22 +154,75 @@ impl Keeper {
         for item in &plan.items {
             self.begin(state, item);
         }
-        let next = plan.next.map_or(PLAN_IDLE, |next| Duration::from_millis(next.0.saturating_sub(now.0)));
+        self.warn(state, &plan.ending);
+        let asks = lock(&self.known).windows.values().map(|window| window.ask).filter(|ask| *ask > now).min();
+        let next = plan.next.into_iter().chain(asks).min();
+        let next = next.map_or(PLAN_IDLE, |next| Duration::from_millis(next.0.saturating_sub(now.0)));
         self.plan.send_replace(plan);
         next.clamp(PLAN_EVERY, PLAN_IDLE)
+    }
+
+    /// What somebody asked for, and what may have made names lead here, ends the pauses of names that could not be proved.
+    fn take_up(&mut self, state: &State) {
+        let renew = std::mem::take(&mut *lock(&self.asked.renew));
+        let mut known = lock(&self.known);
+        let planned = self.plan.borrow();
+        let asked = planned.items.iter().filter(|item| renew.contains(&item.purpose)).flat_map(|item| &item.names);
+        let asked: BTreeSet<&str> = asked.map(String::as_str).collect();
+        known.try_again(|name| asked.contains(name));
+        known.wanted.extend(renew);
+        let addresses = addresses(state);
+        if addresses != self.addresses {
+            known.try_again(|_| true);
+            self.addresses = addresses;
+        }
+    }
+
+    /// Says on the board which certificates end soon, and once for each to who watches events.
+    fn warn(&mut self, state: &State, ending: &[CertificateId]) {
+        const ENTRY: &str = "certificates";
+        let ending: Vec<_> = ending.iter().filter_map(|id| state.certificates.get(id)).collect();
+        metrics::gauge!("ruche_certificates_ending").set(ending.len() as f64);
+        let ends = state.certificates.values().filter(|held| !held.is_internal()).map(|held| held.not_after).min();
+        metrics::gauge!("ruche_certificates_first_end_seconds").set(ends.map_or(0.0, |end| end.seconds() as f64));
+        match ending.first() {
+            Some(first) => {
+                let (count, names) = (ending.len(), first.names.join(" "));
+                let text =
+                    format!("{count} end soon without another one, first that of {names} at {}", first.not_after);
+                self.ground.board.yellow(ENTRY, format!("{text}; `ruche cert ls` says why"));
+            }
+            None => self.ground.board.clear(ENTRY),
+        }
+        let unsaid = ending.into_iter().filter(|held| !held.warned).map(|held| held.id);
+        let unsaid: Vec<_> = unsaid.take(WARNED_AT_ONCE).collect();
+        if unsaid.is_empty() || std::mem::replace(&mut self.warning, true) {
+            return;
+        }
+        let ground = self.ground.clone();
+        self.jobs.spawn(async move {
+            for id in unsaid {
+                if let Err(error) = ground.write(Obtaining::Warn(CertificateWarn { id })).await {
+                    tracing::warn!(%id, "it is not said that a certificate ends soon: failed to {error}");
+                    sleep(jitter(UNWRITTEN_PAUSE)).await;
+                    break;
+                }
+            }
+            Done::Warned
+        });
     }
 
     /// Orders that were reserved and that nobody here works on: this node was restarted, or leads since then.
     fn go_on(&mut self, state: &State) {
         for order in state.open_orders() {
             let Some(issuer) = state.issuer(&order.issuer) else { continue };
-            if lock(&self.known).busy.contains(&order.purpose) {
+            if lock(&self.known).busy.contains_key(&order.purpose) {
                 continue;
             }
             if self.jobs.len() < ORDERS_OPEN_MAX + CHECKS_AT_ONCE && self.working.insert(order.id) {
-                let (ground, order) = (self.ground.clone(), Arc::clone(order));
+                let (ground, known, order) = (self.ground.clone(), Arc::clone(&self.known), Arc::clone(order));
                 self.jobs.spawn(async move {
-                    finish(&ground, &order, &issuer, Ways::new()).await;
+                    finish(&ground, &known, &order, &issuer, Ways::new()).await;
                     Done::Order(order.id)
                 });
             }
@@ -193,10 +264,20 @@ impl Keeper {
 
     fn begin(&mut self, state: &Arc<Snapshot>, item: &Item) {
         let Some(issuer) = item.issuer.as_ref().and_then(|name| state.issuer(name)) else { return };
-        if self.jobs.len() >= ORDERS_OPEN_MAX || !lock(&self.known).busy.insert(item.purpose) {
+        if !matches!(item.step, Step::Check { .. } | Step::Order(_)) || self.jobs.len() >= ORDERS_OPEN_MAX {
             return;
         }
         let (ground, known, purpose) = (self.ground.clone(), Arc::clone(&self.known), item.purpose);
+        {
+            let mut known = lock(&known);
+            let left = state.open_orders().filter(|order| order.issuer == issuer.name);
+            let left = left.filter(|order| !known.busy.contains_key(&order.purpose)).count();
+            let begun = known.busy.values().filter(|at| **at == issuer.name).count();
+            if known.busy.contains_key(&purpose) || left + begun >= ISSUER_JOBS_MAX {
+                return;
+            }
+            known.busy.insert(purpose, issuer.name.clone());
+        }
         match item.step.clone() {
             Step::Check { names } => {
                 self.jobs.spawn(async move {
@@ -210,9 +291,7 @@ impl Keeper {
                     Done::Group(purpose)
                 });
             }
-            Step::Good { .. } | Step::UnderWay | Step::Wait { .. } | Step::Blocked { .. } => {
-                lock(&self.known).busy.remove(&purpose);
-            }
+            Step::Good { .. } | Step::UnderWay { .. } | Step::Wait { .. } | Step::Blocked { .. } => {}
         }
     }
 
@@ -221,11 +300,13 @@ impl Keeper {
             Ok(Done::Order(id)) => drop(self.working.remove(&id)),
             Ok(Done::Group(purpose)) => drop(lock(&self.known).busy.remove(&purpose)),
             Ok(Done::Tended(issuer)) => drop(self.tending.remove(&issuer)),
+            Ok(Done::Warned) => self.warning = false,
             // Whose it was is not known any more: everything is looked at anew.
             Err(error) => {
                 tracing::error!(%error, "work on a certificate broke off");
                 self.working.clear();
                 self.tending.clear();
+                self.warning = false;
                 lock(&self.known).busy.clear();
             }
         }
@@ -239,12 +320,18 @@ fn concerns(before: &State, after: &State) -> bool {
         && before.issuers.ptr_eq(&after.issuers)
         && before.wishes.ptr_eq(&after.wishes)
         && before.orders.ptr_eq(&after.orders)
-        && before.zones.len() == after.zones.len())
+        && before.zones.len() == after.zones.len()
+        && (before.nodes.ptr_eq(&after.nodes) || addresses(before) == addresses(after)))
+}
+
+/// Where the nodes are reached.
+fn addresses(state: &State) -> Vec<IpAddr> {
+    state.nodes.values().flat_map(|node| node.addresses.iter().copied()).collect()
 }
 
 /// Looks at names for an issuer and remembers what was found.
 async fn look(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, names: Vec<String>) {
-    let candidate = candidate(issuer);
+    let Some(candidate) = candidate(ground, known, issuer).await else { return };
     let suffixes = ground.blocking.run(Suffixes::read).await.unwrap_or_default();
     for names in names.chunks(CHECKS_AT_ONCE) {
         let found = names.iter().map(|name| checks::look(ground, name, &candidate));
@@ -280,11 +367,28 @@ async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T
     running.into_iter().filter_map(|(_, done)| done).collect()
 }
 
-/// By which domains an issuer knows itself in CAA records. The others are not asked: private ones look at none.
-fn candidate(issuer: &Issuer) -> Candidate {
-    let public = [LETS_ENCRYPT, LETS_ENCRYPT_STAGING].contains(&issuer.name.as_str());
-    let identities = if public { vec!["letsencrypt.org".to_owned()] } else { Vec::new() };
-    Candidate { identities, account: issuer.account().map(|account| account.url.clone()) }
+/// By which domains an issuer knows itself in CAA records, as its directory says; who names none looks at no records. None where it
+/// does not answer: nothing need be looked at for it then.
+async fn candidate(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer) -> Option<Candidate> {
+    let account = issuer.account().map(|account| account.url.clone());
+    if [LETS_ENCRYPT, LETS_ENCRYPT_STAGING].contains(&issuer.name.as_str()) {
+        return Some(Candidate { identities: vec!["letsencrypt.org".to_owned()], account });
+    }
+    let now = Time::now();
+    let held = lock(known).identities.get(&issuer.name).filter(|(_, until)| *until > now).cloned();
+    if let Some((identities, _)) = held {
+        return Some(Candidate { identities, account });
+    }
+    match account::identities(ground, issuer).await {
+        Ok(identities) => {
+            lock(known).identities.insert(issuer.name.clone(), (identities.clone(), now.plus(IDENTITIES_KEPT)));
+            Some(Candidate { identities, account })
+        }
+        Err(Unopened { error, retry }) => {
+            trouble(known, issuer, &error, retry, false);
+            None
+        }
+    }
 }
 
 /// Makes an order: the issuer is there, it is reserved, and then it is worked on.
@@ -293,17 +397,17 @@ async fn make(ground: &Ground, known: &Mutex<Known>, issuer: &Arc<Issuer>, purpo
     let (ground_, issuer_) = (ground.clone(), Arc::clone(issuer));
     let opened = guarded(async move { account::open(&ground_, &issuer_).await.map(drop) }).await;
     let broken = || AcmeError::Unusable("the issuer's answer broke the work on it".into());
-    if let Err(error) = opened.unwrap_or_else(|| Err(broken())) {
-        return trouble(known, issuer, &error);
+    if let Err(Unopened { error, retry }) = opened.unwrap_or_else(|| Err(Unopened { error: broken(), retry: None })) {
+        return trouble(known, issuer, &error, retry, false);
     }
-    lock(known).troubles.remove(&issuer.name);
     let ways: Ways = {
         let known = lock(known);
         let of = |name: &String| known.checks.get(&(name.clone(), issuer.name.clone()))?.found.clone().ok();
         intent.names.iter().filter_map(|name| Some((name.clone(), of(name)?))).collect()
     };
     let Intent { names, domains, replaces, .. } = intent;
-    let reserve = OrderReserve { purpose, names, issuer: issuer.name.clone(), domains, replaces };
+    let issuer_name = issuer.name.clone();
+    let reserve = OrderReserve { purpose, names, issuer: issuer_name, domains, replaces, at: Some(Time::now()) };
     match ground.write(Obtaining::Reserve(reserve)).await {
         Ok(_) => {}
         // Somebody else was first, or the limits were spent between: the next plan sees it.
@@ -315,15 +419,17 @@ async fn make(ground: &Ground, known: &Mutex<Known>, issuer: &Arc<Issuer>, purpo
     let order = ground.now().open_orders().find(|order| order.purpose == purpose).cloned();
     lock(known).wanted.remove(&purpose);
     if let Some(order) = order {
-        finish(ground, &order, issuer, ways).await;
+        finish(ground, known, &order, issuer, ways).await;
     }
 }
 
 /// Works on an order to its end, whatever the issuer says.
-async fn finish(ground: &Ground, order: &Arc<Order>, issuer: &Arc<Issuer>, ways: Ways) {
+async fn finish(ground: &Ground, known: &Mutex<Known>, order: &Arc<Order>, issuer: &Arc<Issuer>, ways: Ways) {
     let (ground_, order_, issuer_) = (ground.clone(), Arc::clone(order), Arc::clone(issuer));
-    if guarded(async move { order::work(&ground_, &order_, &issuer_, ways).await }).await.is_none() {
-        order::give_up(ground, order, issuer).await;
+    match guarded(async move { order::work(&ground_, &order_, &issuer_, ways).await }).await {
+        Some(Some((error, retry))) => trouble(known, issuer, &error, retry, true),
+        Some(None) => drop(lock(known).troubles.remove(&issuer.name)),
+        None => order::give_up(ground, order, issuer).await,
     }
 }
 
@@ -337,15 +443,19 @@ async fn guarded<T: Send + 'static>(work: impl Future<Output = T> + Send + 'stat
 async fn attend(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, task: Task) {
     match account::attend(ground, issuer, task).await {
         Ok(()) => tracing::info!(issuer = %issuer.name, ?task, "the account was changed"),
-        Err(error) => trouble(known, issuer, &error),
+        Err(error) => trouble(known, issuer, &error, None, false),
     }
 }
 
-/// Leaves an issuer alone for a while.
-fn trouble(known: &Mutex<Known>, issuer: &Issuer, error: &AcmeError) {
-    let mut known = lock(known);
-    let count = known.troubles.get(&issuer.name).map_or(0, |before| before.count.saturating_add(1));
-    let until = Time::now().plus(error.pause(count, None));
+/// Leaves an issuer alone for a while. Those who meet the same trouble at one time count as one.
+fn trouble(known: &Mutex<Known>, issuer: &Issuer, error: &AcmeError, asked: Option<Duration>, ordering: bool) {
+    let (mut known, now) = (lock(known), Time::now());
+    let before = known.troubles.get(&issuer.name);
+    if before.is_some_and(|before| before.stands(now)) {
+        return;
+    }
+    let count = before.map_or(0, |before| before.count.saturating_add(1));
+    let until = now.plus(error.pause_of_issuer(count, asked, ordering));
     if count == 0 {
         tracing::warn!(issuer = %issuer.name, "no order is made: failed to {error}");
     }

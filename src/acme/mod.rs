@@ -14,12 +14,15 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
+use crate::base::names::IssuerName;
 use crate::cluster::door::{Door, Write, WriteError};
 use crate::model::answer::Answer;
+use crate::model::certificates::CertificateWarn;
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::change::Change;
 use crate::model::issuers::IssuerAccountPut;
@@ -39,6 +42,7 @@ pub enum Obtaining {
     Finish(Box<OrderFinish>),
     Challenge(ChallengePut),
     Done(ChallengeRemove),
+    Warn(CertificateWarn),
 }
 
 impl From<Obtaining> for Change {
@@ -50,6 +54,7 @@ impl From<Obtaining> for Change {
             Obtaining::Finish(change) => Self::OrderFinish(*change),
             Obtaining::Challenge(change) => Self::ChallengePut(change),
             Obtaining::Done(change) => Self::ChallengeRemove(change),
+            Obtaining::Warn(change) => Self::CertificateWarn(change),
         }
     }
 }
@@ -63,8 +68,8 @@ pub struct Ground {
     pub board: Board,
     pub blocking: Blocking,
     pub resolver: Arc<Resolver>,
-    /// Held while an account is looked for or made.
-    pub accounts: Arc<tokio::sync::Mutex<()>>,
+    /// Held while an account is made, one for each issuer.
+    pub accounts: Arc<Mutex<BTreeMap<IssuerName, Arc<tokio::sync::Mutex<()>>>>>,
     /// Whether the node listens where HTTP-01 is asked for; what is behind another address is looked at from outside.
     pub http: bool,
 }

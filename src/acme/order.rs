@@ -2,6 +2,7 @@
 //! was left half done is gone on with.
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order as Remote,
@@ -35,27 +36,39 @@ const ORDER: &str = "order";
 pub(crate) type Ways = HashMap<String, Way>;
 
 /// Works on an order until it is over, and writes down how it ended. Where that cannot be written it returns after a while: the order
-/// stays, and is gone on with.
-pub(crate) async fn work(ground: &Ground, order: &Arc<Order>, issuer: &Issuer, ways: Ways) {
+/// stays, and is gone on with. Gives what is the issuer's own trouble, and how long it wants to be left alone.
+pub(crate) async fn work(
+    ground: &Ground,
+    order: &Arc<Order>,
+    issuer: &Issuer,
+    ways: Ways,
+) -> Option<(AcmeError, Option<Duration>)> {
     let mut job = Job { ground, order, issuer, ways, retry: None, finalized: false };
     let done = timeout(ORDER_WAIT, job.run()).await.unwrap_or(Err(AcmeError::Slow(ORDER_WAIT)));
     let names = order.names.join(" ");
+    let mut trouble = None;
     let end = match done {
         Ok(certificate) => {
+            count(issuer, "issued");
             tracing::info!(names, issuer = %issuer.name, until = %certificate.not_after, "a certificate was issued");
             End::Issued(certificate)
         }
         // The node stops, or cannot write: the order stays, and is gone on with later.
         Err(AcmeError::Write(error)) if !error.is_final() => {
             tracing::warn!(names, issuer = %issuer.name, "an order waits: failed to {error}");
-            return sleep(jitter(UNWRITTEN_PAUSE)).await;
+            sleep(jitter(UNWRITTEN_PAUSE)).await;
+            return None;
         }
         Err(error) => {
             if error.is_unknown_account() && account::forget(ground, issuer).await.is_err() {
-                return sleep(jitter(UNWRITTEN_PAUSE)).await;
+                sleep(jitter(UNWRITTEN_PAUSE)).await;
+                return None;
             }
+            count(issuer, "failed");
             tracing::warn!(names, issuer = %issuer.name, "no certificate: failed to {error}");
-            End::Failed(job.failed(&error))
+            let failed = job.failed(&error);
+            trouble = error.is_of_the_issuer().then_some((error, job.retry));
+            End::Failed(failed)
         }
     };
     job.clean_up().await;
@@ -72,6 +85,11 @@ pub(crate) async fn work(ground: &Ground, order: &Arc<Order>, issuer: &Issuer, w
         tracing::warn!(names, "the end of an order is not written down: failed to {error}");
         sleep(jitter(UNWRITTEN_PAUSE)).await;
     }
+    trouble
+}
+
+fn count(issuer: &Issuer, result: &'static str) {
+    metrics::counter!("ruche_orders_total", "issuer" => issuer.name.to_string(), "result" => result).increment(1);
 }
 
 /// Ends an order whose work broke off on something nobody expected: it is not begun again at once.
@@ -91,14 +109,20 @@ struct Job<'a> {
     issuer: &'a Issuer,
     ways: Ways,
     /// When the issuer wants to be asked again.
-    retry: Option<std::time::Duration>,
+    retry: Option<Duration>,
     /// Whether a certificate may have been issued.
     finalized: bool,
 }
 
 impl Job<'_> {
     async fn run(&mut self) -> Result<CertificateStore, AcmeError> {
-        let held = account::open(self.ground, self.issuer).await?;
+        let held = match account::open(self.ground, self.issuer).await {
+            Ok(held) => held,
+            Err(unopened) => {
+                self.retry = unopened.retry;
+                return Err(unopened.error);
+            }
+        };
         let done = self.obtain(&held).await;
         self.retry = held.wire.heard().retry;
         done
@@ -153,7 +177,7 @@ impl Job<'_> {
             let new = NewOrder::new(&names).replaces(replaces.into_owned());
             let placed = patiently!(ORDER, account.new_order(&new));
             match placed {
-                // An issuer that knows nothing of renewals, or not of this one, is asked plainly.
+                // An issuer that knows nothing of renewals, or not of this one, or does not say that it heard, is asked plainly.
                 Err(error) if error.is_refusal() => {}
                 placed => return placed,
             }
@@ -178,8 +202,7 @@ impl Job<'_> {
             }
         }
         if !self.ground.board.wait_served(written.revision, Instant::now() + SERVED_WAIT).await {
-            let reason = "this node does not serve the answers yet".to_owned();
-            return Err(AcmeError::Talk { doing: "answer the challenges", reason });
+            return Err(AcmeError::NotServed);
         }
         let mut authorizations = remote.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -223,12 +246,10 @@ impl Job<'_> {
                 return Err(AcmeError::Unusable("the issuer wants a name proved that was not ordered".into()));
             }
             let way = self.way(&name).await?;
-            let offered =
-                |method: &&Method| authorization.challenges.iter().any(|challenge| challenge.r#type == kind(**method));
-            let methods: Vec<Method> = way.methods.iter().filter(offered).copied().collect();
+            let offered = |method| authorization.challenges.iter().any(|challenge| challenge.r#type == kind(method));
             let no_way =
                 || AcmeError::NoWay { name: name.clone(), reason: "the issuer offers no method that can work".into() };
-            let method = *methods.get(self.order.attempt as usize % methods.len().max(1)).ok_or_else(no_way)?;
+            let method = way.method(self.order.attempt, offered).ok_or_else(no_way)?;
             let handle = authorization.challenge(kind(method)).ok_or_else(no_way)?;
             challenges.push(Challenge {
                 name: name.strip_prefix("*.").unwrap_or(&name).to_owned(),

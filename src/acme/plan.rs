@@ -6,11 +6,13 @@ use std::sync::Arc;
 use crate::acme::groups::{Group, groups};
 use crate::base::clock::Time;
 use crate::base::ids::CertificateId;
-use crate::base::limits::acme::{CHECK_GOOD, FORGOTTEN_CHECKS_MAX, ORDER_NAMES_MAX, PAUSE_MAX, RENEW_SHARE};
+use crate::base::limits::acme::{
+    CHECK_GOOD, FORGOTTEN_CHECKS_MAX, ORDER_NAMES_MAX, PAUSE_MAX, RENEW_SHARE, WARN_GRACE_SHARE, WARN_LEFT, WINDOW_ASK,
+};
 use crate::base::names::{IssuerName, ZoneName};
 use crate::model::budget::Spending;
 use crate::model::certificates::{Certificate, IMPORTED};
-use crate::model::orders::{Method, Order, Purpose, Stage};
+use crate::model::orders::{Challenge, Method, Order, Purpose, Stage};
 use crate::model::state::State;
 use crate::rr::Name;
 
@@ -24,8 +26,10 @@ pub(crate) struct Known {
     pub(crate) windows: BTreeMap<CertificateId, Window>,
     /// Groups to be renewed whatever they have.
     pub(crate) wanted: BTreeSet<Purpose>,
-    /// Groups something is being done about.
-    pub(crate) busy: BTreeSet<Purpose>,
+    /// Groups something is being done about, and at which issuer.
+    pub(crate) busy: BTreeMap<Purpose, IssuerName>,
+    /// By which domains issuers know themselves in CAA records, and until when that is believed.
+    pub(crate) identities: BTreeMap<IssuerName, (Vec<String>, Time)>,
 }
 
 impl Known {
@@ -34,9 +38,16 @@ impl Known {
         self.troubles.get(issuer).is_some_and(|trouble| trouble.stands(now))
     }
 
-    /// Throws away what is about names and certificates that are gone.
+    /// Looks again at names that could not be proved, as soon as they are wanted.
+    pub(crate) fn try_again(&mut self, is: impl Fn(&str) -> bool) {
+        self.checks.retain(|(name, _), check| check.found.is_ok() || !is(name));
+    }
+
+    /// Throws away what is about names, certificates and issuers that are gone.
     pub(crate) fn forget(&mut self, state: &State, plan: &Plan) {
         self.windows.retain(|id, _| state.certificates.contains_key(id));
+        self.troubles.retain(|name, _| state.issuer(name).is_some());
+        self.identities.retain(|name, _| state.issuer(name).is_some());
         let names: usize = plan.items.iter().map(|item| item.names.len()).sum();
         if self.checks.len() > names * 2 + FORGOTTEN_CHECKS_MAX {
             let names: BTreeSet<&String> = plan.items.iter().flat_map(|item| &item.names).collect();
@@ -65,6 +76,16 @@ pub(crate) struct Way {
     pub(crate) methods: Vec<Method>,
     /// Where DNS-01 puts its value.
     pub(crate) at: Option<(ZoneName, Name)>,
+    /// What these follow from, for people.
+    pub(crate) why: String,
+}
+
+impl Way {
+    /// The method for an attempt: another one each time.
+    pub(crate) fn method(&self, attempt: u32, offered: impl Fn(Method) -> bool) -> Option<Method> {
+        let methods: Vec<Method> = self.methods.iter().copied().filter(|method| offered(*method)).collect();
+        methods.get(attempt as usize % methods.len().max(1)).copied()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -75,10 +96,14 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// A clock that was set since then takes it away.
     pub(crate) fn stands(&self, now: Time) -> bool {
-        self.until > now && self.until <= now.plus(PAUSE_MAX)
+        stands(self.until, now)
     }
+}
+
+/// Whether a pause lasts. One that is longer than any comes from a clock that stood wrong.
+fn stands(until: Time, now: Time) -> bool {
+    until > now && until <= now.plus(PAUSE_MAX)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +112,13 @@ pub(crate) struct Window {
     pub(crate) renew: Time,
     /// When the issuer is asked again.
     pub(crate) ask: Time,
+}
+
+impl Window {
+    /// Whether the issuer is asked again; a clock that was set back since then does not put it off.
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.ask <= now || self.ask > now.plus(WINDOW_ASK.1)
+    }
 }
 
 /// One group of names and what becomes of it.
@@ -110,7 +142,10 @@ pub enum Step {
         names: Vec<String>,
     },
     Order(Intent),
-    UnderWay,
+    /// Something is being done; how the names are proved, once they are.
+    UnderWay {
+        how: Vec<String>,
+    },
     /// Nothing can be done before that.
     Wait {
         until: Time,
@@ -132,6 +167,8 @@ pub struct Intent {
     pub replaces: Option<CertificateId>,
     /// Names left out, each with its reason.
     pub left_out: Vec<(String, String)>,
+    /// How each name is to be proved, and why so.
+    pub how: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -140,6 +177,8 @@ pub struct Plan {
     pub items: Vec<Item>,
     /// When something of it is due.
     pub next: Option<Time>,
+    /// What names are served with, ends soon, and was not followed by another one; the first to end comes first.
+    pub ending: Vec<CertificateId>,
 }
 
 pub(crate) fn plan(state: &State, now: Time, known: &Known) -> Plan {
@@ -151,15 +190,21 @@ pub(crate) fn plan(state: &State, now: Time, known: &Known) -> Plan {
         }
     }
     let look = Look { state, now, known, last };
-    let mut items: Vec<(Time, Item)> = groups(state).iter().map(|group| look.at(group)).collect();
+    let (mut items, mut ending) = (Vec::new(), BTreeSet::new());
+    for group in groups(state) {
+        let names: Vec<_> = group.names.iter().map(|name| look.standing(&group, name)).collect();
+        let best = names.iter().filter_map(|name| name.best).filter(|best| is_ending(best, known, now));
+        ending.extend(best.map(|best| (best.not_after, best.id)));
+        items.push(look.at(&group, &names));
+    }
     // Who has nothing yet comes first, then who runs out first.
     items.sort_by_key(|(ends, item)| (*ends, item.purpose));
     let items: Vec<Item> = items.into_iter().map(|(_, item)| item).collect();
     let next = items.iter().filter_map(|item| match &item.step {
         Step::Good { renew: at } | Step::Wait { until: at, .. } | Step::Blocked { again: at, .. } => Some(*at),
-        Step::Check { .. } | Step::Order(_) | Step::UnderWay => None,
+        Step::Check { .. } | Step::Order(_) | Step::UnderWay { .. } => None,
     });
-    Plan { next: next.min(), items }
+    Plan { next: next.min(), items, ending: ending.into_iter().map(|(_, id)| id).collect() }
 }
 
 /// When a certificate is due: when its issuer says, else with a third of its lifetime left, each a little earlier than that so that
@@ -173,6 +218,14 @@ pub(crate) fn due(certificate: &Certificate, known: &Known) -> Time {
     let left = lifetime / RENEW_SHARE;
     let spread = (lifetime / 30).saturating_mul(certificate.id.0 % 64) / 64;
     Time(certificate.not_after.0.saturating_sub(left + spread))
+}
+
+/// Whether it ends soon and its successor should be here by now.
+fn is_ending(certificate: &Certificate, known: &Known, now: Time) -> bool {
+    let (left, share) = WARN_LEFT;
+    let lifetime = certificate.not_after.distance(certificate.not_before);
+    let soon = now.plus(left.min(lifetime / share)) >= certificate.not_after;
+    soon && due(certificate, known).plus(lifetime / WARN_GRACE_SHARE) <= now
 }
 
 struct Look<'a> {
@@ -195,8 +248,7 @@ struct Standing<'a> {
 
 impl Look<'_> {
     /// What becomes of a group, and until when it can go on without.
-    fn at(&self, group: &Group) -> (Time, Item) {
-        let names: Vec<_> = group.names.iter().map(|name| self.standing(group, name)).collect();
+    fn at(&self, group: &Group, names: &[Standing<'_>]) -> (Time, Item) {
         let ends = names.iter().map(|name| name.best.map_or(Time(0), |best| best.not_after)).min().unwrap_or_default();
         let item = |issuer: Option<&IssuerName>, step| {
             let (names, issuer) = (group.names.clone(), issuer.cloned());
@@ -204,22 +256,23 @@ impl Look<'_> {
         };
         let open_order = self.state.open_orders().find(|order| order.purpose == group.purpose);
         if let Some(order) = open_order {
-            return item(Some(&order.issuer), Step::UnderWay);
+            let by = |challenge: &Challenge| format!("{} by {}", challenge.name, challenge.method.name());
+            return item(Some(&order.issuer), Step::UnderWay { how: order.challenges().iter().map(by).collect() });
         }
         if !names.iter().any(|name| name.lacking) {
             let renew = names.iter().filter_map(|name| name.best).map(|best| due(best, self.known)).min();
             let issuer = names.iter().find_map(|name| name.best).map(|best| &best.issuer);
             return item(issuer, Step::Good { renew: renew.unwrap_or(Time(u64::MAX)) });
         }
-        if self.known.busy.contains(&group.purpose) {
-            return item(None, Step::UnderWay);
+        if self.known.busy.contains_key(&group.purpose) {
+            return item(None, Step::UnderWay { how: Vec::new() });
         }
         // The first issuer that can do something now; else the one that can soonest.
         let mut best: Option<(&IssuerName, Step)> = None;
         for issuer in &group.issuers {
-            let step = self.ask(group, &names, issuer);
+            let step = self.ask(group, names, issuer);
             let rank = |step: &Step| match step {
-                Step::Order(_) | Step::Check { .. } | Step::UnderWay => Time(0),
+                Step::Order(_) | Step::Check { .. } | Step::UnderWay { .. } => Time(0),
                 Step::Wait { until, .. } => *until,
                 Step::Blocked { again, .. } => *again,
                 Step::Good { .. } => Time(u64::MAX),
@@ -252,7 +305,7 @@ impl Look<'_> {
         }
         let last = self.last.get(&(group.purpose, issuer));
         if let Some(Stage::Failed(failed)) = last.map(|order| &order.stage)
-            && failed.retry > self.now
+            && stands(failed.retry, self.now)
         {
             let reason = format!("{}. {}", failed.reason, failed.remedy).trim_end().to_owned();
             return Step::Wait { until: failed.retry, reason };
@@ -284,7 +337,16 @@ impl Look<'_> {
         });
         let fresh = taken.iter().filter(|_| !again).filter_map(|name| check(name.name));
         let domains: BTreeSet<String> = fresh.map(|check| check.domain.clone()).collect();
+        let attempt = match last.map(|order| (&order.stage, order.attempt)) {
+            Some((Stage::Failed(_), attempt)) => attempt.saturating_add(1),
+            _ => 0,
+        };
+        let how = taken.iter().filter_map(|name| {
+            let way = check(name.name)?.found.as_ref().ok()?;
+            Some(format!("{} by {}: {}", name.name, way.method(attempt, |_| true)?.name(), way.why))
+        });
         let intent = Intent {
+            how: how.collect(),
             names: taken.iter().map(|name| name.name.clone()).collect(),
             domains: domains.into_iter().collect(),
             replaces: self.replaced(&taken, issuer),

@@ -1,6 +1,7 @@
 //! What is planned for names in every situation: pure, so every moment can be tried.
 use std::time::Duration;
 
+use crate::acme::fault::AcmeError;
 use crate::acme::plan::{Check, Item, Known, Step, Trouble, Way, Window, due, plan};
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, OrderId, SiteId};
@@ -52,6 +53,7 @@ fn lasting(id: u64, names: &[&str], by: &str, left: i64, days: u64) -> Row {
         not_after,
         chain: vec![vec![0x30].into()],
         key: Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![] },
+        warned: false,
         revision: 1,
     };
     Row::Certificate(certificate.into())
@@ -73,14 +75,17 @@ fn order(id: u64, of: u64, names: &[&str], domains: &[&str], reserved: Time, sta
     Row::Order(order.into())
 }
 
+fn way() -> Way {
+    Way { methods: vec![Method::Http01, Method::Dns01], at: None, why: "its addresses are ours".into() }
+}
+
 fn knows(names: &[&str]) -> Known {
     let mut known = Known::default();
     for name in names {
         for by in ["letsencrypt", "own"] {
-            let way = Way { methods: vec![Method::Http01], at: None };
             let domain = name.rsplitn(3, '.').take(2).collect::<Vec<_>>();
             let domain = format!("{}.{}", domain[1], domain[0]);
-            let check = Check { at: NOW, domain, found: Ok(way), again: NOW, failures: 0 };
+            let check = Check { at: NOW, domain, found: Ok(way()), again: NOW, failures: 0 };
             known.checks.insert(((*name).to_owned(), issuer(by)), check);
         }
     }
@@ -100,6 +105,16 @@ fn names_are_looked_at_then_ordered_together() {
     assert_eq!(looked.step, Step::Check { names: vec!["a.net".into(), "www.a.net".into()] });
     let Step::Order(intent) = one(&state, &knows(&["a.net", "www.a.net"])).step else { panic!("no order") };
     assert_eq!((intent.names.len(), intent.domains, intent.replaces), (2, vec!["a.net".to_owned()], None));
+    assert_eq!(intent.how[0], "a.net by http-01: its addresses are ours");
+    // Another way after a failure.
+    let failed =
+        Failed { at: NOW, reason: "no".into(), remedy: String::new(), names: vec![], retry: NOW, finalized: false };
+    let state = world([
+        site(1, &["a.net", "www.a.net"], None),
+        order(1, 1, &["a.net", "www.a.net"], &["a.net"], NOW, Stage::Failed(failed)),
+    ]);
+    let Step::Order(intent) = one(&state, &knows(&["a.net", "www.a.net"])).step else { panic!("no order") };
+    assert_eq!(intent.how[1], "www.a.net by dns-01: its addresses are ours");
 }
 
 #[test]
@@ -229,21 +244,30 @@ fn four_hundred_names_stay_within_the_limits_of_the_issuer() {
             false => (format!("www.d{at}.net"), format!("d{at}.net")),
         })
         .collect();
-    let mut state = world(hosts.iter().enumerate().map(|(at, (host, _))| site(at as u64 + 1, &[host], None)));
+    let sites = hosts.iter().enumerate().map(|(at, (host, _))| site(at as u64 + 1, &[host], None));
+    // All were brought along, and are due at one time.
+    let brought =
+        hosts.iter().enumerate().map(|(at, (host, _))| certificate(at as u64 + 5000, &[host], "imported", 29));
+    let mut state = world(sites.chain(brought));
     let mut known = Known::default();
     for (host, domain) in &hosts {
-        let way = Way { methods: vec![Method::Http01], at: None };
-        let check = Check { at: NOW, domain: domain.clone(), found: Ok(way), again: NOW, failures: 0 };
+        let check = Check { at: NOW, domain: domain.clone(), found: Ok(way()), again: NOW, failures: 0 };
         known.checks.insert((host.clone(), issuer("letsencrypt")), check);
     }
     let (mut now, mut made, mut number) = (NOW, Vec::new(), 1000);
     while made.len() < 400 {
         known.checks.values_mut().for_each(|check| check.at = now);
         let plan = plan(&state, now, &known);
+        // Each is told when.
+        assert!(plan.items.iter().all(|item| match &item.step {
+            Step::Order(_) | Step::Good { .. } => true,
+            Step::Wait { until, reason } => *until > now && reason.starts_with("the issuer takes "),
+            _ => false,
+        }));
         let orders: Vec<&Item> = plan.items.iter().filter(|item| matches!(item.step, Step::Order(_))).collect();
         if orders.is_empty() {
             now = plan.next.expect("something is to come").max(Time(now.0 + 1));
-            assert!(now < days(40), "{} of 400 after 40 days", made.len());
+            assert!(now < days(29), "{} of 400 before those end that were brought", made.len());
             continue;
         }
         for item in orders.into_iter().take(ORDERS_OPEN_MAX) {
@@ -277,4 +301,79 @@ fn four_hundred_names_stay_within_the_limits_of_the_issuer() {
     most(ORDERS_PER_DOMAIN, &|domain| domain == "big.net");
     let small = made.iter().filter(|(_, domain)| domain != "big.net").map(|(at, _)| at.0 - NOW.0).max().unwrap();
     assert!(small < DAY, "those of other domains do not wait for the big one: {small} ms");
+}
+
+#[test]
+fn who_ends_soon_without_another_one_is_told_of() {
+    let ending = |left: i64, days: u64| {
+        let state = world([site(1, &["a.net"], None), lasting(3, &["a.net"], "letsencrypt", left, days)]);
+        plan(&state, NOW, &knows(&["a.net"])).ending == [CertificateId(3)]
+    };
+    for (left, days, told) in [(16, 90, false), (15, 90, true), (-1, 90, true), (2, 6, false), (1, 6, true)] {
+        assert_eq!(ending(left, days), told, "{left} of {days} days left");
+    }
+    // An issuer that wants it back late has its time.
+    let state = world([site(1, &["a.net"], None), lasting(3, &["a.net"], "letsencrypt", 14, 90)]);
+    let mut known = knows(&["a.net"]);
+    known.windows.insert(CertificateId(3), Window { renew: days(1), ask: days(1) });
+    assert_eq!(plan(&state, NOW, &known).ending, []);
+    assert_eq!(plan(&state, days(3), &known).ending, [CertificateId(3)]);
+    // Not what another one has followed, nor what nobody uses; the first to end comes first.
+    let state = world([
+        site(1, &["a.net", "b.net"], None),
+        certificate(1, &["a.net"], "letsencrypt", 3),
+        certificate(2, &["a.net"], "letsencrypt", 80),
+        certificate(3, &["b.net"], "letsencrypt", 9),
+        certificate(4, &["c.net"], "letsencrypt", 1),
+        site(2, &["d.net"], None),
+        certificate(5, &["d.net"], "letsencrypt", 4),
+    ]);
+    assert_eq!(plan(&state, NOW, &Known::default()).ending, [CertificateId(5), CertificateId(3)]);
+}
+
+#[test]
+fn what_could_not_be_proved_is_looked_at_again_when_it_is_wanted() {
+    let state = world([site(1, &["a.net"], None), site(2, &["b.net"], None)]);
+    let mut known = knows(&["a.net", "b.net"]);
+    for check in known.checks.values_mut() {
+        (check.found, check.again) = (Err("it leads elsewhere".into()), days(1));
+    }
+    let steps = |known: &Known| plan(&state, NOW, known).items.into_iter().map(|item| item.step).collect::<Vec<_>>();
+    assert!(steps(&known).iter().all(|step| matches!(step, Step::Blocked { .. })));
+    known.try_again(|name| name == "a.net");
+    assert!(matches!(&steps(&known)[..], [Step::Check { .. }, Step::Blocked { .. }]));
+    // What was found in order is not looked at again for that.
+    let mut known = knows(&["a.net", "b.net"]);
+    known.try_again(|_| true);
+    assert!(steps(&known).iter().all(|step| matches!(step, Step::Order(_))));
+}
+
+#[test]
+fn trouble_of_an_issuer_is_everybodys_and_that_of_a_name_is_its_own() {
+    let problem = |kind: &str| {
+        let text = format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}","detail":"no","status":400}}"#);
+        AcmeError::Said { doing: "order", problem: Box::new(serde_json::from_str(&text).unwrap()) }
+    };
+    let talk = || AcmeError::Talk { doing: "order", reason: "reset".into() };
+    for (error, of_the_issuer) in [
+        (problem("rateLimited"), true),
+        (problem("serverInternal"), true),
+        (talk(), true),
+        (problem("rejectedIdentifier"), false),
+        (problem("unauthorized"), false),
+        (AcmeError::Refused { names: vec!["a.net".into()], reason: "no".into() }, false),
+        (AcmeError::Late { doing: "order" }, false),
+        (AcmeError::NotServed, false),
+    ] {
+        assert_eq!(error.is_of_the_issuer(), of_the_issuer, "{error}");
+    }
+    // What an issuer asks for counts, but for a limit that may be of these names alone.
+    let hours = Duration::from_secs(30 * 3600);
+    assert_eq!(talk().pause_of_issuer(0, Some(hours), true), hours);
+    assert_eq!(problem("rateLimited").pause_of_issuer(0, Some(hours), false), hours);
+    assert!(problem("rateLimited").pause_of_issuer(0, Some(hours), true) < Duration::from_secs(13));
+    assert!(talk().pause_of_issuer(99, None, true) <= Duration::from_secs(3600), "it may be back any time");
+    assert!(problem("rateLimited").pause_of_issuer(99, Some(hours), true) > Duration::from_secs(19 * 3600));
+    assert_eq!(problem("rateLimited").pause(0, Some(hours)), hours);
+    assert!(problem("rateLimited").pause(0, None) >= Duration::from_secs(3600));
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use instant_acme::{CertificateIdentifier, RenewalInfo};
+use instant_acme::{CertificateIdentifier, Error, RenewalInfo};
 use rustls_pki_types::CertificateDer;
 
 use crate::acme::Ground;
@@ -20,7 +20,7 @@ use crate::model::state::State;
 pub(crate) fn unasked(state: &State, known: &Known, now: Time) -> Vec<(Arc<Issuer>, Vec<Arc<Certificate>>)> {
     let mut of: Vec<(Arc<Issuer>, Vec<Arc<Certificate>>)> = Vec::new();
     let obtained = state.certificates.values().filter(|held| !held.is_internal() && held.issuer.as_str() != IMPORTED);
-    for held in obtained.filter(|held| known.windows.get(&held.id).is_none_or(|window| window.ask <= now)) {
+    for held in obtained.filter(|held| known.windows.get(&held.id).is_none_or(|window| window.is_due(now))) {
         let Some(issuer) = state.issuer(&held.issuer) else { continue };
         if issuer.account().is_none() || known.is_left_alone(&issuer.name, now) {
             continue;
@@ -36,15 +36,15 @@ pub(crate) fn unasked(state: &State, known: &Known, now: Time) -> Vec<(Arc<Issue
 
 /// Asks an issuer about its certificates. What it does not answer is left as it was.
 pub(crate) async fn ask(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, held: &[Arc<Certificate>]) {
-    let account = account::open(ground, issuer).await;
-    for certificate in held {
-        let said = match &account {
-            Ok(account) => one(account, certificate).await,
-            Err(_) => None,
-        };
+    let Ok(account) = account::open(ground, issuer).await else { return later(known, held) };
+    for (at, certificate) in held.iter().enumerate() {
+        let said = one(&account, certificate).await;
+        if said.as_ref().is_some_and(Result::is_err) {
+            return later(known, &held[at..]);
+        }
         let now = Time::now();
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = match said {
+        let window = match said.and_then(Result::ok) {
             Some((info, again)) => {
                 let window = info.suggested_window;
                 let moment = |at: i64| Time(u64::try_from(at).unwrap_or(0).saturating_mul(1000));
@@ -58,10 +58,25 @@ pub(crate) async fn ask(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, 
     }
 }
 
-async fn one(held: &Held, certificate: &Certificate) -> Option<(RenewalInfo, Duration)> {
+/// What it says of one; nothing where it knows nothing of such questions, or not of this certificate.
+async fn one(held: &Held, certificate: &Certificate) -> Option<Result<(RenewalInfo, Duration), ()>> {
     let leaf = CertificateDer::from(certificate.chain.first()?.to_vec());
     let id = CertificateIdentifier::try_from(&leaf).ok()?;
-    held.account.renewal_info(&id).await.ok()
+    match held.account.renewal_info(&id).await {
+        Ok(said) => Some(Ok(said)),
+        Err(Error::Other(_)) => Some(Err(())),
+        Err(_) => None,
+    }
+}
+
+/// An issuer that does not answer is asked about none of them for a while; what it said before holds.
+fn later(known: &Mutex<Known>, held: &[Arc<Certificate>]) {
+    let ask = Time::now().plus(WINDOW_ASK.0);
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    for certificate in held {
+        let renew = due(certificate, &known);
+        known.windows.insert(certificate.id, Window { renew, ask });
+    }
 }
 
 /// A moment in the window, for each certificate another one and always the same.

@@ -9,12 +9,15 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{DATE, RETRY_AFTER, USER_AGENT};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::base::limits::acme::{ANSWER_MAX, CONNECT_WAIT, PAUSE_MAX, TALK_WAIT};
+use crate::base::limits::acme::{ANSWER_MAX, CONNECT_WAIT, IDENTITIES_MAX, PAUSE_MAX, TALK_WAIT};
+use crate::fetch;
 use crate::fetch::client::{Bounds, Client};
 use crate::fetch::error::FetchError;
 use crate::fetch::target::Target;
@@ -47,9 +50,33 @@ impl Wire {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// By which domains an issuer knows itself in CAA records, as its directory says (RFC 8555 section 7.1.1).
+    pub(crate) async fn identities(&self, directory: &str) -> Result<Vec<String>, Error> {
+        let (head, ()) = Request::get(directory).body(())?.into_parts();
+        let answer = self.exchange(head, Bytes::new()).await?;
+        if !answer.status.is_success() {
+            return Err(other(io::Error::other(format!("it answers {}", answer.status.as_u16()))));
+        }
+        let directory: Directory = serde_json::from_slice(&answer.body)?;
+        Ok(directory.meta.identities.into_iter().take(IDENTITIES_MAX).collect())
+    }
+
     async fn send(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let answer = self.exchange(head, body).await?;
+        let mut response = Response::new(Full::new(answer.body));
+        (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
+        // The library adds it to the present, whatever it is.
+        if let Some(retry) = self.heard().retry {
+            response.headers_mut().insert(RETRY_AFTER, retry.as_secs().into());
+        } else {
+            response.headers_mut().remove(RETRY_AFTER);
+        }
+        Ok(BytesResponse::from(response))
+    }
+
+    async fn exchange(&self, mut head: Parts, body: Bytes) -> Result<fetch::response::Response, Error> {
         let uri = std::mem::take(&mut head.uri);
         let (host, port) = authority(&uri).map_err(other)?;
         head.uri = uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| Uri::from(path.clone()));
@@ -62,15 +89,7 @@ impl Wire {
             match (Client { target, bounds }).send(request).await {
                 Ok(answer) => {
                     self.heard.lock().unwrap_or_else(PoisonError::into_inner).hear(&answer.headers);
-                    let mut response = Response::new(Full::new(answer.body));
-                    (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
-                    // The library adds it to the present, whatever it is.
-                    if let Some(retry) = self.heard().retry {
-                        response.headers_mut().insert(RETRY_AFTER, retry.as_secs().into());
-                    } else {
-                        response.headers_mut().remove(RETRY_AFTER);
-                    }
-                    return Ok(BytesResponse::from(response));
+                    return Ok(answer);
                 }
                 // It was never read there: another address may do.
                 Err(error @ FetchError::Unreachable { .. }) => last = Some(error),
@@ -79,6 +98,19 @@ impl Wire {
         }
         Err(last.map_or_else(|| other(io::Error::other(format!("{host} has no address"))), other))
     }
+}
+
+/// What of a directory the library does not tell.
+#[derive(Debug, Deserialize)]
+struct Directory {
+    #[serde(default)]
+    meta: Meta,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Meta {
+    #[serde(default, rename = "caaIdentities")]
+    identities: Vec<String>,
 }
 
 impl Heard {

@@ -11,6 +11,7 @@ use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
 use crate::api::certificates as api;
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
+use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, Seed, WishId};
 use crate::base::limits::acme::PLAN_SHOWN_MAX;
 use crate::base::names::{Host, IssuerName};
@@ -22,7 +23,7 @@ use crate::model::orders::Purpose;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::state::State;
 use crate::model::wishes::{Wish, WishCreate, WishRemove};
-use crate::tls::order::chain;
+use crate::tls::order::{chain, linked};
 use crate::tls::sealed::{open_at, seal_at};
 use crate::tls::{parse, sealed};
 
@@ -88,7 +89,8 @@ pub(crate) async fn renew(AskWith(ask, body): AskWith<api::Renew>) -> Result<Res
 pub(crate) async fn import(AskWith(ask, body): AskWith<api::Pair>) -> Result<Response, Failure> {
     let key = parse::private_key(body.key.as_bytes()).map_err(|error| Failure::invalid("key", error))?;
     let chain = chain(body.chain.as_bytes(), &key).map_err(|error| Failure::invalid("chain", error))?;
-    if chain.not_after <= ask.snapshot.time {
+    linked(&chain.certificates).map_err(|error| Failure::invalid("chain", error))?;
+    if chain.not_after <= Time::now() {
         return Err(Failure::invalid("chain", format!("it ended at {}", chain.not_after)));
     }
     let leaf = &chain.certificates[0];
@@ -169,10 +171,11 @@ fn planned(item: &Item) -> api::Planned {
         Step::Good { renew } => (api::Step::Good, Some(*renew), None),
         Step::Check { .. } => (api::Step::Check, None, None),
         Step::Order(intent) => {
-            let left: Vec<_> = intent.left_out.iter().map(|(name, why)| format!("without {name}: {why}")).collect();
-            (api::Step::Order, None, (!left.is_empty()).then(|| left.join("; ")))
+            let left = intent.left_out.iter().map(|(name, why)| format!("without {name}: {why}"));
+            let all: Vec<_> = intent.how.iter().cloned().chain(left).collect();
+            (api::Step::Order, None, Some(all.join("; ")))
         }
-        Step::UnderWay => (api::Step::UnderWay, None, None),
+        Step::UnderWay { how } => (api::Step::UnderWay, None, (!how.is_empty()).then(|| how.join("; "))),
         Step::Wait { until, reason } => (api::Step::Wait, Some(*until), Some(reason.clone())),
         Step::Blocked { again, reason } => (api::Step::Blocked, Some(*again), Some(reason.clone())),
     };

@@ -106,6 +106,7 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::FtpUserRemove(change) => ftp_users::remove(cx, change),
         Change::CertificateStore(change) => certificates::store(cx, change),
         Change::CertificateRemove(change) => certificates::remove(cx, change),
+        Change::CertificateWarn(change) => certificates::warn(cx, change),
         Change::TokenCreate(change) => tokens::create(cx, change),
         Change::TokenRemove(change) => tokens::remove(cx, change),
         Change::NodeSet(change) => nodes::set(cx, change),

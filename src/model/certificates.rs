@@ -32,6 +32,9 @@ pub struct Certificate {
     /// DER certificates, the leaf first.
     pub chain: Vec<serde_bytes::ByteBuf>,
     pub key: Sealed,
+    /// It was said that it ends soon.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warned: bool,
     pub revision: u64,
 }
 
@@ -60,6 +63,7 @@ impl Certificate {
             not_after: change.not_after,
             chain: change.chain.clone(),
             key: change.key.clone(),
+            warned: false,
             revision,
         })
     }
@@ -108,6 +112,12 @@ pub struct CertificateRemove {
     pub id: CertificateId,
 }
 
+/// Says that a certificate ends soon and that none has followed it: an event for who watches them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateWarn {
+    pub id: CertificateId,
+}
+
 pub(crate) fn store(cx: &mut Apply<'_>, change: &CertificateStore) -> Result<Outcome, Refusal> {
     cx.unscoped()?;
     let old = cx.state.certificates.get(&change.id);
@@ -133,6 +143,19 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &CertificateRemove) -> Result<O
     let subject = old.names.join(" ");
     cx.delete(Row::Certificate(old.clone()));
     Ok(Outcome::new("certificate.remove", subject))
+}
+
+pub(crate) fn warn(cx: &mut Apply<'_>, change: &CertificateWarn) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let old = cx.state.certificates.get(&change.id).ok_or_else(|| Refusal::not_found(Kind::Certificate, change.id))?;
+    cx.expect(Kind::Certificate, change.id, Some(old.revision))?;
+    if old.warned {
+        return Err(Refusal::invalid("certificate", "it was said before"));
+    }
+    let warned = Certificate { warned: true, revision: cx.revision, ..Certificate::clone(old) };
+    let subject = format!("{} until {}", warned.names.join(" "), warned.not_after);
+    cx.put(Row::Certificate(warned.into()));
+    Ok(Outcome::new("certificate.ending", subject))
 }
 
 /// Deletes the certificates that nobody is served with once there is this one: those for no other name that end before it.
@@ -167,6 +190,7 @@ pub(crate) fn adopt(cx: &mut Apply<'_>, site: &mut Site, minted: &Minted) -> Res
         not_after: minted.not_after,
         chain: minted.chain.clone(),
         key: minted.key.clone(),
+        warned: false,
         revision: cx.revision,
     };
     cx.put(Row::Certificate(certificate.into()));

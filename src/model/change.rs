@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Time;
 use crate::base::ids::{RequestId, Seed, TokenId};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
-use crate::model::certificates::{CertificateRemove, CertificateStore};
+use crate::model::certificates::{CertificateRemove, CertificateStore, CertificateWarn};
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::cluster::{AcmeKeyPut, CookieKeyPut, Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
@@ -102,6 +102,7 @@ pub enum Change {
     OrderFinish(OrderFinish),
     ChallengePut(ChallengePut),
     ChallengeRemove(ChallengeRemove),
+    CertificateWarn(CertificateWarn),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

@@ -91,6 +91,17 @@ pub enum Method {
     Dns01,
 }
 
+impl Method {
+    /// As issuers and CAA records name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http01 => "http-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+            Self::Dns01 => "dns-01",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     pub at: Time,
@@ -113,6 +124,10 @@ pub struct OrderReserve {
     pub issuer: IssuerName,
     pub domains: Vec<String>,
     pub replaces: Option<CertificateId>,
+    /// By a clock that agrees with the issuer's, which counts its limits; absent: by the state's, which a clock that stood wrong once
+    /// has sent ahead for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +145,7 @@ pub struct OrderFinish {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     Issued(CertificateStore),
-    /// `at` is set by the state.
+    /// `at` is not before it was reserved.
     Failed(Failed),
 }
 
@@ -146,12 +161,9 @@ impl Order {
         }
     }
 
-    fn ended(&self) -> Option<Time> {
-        match &self.stage {
-            Stage::Issued { at, .. } => Some(*at),
-            Stage::Failed(failed) => Some(failed.at),
-            Stage::Reserved | Stage::Placed(_) => None,
-        }
+    /// Whether no limit of an issuer can count it any more.
+    fn is_old(&self, now: Time) -> bool {
+        !self.is_open() && self.reserved.plus(ORDER_KEPT) < now
     }
 }
 
@@ -206,8 +218,9 @@ pub(crate) fn reserve(cx: &mut Apply<'_>, change: &OrderReserve) -> Result<Outco
     if cx.state.open_orders().count() >= ORDERS_OPEN_MAX {
         return Err(Refusal::invalid("order", format!("{ORDERS_OPEN_MAX} of them are under way")));
     }
+    let now = change.at.unwrap_or(cx.time);
     let spending = Spending { issuer: &change.issuer, names: &change.names, domains: &change.domains };
-    spending.check(cx.state, cx.time).map_err(|spent| Refusal::Budget { reason: spent.reason, until: spent.until })?;
+    spending.check(cx.state, now).map_err(|spent| Refusal::Budget { reason: spent.reason, until: spent.until })?;
     let last = cx.state.last_order(change.purpose, &change.issuer);
     let attempt = match last.map(|order| (&order.stage, order.attempt)) {
         Some((Stage::Failed(_), attempt)) => attempt.saturating_add(1),
@@ -221,11 +234,11 @@ pub(crate) fn reserve(cx: &mut Apply<'_>, change: &OrderReserve) -> Result<Outco
         domains: change.domains.clone(),
         replaces: change.replaces,
         attempt,
-        reserved: cx.time,
+        reserved: now,
         stage: Stage::Reserved,
         revision: cx.revision,
     };
-    forget(cx);
+    forget(cx, now);
     Ok(store(cx, "order.reserve", order))
 }
 
@@ -253,13 +266,14 @@ pub(crate) fn finish(cx: &mut Apply<'_>, change: &OrderFinish) -> Result<Outcome
         }
         End::Failed(failed) => {
             let brief = |text: &str| text.chars().take(ORDER_REASON_MAX).filter(|c| !c.is_control()).collect();
+            let at = failed.at.max(order.reserved);
             let failed = Failed {
-                at: cx.time,
+                at,
                 reason: brief(&failed.reason),
                 remedy: brief(&failed.remedy),
                 names: failed.names.iter().filter(|name| order.names.contains(name)).cloned().collect(),
                 // Whoever wrote it may have had a clock that stood wrong.
-                retry: failed.retry.min(cx.time.plus(PAUSE_MAX)),
+                retry: failed.retry.min(at.plus(PAUSE_MAX)),
                 finalized: failed.finalized,
             };
             Ok(store(cx, "order.failed", Order { stage: Stage::Failed(failed), ..order }))
@@ -284,7 +298,7 @@ fn store(cx: &mut Apply<'_>, action: &'static str, order: Order) -> Outcome {
 }
 
 /// Old orders go; of each purpose and issuer the last one stays as long as the purpose does: it says how often it failed.
-fn forget(cx: &mut Apply<'_>) {
+fn forget(cx: &mut Apply<'_>, now: Time) {
     let mut last = BTreeMap::new();
     for order in cx.state.orders.values() {
         let newest = last.entry((order.purpose, &order.issuer)).or_insert((order.reserved, order.id));
@@ -295,7 +309,7 @@ fn forget(cx: &mut Apply<'_>) {
         Purpose::Wish(id) => cx.state.wishes.contains_key(&id),
     };
     let is_last = |order: &Order| last.get(&(order.purpose, &order.issuer)).is_some_and(|(_, id)| *id == order.id);
-    let old = cx.state.orders.values().filter(|order| order.ended().is_some_and(|at| at.plus(ORDER_KEPT) < cx.time));
+    let old = cx.state.orders.values().filter(|order| order.is_old(now));
     let gone = old.filter(|order| !lives(order) || !is_last(order));
     let gone: Vec<_> = gone.take(FORGOTTEN_AT_ONCE).cloned().collect();
     gone.into_iter().for_each(|order| cx.delete(Row::Order(order)));

@@ -13,6 +13,8 @@ pub const WISHES_MAX: usize = 10_000;
 pub const ORDER_NAMES_MAX: usize = 100;
 /// Orders under way at one time: each holds a connection and a task, and issuers look at their pending ones.
 pub const ORDERS_OPEN_MAX: usize = 8;
+/// Of those, the ones at one issuer, with the names looked at for it: one that has stopped answering leaves the others theirs.
+pub const ISSUER_JOBS_MAX: usize = ORDERS_OPEN_MAX / 2;
 /// Challenges of one order in the state: one a name.
 pub const ORDER_CHALLENGES_MAX: usize = ORDER_NAMES_MAX;
 /// How long a finished order is remembered: longer than any window of an issuer's limits.
@@ -41,6 +43,8 @@ pub const PAUSES: [Duration; 7] = [
     Duration::from_secs(12 * 3600),
     Duration::from_secs(24 * 3600),
 ];
+/// Longest time for which an issuer that does not answer is not asked again.
+pub const AWAY_PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// Longest wait an issuer can ask for: one that says a year is mistaken.
 pub const PAUSE_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 /// How often one request is made again because its nonce was refused.
@@ -90,6 +94,16 @@ pub const UNWRITTEN_PAUSE: Duration = Duration::from_secs(30);
 pub const FORGOTTEN_CHECKS_MAX: usize = 1000;
 /// Share of its lifetime a certificate has left when it is renewed, where its issuer says nothing.
 pub const RENEW_SHARE: u64 = 3;
+/// How long before its end somebody is told that a certificate has no successor, and the share of its lifetime where that is less.
+pub const WARN_LEFT: (Duration, u32) = (Duration::from_secs(15 * 24 * 3600), 3);
+/// Share of its lifetime that a renewal may take before anybody is told: short certificates are due only then.
+pub const WARN_GRACE_SHARE: u32 = 60;
+/// Certificates that are said to end in one go.
+pub const WARNED_AT_ONCE: usize = 50;
+/// How long an issuer is known by the domains its directory named.
+pub const IDENTITIES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Domains an issuer may know itself by.
+pub const IDENTITIES_MAX: usize = 32;
 /// How often who exports a certificate and stays looks whether it was renewed.
 pub const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
 /// Items of the plan that are shown.

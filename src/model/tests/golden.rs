@@ -11,7 +11,7 @@ use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 43] = [
+const CHANGES: [&str; 44] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -55,9 +55,10 @@ const CHANGES: [&str; 43] = [
     "OrderFinish",
     "ChallengePut",
     "ChallengeRemove",
+    "CertificateWarn",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 15] = [
+const CASES: [&str; 16] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -73,6 +74,7 @@ const CASES: [&str; 15] = [
     "row-cluster.cookies",
     "row-cluster.acme",
     "row-issuers.account",
+    "change-OrderReserve.at",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -119,6 +121,7 @@ fn change_case(change: &Change) -> &'static str {
         Change::SiteCreate(create) => (&create.options, &create.certificate),
         Change::SiteSet(set) => (&set.options, &set.certificate),
         Change::FtpUserCreate(create) if create.allow_plain => return ".plain",
+        Change::OrderReserve(reserve) if reserve.at.is_some() => return ".at",
         Change::FtpUserSet(set) if !set.allow_plain.is_keep() => return ".plain",
         _ => return "",
     };

@@ -2,7 +2,7 @@
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, OrderId, SiteId, WishId};
 use crate::base::names::IssuerName;
-use crate::model::certificates::CertificateStore;
+use crate::model::certificates::{CertificateStore, CertificateWarn};
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::change::Change;
 use crate::model::cluster::{AcmeKey, AcmeKeyPut};
@@ -25,7 +25,8 @@ pub(super) fn change(chance: &mut Chance) -> Change {
         let host = chance.host().to_string();
         if chance.once_in(4) { vec![format!("*.{host}"), host] } else { vec![host] }
     };
-    match chance.below(16) {
+    match chance.below(17) {
+        16 => Change::CertificateWarn(CertificateWarn { id: CertificateId(chance.below(3)) }),
         0 => Change::IssuerCreate(IssuerCreate {
             name: issuer(chance),
             directory: directory(chance),
@@ -64,6 +65,7 @@ pub(super) fn change(chance: &mut Chance) -> Change {
             issuer: issuer(chance),
             domains: chance.maybe(|_| "a.test".to_owned()).into_iter().collect(),
             replaces: chance.maybe(|chance| CertificateId(chance.below(3))),
+            at: chance.maybe(|chance| Time(START.0 + chance.below(1000))),
         }),
         10 | 11 => Change::OrderPlace(OrderPlace { id: OrderId(chance.id()), placed: placed(chance) }),
         12 | 13 => Change::OrderFinish(OrderFinish { id: OrderId(chance.id()), end: end(chance) }),

@@ -8,12 +8,12 @@ use crate::base::limits::acme::{
     FAILURES_PER_NAME, ORDER_KEPT, ORDERS_OPEN_MAX, ORDERS_PER_DOMAIN, ORDERS_PER_NAMES, PAUSE_MAX,
 };
 use crate::base::names::IssuerName;
-use crate::model::certificates::{CertificateStore, IMPORTED, INTERNAL, Minted};
+use crate::model::certificates::{CertificateStore, CertificateWarn, IMPORTED, INTERNAL, Minted};
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::change::{Actor, Change, Set};
 use crate::model::chunk;
 use crate::model::issuers::{IssuerCreate, LETS_ENCRYPT, Standing};
-use crate::model::orders::{End, Failed, OrderFinish, OrderPlace, OrderReserve, Placed, Purpose};
+use crate::model::orders::{End, Failed, OrderFinish, OrderPlace, OrderReserve, Placed, Purpose, Stage};
 use crate::model::refusal::Refusal;
 use crate::model::sites::{SiteCreate, SiteSet};
 use crate::model::tests::generator::{origin, sealed};
@@ -33,6 +33,7 @@ fn reserve(of: u64, names: &[&str], domains: &[&str]) -> Change {
         issuer: issuer(LETS_ENCRYPT),
         domains: owned(domains),
         replaces: None,
+        at: None,
     })
 }
 
@@ -183,6 +184,29 @@ fn the_same_names_and_failed_names_have_their_own_limits() {
 }
 
 #[test]
+fn limits_are_counted_by_a_clock_that_the_issuer_shares() {
+    let (same, window) = ORDERS_PER_NAMES;
+    let mut world = World::new();
+    let at = |time: Time| {
+        let Change::OrderReserve(change) = reserve(1, &["a.net"], &[]) else { unreachable!() };
+        Change::OrderReserve(OrderReserve { at: Some(time), ..change })
+    };
+    // The state's time was sent a year ahead once and stands there.
+    world.clock = START.plus(Duration::from_secs(365 * 24 * 3600));
+    let day = |count: u64| START.plus(Duration::from_secs(count * 24 * 3600));
+    for count in 0..same as u64 {
+        world.ok(at(day(count)));
+        let id = world.state.open_orders().next().unwrap().id;
+        world.ok(Change::OrderFinish(OrderFinish { id, end: failed(&["a.net"], Time(u64::MAX), true) }));
+        let Stage::Failed(failed) = &world.state.orders[&id].stage else { panic!("it has not failed") };
+        assert_eq!((failed.at, failed.retry), (day(count), day(count).plus(PAUSE_MAX)));
+    }
+    assert_eq!(world.spent_until(at(day(6))), START.plus(window));
+    world.ok(at(START.plus(window)));
+    assert_eq!(world.state.orders.len(), same + 1);
+}
+
+#[test]
 fn failures_are_counted_in_a_row_and_old_orders_go() {
     let mut world = World::new();
     let attempt = |world: &World| {
@@ -195,7 +219,7 @@ fn failures_are_counted_in_a_row_and_old_orders_go() {
         assert_eq!(attempt(&world), expected);
     }
     let retry = world.state.orders.values().filter_map(|order| match &order.stage {
-        crate::model::orders::Stage::Failed(failed) => Some((failed.at, failed.retry)),
+        Stage::Failed(failed) => Some((failed.at, failed.retry)),
         _ => None,
     });
     assert!(retry.into_iter().all(|(at, retry)| retry == at.plus(PAUSE_MAX)), "no clock says when");
@@ -315,4 +339,17 @@ fn a_host_is_served_with_the_best_there_is() {
     name(&mut world, INTERNAL);
     assert_eq!(served(&world), Some(1));
     assert_eq!(world.state.certificate_for("nobody.org").map(|held| held.id.0), None);
+}
+
+#[test]
+fn it_is_said_once_that_a_certificate_ends() {
+    let mut world = World::new();
+    world.ok(store(1, &["a.net"], LETS_ENCRYPT, 30));
+    let warn = |id| Change::CertificateWarn(CertificateWarn { id: CertificateId(id) });
+    let event = world.event(warn(1));
+    assert_eq!((event.action.as_str(), &event.subject[..12]), ("certificate.ending", "a.net until "));
+    world.refused_as("invalid", warn(1));
+    world.refused_as("not-found", warn(2));
+    world.actor = Actor::Local { uid: 0 };
+    world.refused_as("forbidden", warn(1));
 }
