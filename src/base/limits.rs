@@ -55,6 +55,12 @@ pub const STATE_BEHIND_BYTES: usize = 4 << 20;
 pub const DISK_FULL_RETRY: Duration = Duration::from_secs(1);
 /// Shortest time between two published snapshots: a burst of commits costs one refresh of every reader.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(2);
+/// How often the state is copied if it changed, and how long after a start: a machine that is switched off at night has its copy too.
+pub const COPY_EVERY: Duration = Duration::from_hours(1);
+pub const COPY_FIRST: Duration = Duration::from_mins(5);
+/// Copies kept: of the last hours, and the last one of each of the last days. A mistake is noticed within two weeks, or never.
+pub const COPIES_HOURLY: usize = 24;
+pub const COPIES_DAYS: usize = 14;
 /// How often `local.db` is flushed when something in it changed.
 pub const LOCAL_FLUSH_EVERY: Duration = Duration::from_secs(300);
 /// How long the stop waits for the last of it: statistics are not worth a late stop.
@@ -186,6 +192,15 @@ pub const TASK_RESTART_FIRST: Duration = Duration::from_millis(100);
 pub const TASK_RESTART_MAX: Duration = Duration::from_secs(30);
 /// How long requests under way may go on after the listeners were given up.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// The same where another process has taken over already: nobody waits for this one but those it still serves. Long downloads over
+/// thin lines end, and nobody's memory is held for a day by a forgotten WebSocket.
+pub const HAND_OVER_DRAIN: Duration = Duration::from_secs(10 * 60);
+/// How long the next process may take to start, and then to serve. Nobody is refused meanwhile, but those who come wait.
+pub const HAND_OVER_WAIT: Duration = Duration::from_secs(20);
+/// How often, and how many times, a thread that sleeps in the kernel is sent an empty datagram so that it ends. Which of the sockets
+/// of one address gets it is the kernel's choice.
+pub const WAKE_EVERY: Duration = Duration::from_millis(1);
+pub const WAKE_TRIES: u32 = 1000;
 /// Size of one configuration file.
 pub const CONFIG_FILE_MAX: u64 = 1 << 20;
 
@@ -278,6 +293,9 @@ pub const WEB_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 pub const WEB_HEAD_WAIT: Duration = Duration::from_secs(15);
 /// How long a connection is kept on which nothing moves while we owe nothing: browsers think of a minute as usual.
 pub const WEB_IDLE_WAIT: Duration = Duration::from_secs(65);
+/// How long an idle connection of HTTP/1 is kept at the end, for a request that is on its way: it is answered, and told that it was the
+/// last. Longer than most round trips, and short where the node ends with nobody after it.
+pub const WEB_PART_WAIT: Duration = Duration::from_secs(1);
 /// How long an idle connection has to take leave before it is cut off.
 pub const WEB_LEAVE_WAIT: Duration = Duration::from_secs(5);
 /// Request line and headers of one request, in either version of HTTP; browsers with many cookies come near half of it.

@@ -9,8 +9,9 @@ use crate::admin::Api;
 use crate::admin::serve::{Listener, serve};
 use crate::api;
 use crate::config::Config;
+use crate::ops::inherited::Inherited;
 use crate::ops::ports;
-use crate::ops::sockets::{self, Inherited, SocketError};
+use crate::ops::sockets::{self, SocketError};
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
 
@@ -21,7 +22,7 @@ pub(crate) type Bound = Arc<Mutex<Option<(std::os::unix::net::UnixListener, Vec<
 pub(crate) type Shown = Arc<watch::Sender<Vec<api::status::Listener>>>;
 
 /// Binds the admin socket and the loopback addresses.
-pub(crate) fn desk(config: &Config, inherited: &mut Inherited) -> Result<(Bound, Shown), SocketError> {
+pub(crate) fn desk(config: &Config, inherited: &Inherited) -> Result<(Bound, Shown), SocketError> {
     let unix = sockets::unix(&config.admin.socket, "ruche", inherited)?;
     let tcp = sockets::tcp(&config.admin.listen, inherited)?;
     let mut shown = vec![shown("admin.socket", format!("unix:{}", config.admin.socket.display()))];

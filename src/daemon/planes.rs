@@ -10,8 +10,8 @@ use crate::files::sites::SiteDirs;
 use crate::ftp::Ftp;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
+use crate::ops::inherited::Inherited;
 use crate::ops::metrics::Metrics;
-use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::keyring::Keyring;
 use crate::store::feed::{Feed, Feeder};
@@ -45,7 +45,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) local: &'a Local,
     pub(crate) dirs: &'a Arc<SiteDirs>,
     pub(crate) flushes: Flushes,
-    pub(crate) inherited: &'a mut Inherited,
+    pub(crate) inherited: &'a Inherited,
     pub(crate) shown: &'a Shown,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         blocking: blocking.clone(),
         door: member.door().only(),
         board,
-        inherited: &mut *inherited,
+        inherited,
         shown: shown.clone(),
     };
     ftp.start(tasks);
@@ -92,7 +92,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         metrics,
         local: local.clone(),
         flushes,
-        inherited: &mut *inherited,
+        inherited,
         shown: shown.clone(),
     };
     web.start(tasks);

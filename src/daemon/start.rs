@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use rustix::fs::Mode;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::admin::context::{Context, NodeInfo};
 use crate::base::ids::NodeId;
-use crate::base::limits::DRAIN_WAIT;
 use crate::cluster::member::{Member, StartError};
 use crate::config::Config;
 use crate::config::load::load;
 use crate::daemon::certificates;
+use crate::daemon::handover::{self, InheritError, Life};
 use crate::daemon::identity::{self, IdentityError};
 use crate::daemon::listen::{self, Shown};
 use crate::daemon::planes::{self, Ground, PlanesError};
 use crate::daemon::reload;
+use crate::daemon::signals::{SignalError, Signals};
 use crate::daemon::tls;
 use crate::files::lock::{self, DirLock, LockError};
 use crate::files::logs::{Bounds, Logs};
@@ -28,9 +28,11 @@ use crate::ops::board::Board;
 use crate::ops::log::LogHandle;
 use crate::ops::metrics::{Metrics, MetricsError};
 use crate::ops::notify;
-use crate::ops::sockets::{Inherited, SocketError};
+use crate::ops::sockets::SocketError;
+use crate::ops::successor::HandOverError;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::keyring::Keyring;
+use crate::store::copies::Copies;
 use crate::store::database::OpenError;
 use crate::store::local::Local;
 use crate::store::node::Store;
@@ -64,8 +66,12 @@ enum RunError {
     Metrics(#[from] MetricsError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("wait for signals: {0}")]
-    Signals(std::io::Error),
+    #[error(transparent)]
+    Signals(#[from] SignalError),
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
+    #[error(transparent)]
+    HandOver(#[from] HandOverError),
     #[error("start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -115,12 +121,13 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     let tasks = Tasks::new(board.clone(), Handle::current());
     let blocking = Blocking::new(Handle::current());
     let metrics = Metrics::install()?;
-    let mut inherited = Inherited::from_env()?;
+    let (predecessor, inherited) = handover::inherit().await?;
 
     let lock = data_dir(&config.node.data_dir)?;
     let store = Store::open(&config.node.data_dir)?;
     let local = Local::open(&config.node.data_dir);
-    keep_local_facts(&tasks, local.clone());
+    keep_local_facts(&tasks, local.clone(), &blocking);
+    keep_copies(&tasks, Copies::new(&store.machine, &config.node.data_dir));
     let id = identity::node_id(&store.log).await?;
     let (member, proposals) = Member::start(store, id).await?;
     give_up_databases_last(&tasks, &member, &blocking, lock);
@@ -131,7 +138,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     reload::compare_name(&config, &member, &board);
     let tls = tls::start(&tasks, &member, &keyring, &blocking, &config.node.name).await?;
 
-    let (desk, shown) = listen::desk(&config, &mut inherited)?;
+    let (desk, shown) = listen::desk(&config, &inherited)?;
     let dirs = Arc::new(SiteDirs::open(&config.node.data_dir)?);
     let (flush, flushes) = Flush::new();
     let obtaining = certificates::start(&tasks, &member, &keyring, &board, &blocking, &config);
@@ -147,7 +154,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         local: &local,
         dirs: &dirs,
         flushes,
-        inherited: &mut inherited,
+        inherited: &inherited,
         shown: &shown,
     })?;
     let info = info(&config, id, &shown);
@@ -169,15 +176,11 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     let api = admin::router(context);
     tasks.spawn("admin", Ends::AtDrain, move |stop| listen::admit(desk.clone(), api.clone(), stop));
 
-    board.set_ready(true);
-    notify::ready("ready");
+    handover::serves(predecessor, &board, &inherited).await;
     watch(&tasks, &member);
     tracing::info!(node = %config.node.name, %id, revision = member.snapshot().borrow().revision, "ready");
-    signals.wait(file, log, &config).await;
-
-    notify::stopping();
-    board.set_ready(false);
-    tasks.stop(DRAIN_WAIT).await;
+    let life = Life { tasks: &tasks, board: &board, inherited: &inherited };
+    handover::until_the_end(&mut signals, (file, log, &config), life).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -207,15 +210,26 @@ fn data_dir(path: &Path) -> Result<DirLock, RunError> {
     Ok(lock::acquire(path)?)
 }
 
-/// Statistics of this node: counted from here, written now and then.
-fn keep_local_facts(tasks: &Tasks, local: Local) {
+/// Statistics of this node: counted from here, written now and then. The next process opens them while this one still drains.
+fn keep_local_facts(tasks: &Tasks, local: Local, blocking: &Blocking) {
     local.started();
     metrics::counter!("ruche_starts_total").absolute(local.starts());
     metrics::counter!("ruche_unclean_stops_total").absolute(local.unclean_stops());
+    let blocking = blocking.clone();
     tasks.spawn("local", Ends::AtGiveUp, move |stop| {
-        let local = local.clone();
+        let (local, blocking) = (local.clone(), blocking.clone());
         async move {
             local.keep(&stop).await;
+            Ok(blocking.run(move || local.close()).await?)
+        }
+    });
+}
+
+fn keep_copies(tasks: &Tasks, copies: Copies) {
+    tasks.spawn("copies", Ends::AtGiveUp, move |stop| {
+        let copies = copies.clone();
+        async move {
+            copies.keep(&stop).await;
             Ok(())
         }
     });
@@ -255,33 +269,4 @@ async fn lead(tasks: &Tasks, member: &Member, config: &Config, keyring: &Arc<Key
         }
     });
     Ok(())
-}
-
-/// The signals a node listens to.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    reload: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, RunError> {
-        let listen = |kind| signal(kind).map_err(RunError::Signals);
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            reload: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// Returns when the node is to stop; reads the configuration again as often as asked.
-    async fn wait(&mut self, file: Option<&Path>, log: &LogHandle, config: &Config) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.reload.recv() => reload::reload(file, log, config),
-            }
-        }
-    }
 }

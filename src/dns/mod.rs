@@ -32,10 +32,10 @@ use crate::dns::counts::Tally;
 use crate::dns::ports::Opened;
 use crate::dns::zones::Zones;
 use crate::ops::board::{Board, PlaneReporter};
+use crate::ops::inherited::Inherited;
 use crate::ops::metrics::Metrics;
 use crate::ops::places::Places;
 use crate::ops::ports::{Ports, Shown};
-use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::keyring::Keyring;
 use crate::store::feed::Feed;
@@ -61,7 +61,7 @@ pub struct Dns<'a> {
     pub keyring: Arc<Keyring>,
     pub board: &'a Board,
     pub metrics: &'a Metrics,
-    pub inherited: &'a mut Inherited,
+    pub inherited: &'a Inherited,
     /// Where `ruche status` reads what is listened on.
     pub shown: Shown,
 }

@@ -2,11 +2,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
+use rustix::net::SocketType;
+
 use crate::base::limits::{DNS_PORT_TRIES, DNS_RECEIVE_BUFFER};
 use crate::ops::board::Board;
+use crate::ops::inherited::Inherited;
 use crate::ops::listeners;
 use crate::ops::ports::{Ports, Shown, Wanted};
-use crate::ops::sockets::{Inherited, SocketError};
+use crate::ops::sockets::SocketError;
 
 /// One address that is listened on.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ impl Opened {
 pub(crate) fn open(
     addresses: &[SocketAddr],
     threads: usize,
-    inherited: &mut Inherited,
+    inherited: &Inherited,
     board: &Board,
     shown: Shown,
 ) -> Ports<Opened> {
@@ -42,16 +45,21 @@ pub(crate) fn open(
 }
 
 /// Both transports on one port. The one that is free for UDP may be taken for TCP: then, if any will do, another one.
-fn bind(address: SocketAddr, threads: usize, inherited: &mut Inherited) -> Result<Opened, SocketError> {
+fn bind(address: SocketAddr, threads: usize, inherited: &Inherited) -> Result<Opened, SocketError> {
     let mut tries = if address.port() == 0 { DNS_PORT_TRIES } else { 1 };
     loop {
-        let udp = listeners::datagrams(address, threads, DNS_RECEIVE_BUFFER)?;
+        let udp = listeners::datagrams(address, threads, DNS_RECEIVE_BUFFER, inherited)?;
         let port = udp.first().and_then(|socket| socket.local_addr().ok()).map_or(address.port(), |bound| bound.port());
         tries -= 1;
-        match listeners::each(SocketAddr::new(address.ip(), port), 1, inherited) {
+        let chosen = SocketAddr::new(address.ip(), port);
+        match listeners::each(chosen, 1, inherited) {
             Ok(tcp) => return Ok(Opened { udp, tcp: tcp.into_iter().next().expect("it was bound for one thread") }),
-            Err(SocketError::InUse(_)) if tries > 0 => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                inherited.drop_at(chosen, SocketType::DGRAM);
+                if tries == 0 || !matches!(error, SocketError::InUse(_)) {
+                    return Err(error);
+                }
+            }
         }
     }
 }

@@ -16,10 +16,14 @@ use nix::sys::socket::{
     setsockopt,
 };
 use rustix::net::Shutdown;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use crate::base::clock::Time;
-use crate::base::limits::{DNS_BATCH, DNS_BUSY_PAUSE, DNS_BUSY_QUERIES, DNS_QUERY_MAX, DNS_UDP_MAX};
+use crate::base::limits::{
+    DNS_BATCH, DNS_BUSY_PAUSE, DNS_BUSY_QUERIES, DNS_QUERY_MAX, DNS_UDP_MAX, WAKE_EVERY, WAKE_TRIES,
+};
 use crate::dns::Plane;
 use crate::dns::answer::{Asker, Transport, answer};
 use crate::dns::counts::Tally;
@@ -59,15 +63,38 @@ pub(crate) async fn run(
         ended = &mut ended => ended,
         () = stop.give_up() => {
             ending.store(true, Ordering::Release);
-            // It says that there is no peer, and wakes the thread all the same.
-            let _ = rustix::net::shutdown(&socket, Shutdown::Read);
-            ended.await
+            wake(&socket, &mut ended).await
         }
     };
     match ended {
         Ok(ended) => Ok(ended?),
         Err(_) => Err(format!("keep the thread {name}: it panicked").into()),
     }
+}
+
+/// Has a thread that sleeps in the kernel see that it is to end. The socket stays as it is: the next process may have it already, and
+/// what waits in it is for that one.
+async fn wake(socket: &UdpSocket, ended: &mut oneshot::Receiver<io::Result<()>>) -> Result<io::Result<()>, RecvError> {
+    let mut address = socket.local_addr().ok();
+    if let Some(address) = &mut address
+        && address.ip().is_unspecified()
+    {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    for _ in 0..WAKE_TRIES {
+        // Another port each time, so that sooner or later it is this socket's turn. It is no query, and gets no answer.
+        if let Some(address) = address {
+            let any: IpAddr =
+                if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let _ = UdpSocket::bind((any, 0)).and_then(|sender| sender.send_to(&[], address));
+        }
+        if let Ok(ended) = timeout(WAKE_EVERY, &mut *ended).await {
+            return ended;
+        }
+    }
+    // A firewall keeps this machine from talking to itself. This says that there is no peer, and wakes the thread all the same.
+    let _ = rustix::net::shutdown(socket, Shutdown::Read);
+    ended.await
 }
 
 /// What one call takes and gives, allocated once.
@@ -108,8 +135,8 @@ fn serve(
             array::from_fn(|_| [IoSliceMut::new(queries.next().map_or(&mut [], |query| &mut query[..]))]);
         let messages =
             match recvmmsg(socket.as_raw_fd(), &mut received, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
-                Ok(messages) if !ending.load(Ordering::Acquire) => messages,
-                Ok(_) | Err(Errno::EINTR) => continue,
+                Ok(messages) => messages,
+                Err(Errno::EINTR) => continue,
                 Err(error) => return Err(error.into()),
             };
         // After the queries came: whoever asks once a change is served gets an answer with it.

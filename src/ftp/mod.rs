@@ -46,10 +46,10 @@ use crate::model::state::Snapshot;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::{Board, PlaneReporter};
 use crate::ops::descriptors;
+use crate::ops::inherited::Inherited;
 use crate::ops::listeners;
 use crate::ops::places::Places;
 use crate::ops::ports::{Ports, Shown, Wanted};
-use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
 
@@ -89,7 +89,7 @@ pub struct Ftp<'a> {
     /// For imported hashes of passwords.
     pub door: Door<Rehash>,
     pub board: &'a Board,
-    pub inherited: &'a mut Inherited,
+    pub inherited: &'a Inherited,
     /// Where `ruche status` reads what is listened on.
     pub shown: Shown,
 }
@@ -138,7 +138,7 @@ impl Ftp<'_> {
 }
 
 /// Opens what can be listened on at once.
-fn open(list: &[SocketAddr], inherited: &mut Inherited, board: &Board, shown: Shown) -> Ports<TcpListener> {
+fn open(list: &[SocketAddr], inherited: &Inherited, board: &Board, shown: Shown) -> Ports<TcpListener> {
     Ports::open(Wanted::all("ftp.listen", list), inherited, board, shown, |wanted, inherited| {
         let each = listeners::each(wanted.address, 1, inherited)?;
         let listener = each.into_iter().next().expect("it was bound for one thread");

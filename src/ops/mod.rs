@@ -3,12 +3,15 @@
 pub mod blocking;
 pub mod board;
 pub mod descriptors;
+pub mod inherited;
 pub mod listeners;
 pub mod log;
 pub mod metrics;
 pub mod notify;
+mod passing;
 pub mod places;
 pub mod ports;
 pub mod sockets;
 pub mod stop;
+pub mod successor;
 pub mod tasks;

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use crate::base::limits::LISTEN_RETRY;
 use crate::ops::board::Board;
-use crate::ops::sockets::{Inherited, SocketError, is_optional};
+use crate::ops::inherited::Inherited;
+use crate::ops::sockets::{SocketError, is_optional};
 use crate::ops::stop::Stop;
 
 /// One address of the configuration.
@@ -45,7 +46,7 @@ impl fmt::Debug for Shown {
 }
 
 /// Opens an address; with what it gave, where it is.
-type Bind<T> = Box<dyn Fn(&Wanted, &mut Inherited) -> Result<(T, SocketAddr), SocketError> + Send + Sync>;
+type Bind<T> = Box<dyn Fn(&Wanted, &Inherited) -> Result<(T, SocketAddr), SocketError> + Send + Sync>;
 /// What is listened on, in the order it came, each with its place in the configuration.
 type All<T> = Vec<(usize, Arc<T>)>;
 
@@ -53,6 +54,7 @@ type All<T> = Vec<(usize, Arc<T>)>;
 pub struct Ports<T> {
     addresses: Vec<Wanted>,
     bind: Bind<T>,
+    inherited: Inherited,
     board: Board,
     shown: Shown,
     /// Not had yet, by their places.
@@ -70,16 +72,17 @@ impl<T> Ports<T> {
     /// Opens what can be had at once.
     pub fn open(
         addresses: impl IntoIterator<Item = Wanted>,
-        inherited: &mut Inherited,
+        inherited: &Inherited,
         board: &Board,
         shown: Shown,
-        bind: impl Fn(&Wanted, &mut Inherited) -> Result<(T, SocketAddr), SocketError> + Send + Sync + 'static,
+        bind: impl Fn(&Wanted, &Inherited) -> Result<(T, SocketAddr), SocketError> + Send + Sync + 'static,
     ) -> Self {
         let addresses: Vec<Wanted> = addresses.into_iter().collect();
         let wanted = Mutex::new((0..addresses.len()).collect());
         let (board, opened) = (board.clone(), watch::Sender::new(Vec::new()));
-        let ports = Self { addresses, bind: Box::new(bind), board, shown, wanted, opened };
-        ports.wanted().retain(|at| ports.try_one(*at, inherited));
+        let inherited = inherited.clone();
+        let ports = Self { addresses, bind: Box::new(bind), inherited, board, shown, wanted, opened };
+        ports.wanted().retain(|at| ports.try_one(*at));
         ports
     }
 
@@ -114,7 +117,7 @@ impl<T> Ports<T> {
                 () = tokio::time::sleep(LISTEN_RETRY) => {}
                 () = stop.give_up() => break,
             }
-            self.wanted().retain(|at| self.try_one(*at, &mut Inherited::default()));
+            self.wanted().retain(|at| self.try_one(*at));
         }
         stop.give_up().await;
         self.opened.send_replace(Vec::new());
@@ -122,10 +125,10 @@ impl<T> Ports<T> {
     }
 
     /// Whether it is still wanted afterwards.
-    fn try_one(&self, at: usize, inherited: &mut Inherited) -> bool {
+    fn try_one(&self, at: usize) -> bool {
         let wanted = &self.addresses[at];
         let entry = format!("{} {}", wanted.name, wanted.address);
-        match (self.bind)(wanted, inherited) {
+        match (self.bind)(wanted, &self.inherited) {
             Ok((opened, bound)) => {
                 (self.shown.0)(wanted.name, bound);
                 self.board.clear(&entry);
@@ -185,7 +188,7 @@ mod tests {
     fn ports(list: &[SocketAddr], board: &Board, shown: &Arc<Mutex<Vec<SocketAddr>>>) -> Ports<TcpListener> {
         let shown = Arc::clone(shown);
         let shown = Shown::new(move |_, bound| shown.lock().unwrap().push(bound));
-        Ports::open(Wanted::all("web.http", list), &mut Inherited::default(), board, shown, |wanted, inherited| {
+        Ports::open(Wanted::all("web.http", list), &Inherited::default(), board, shown, |wanted, inherited| {
             let listener = each(wanted.address, 1, inherited)?.remove(0);
             let bound = listener.local_addr().unwrap_or(wanted.address);
             Ok((listener, bound))

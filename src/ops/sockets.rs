@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
-use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 use crate::base::limits::LISTEN_BACKLOG;
+use crate::ops::inherited::Inherited;
 
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -34,62 +34,13 @@ pub enum SocketError {
     NoSocket(PathBuf),
     #[error("listen on {0}: {1}")]
     Unix(PathBuf, #[source] io::Error),
-    #[error("take over the sockets of the service manager: {0}")]
+    #[error("take over the sockets of before: {0}")]
     Inherited(#[source] io::Error),
-}
-
-/// Listening sockets the service manager handed over and nobody has taken yet. They are known by their address, not by
-/// the name of their unit.
-#[derive(Debug, Default)]
-pub struct Inherited(Vec<OwnedFd>);
-
-impl Inherited {
-    /// Takes what `LISTEN_FDS` announces. The descriptors are copied (the originals stay open until the process ends, as
-    /// the service manager's own do) because adopting a number is not safe.
-    pub fn from_env() -> Result<Self, SocketError> {
-        let numbers = sd_notify::listen_fds().map_err(SocketError::Inherited)?;
-        copies(numbers).map(Self).map_err(|error| SocketError::Inherited(error.into()))
-    }
-
-    #[cfg(test)]
-    pub(super) fn of(listener: TcpListener) -> Self {
-        Self(vec![listener.into()])
-    }
-
-    /// Sockets that match no configured address: announced to nobody, so worth a warning.
-    pub fn left(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The non-blocking socket that listens on this address.
-    pub(super) fn take_tcp(&mut self, address: SocketAddr) -> Result<Option<OwnedFd>, Errno> {
-        let same = |fd: &OwnedFd| {
-            let bound = rustix::net::getsockname(fd).ok().and_then(|bound| SocketAddr::try_from(bound).ok());
-            address.port() != 0 && bound == Some(address)
-        };
-        let Some(fd) = self.take(same) else { return Ok(None) };
-        rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Some(fd))
-    }
-
-    fn take(&mut self, matches: impl Fn(&OwnedFd) -> bool) -> Option<OwnedFd> {
-        let listens = |fd: &OwnedFd| sockopt::socket_acceptconn(fd).unwrap_or(false);
-        let at = self.0.iter().position(|fd| listens(fd) && matches(fd))?;
-        Some(self.0.swap_remove(at))
-    }
-}
-
-fn copies(numbers: impl ExactSizeIterator<Item = RawFd>) -> Result<Vec<OwnedFd>, Errno> {
-    if numbers.len() == 0 {
-        return Ok(Vec::new());
-    }
-    let this = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-    numbers.map(|number| rustix::process::pidfd_getfd(&this, number, PidfdGetfdFlags::empty())).collect()
 }
 
 /// One non-blocking listener for each address. `[::]` is left out where the machine has no IPv6 and the list has
 /// something else: the defaults hold on every machine.
-pub fn tcp(addresses: &[SocketAddr], inherited: &mut Inherited) -> Result<Vec<TcpListener>, SocketError> {
+pub fn tcp(addresses: &[SocketAddr], inherited: &Inherited) -> Result<Vec<TcpListener>, SocketError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
         match tcp_one(*address, inherited) {
@@ -118,12 +69,14 @@ pub(super) fn tcp_fault(address: SocketAddr, error: Errno) -> SocketError {
     }
 }
 
-fn tcp_one(address: SocketAddr, inherited: &mut Inherited) -> Result<TcpListener, Errno> {
-    if let Some(fd) = inherited.take_tcp(address)? {
+fn tcp_one(address: SocketAddr, inherited: &Inherited) -> Result<TcpListener, Errno> {
+    if let Some(fd) = inherited.take_at(address, SocketType::STREAM, 1)?.pop() {
+        rustix::io::ioctl_fionbio(&fd, true)?;
         return Ok(fd.into());
     }
     let fd = tcp_bound(address, false)?;
     rustix::net::listen(&fd, LISTEN_BACKLOG)?;
+    inherited.keep(&fd)?;
     Ok(fd.into())
 }
 
@@ -152,14 +105,9 @@ pub(super) fn bound(address: SocketAddr, kind: SocketType, shared: bool) -> Resu
 
 /// A non-blocking listener on a path, open to its owner and to the group (where there is one of that name). A socket file
 /// that nobody answers on is replaced; anything else in the way is left alone.
-pub fn unix(path: &Path, group: &str, inherited: &mut Inherited) -> Result<UnixListener, SocketError> {
+pub fn unix(path: &Path, group: &str, inherited: &Inherited) -> Result<UnixListener, SocketError> {
     let fault = |error: io::Error| SocketError::Unix(path.to_owned(), error);
-    let same = |fd: &OwnedFd| {
-        let bound = rustix::net::getsockname(fd).ok().and_then(|bound| SocketAddrUnix::try_from(bound).ok());
-        let name = bound.as_ref().and_then(SocketAddrUnix::path);
-        name.is_some_and(|name| name.to_bytes() == path.as_os_str().as_encoded_bytes())
-    };
-    if let Some(fd) = inherited.take(same) {
+    if let Some(fd) = inherited.take_path(path).map_err(|error| fault(error.into()))? {
         rustix::io::ioctl_fionbio(&fd, true).map_err(|error| fault(error.into()))?;
         return Ok(fd.into());
     }
@@ -177,6 +125,7 @@ pub fn unix(path: &Path, group: &str, inherited: &mut Inherited) -> Result<UnixL
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(fault)?;
     rustix::net::listen(&fd, LISTEN_BACKLOG).map_err(|error| fault(error.into()))?;
+    inherited.keep(&fd).map_err(|error| fault(error.into()))?;
     Ok(fd.into())
 }
 
@@ -211,33 +160,31 @@ fn group_id(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
-
     use super::*;
 
     #[test]
     fn an_address_in_use_is_named() {
-        let mut none = Inherited::default();
+        let none = Inherited::default();
         let any = "127.0.0.1:0".parse().unwrap();
-        let first = tcp(&[any], &mut none).unwrap();
+        let first = tcp(&[any], &none).unwrap();
         let taken = first[0].local_addr().unwrap();
-        let told = tcp(&[any, taken], &mut none).unwrap_err().to_string();
+        let told = tcp(&[any, taken], &none).unwrap_err().to_string();
         assert_eq!(
             told,
             format!("listen on {taken}: address in use; `ss -ltunp` shows by whom: stop that, or listen elsewhere")
         );
-        let told = tcp(&["192.0.2.77:0".parse().unwrap()], &mut none).unwrap_err();
+        let told = tcp(&["192.0.2.77:0".parse().unwrap()], &none).unwrap_err();
         assert!(matches!(told, SocketError::NotHere(_)), "{told}");
     }
 
     #[test]
     fn a_listener_does_not_block_and_leaves_ipv4_alone() {
-        let mut none = Inherited::default();
-        let listener = tcp(&["127.0.0.1:0".parse().unwrap()], &mut none).unwrap().remove(0);
+        let none = Inherited::default();
+        let listener = tcp(&["127.0.0.1:0".parse().unwrap()], &none).unwrap().remove(0);
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let port = listener.local_addr().unwrap().port();
         let both = [format!("[::]:{port}").parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
-        tcp(&both, &mut none).unwrap();
+        tcp(&both, &none).unwrap();
     }
 
     #[test]
@@ -246,24 +193,23 @@ mod tests {
         let path = dir.path().join("s");
         let (held, plain) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(&path).unwrap());
         let address = held.local_addr().unwrap();
-        let mut inherited = Inherited(copies([held.as_raw_fd(), plain.as_raw_fd()].into_iter()).unwrap());
-        drop((held, plain));
-        let taken = tcp(&[address, "127.0.0.1:0".parse().unwrap()], &mut inherited).unwrap();
+        let inherited = Inherited::of(vec![held.into(), plain.into()]);
+        let taken = tcp(&[address, "127.0.0.1:0".parse().unwrap()], &inherited).unwrap();
         assert_eq!((taken[0].local_addr().unwrap(), inherited.left()), (address, 1));
         assert_eq!(taken[0].accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        let taken = unix(&path, "root", &mut inherited).unwrap();
+        let taken = unix(&path, "root", &inherited).unwrap();
         assert_eq!((taken.accept().unwrap_err().kind(), inherited.left()), (io::ErrorKind::WouldBlock, 0));
     }
 
     #[test]
     fn only_a_dead_socket_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, mut none) = (dir.path().join("s"), Inherited::default());
-        let alive = unix(&path, "no such group", &mut none).unwrap();
+        let (path, none) = (dir.path().join("s"), Inherited::default());
+        let alive = unix(&path, "no such group", &none).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(unix(&path, "root", &mut none), Err(SocketError::Answered(_))));
+        assert!(matches!(unix(&path, "root", &none), Err(SocketError::Answered(_))));
         drop(alive);
-        let again = unix(&path, "root", &mut none).unwrap();
+        let again = unix(&path, "root", &none).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
         drop(again);
         for name in ["file", "link"] {
@@ -273,9 +219,9 @@ mod tests {
             } else {
                 std::os::unix::fs::symlink(dir.path().join("s"), &path).unwrap();
             }
-            assert!(matches!(unix(&path, "root", &mut none), Err(SocketError::NoSocket(_))), "{name}");
+            assert!(matches!(unix(&path, "root", &none), Err(SocketError::NoSocket(_))), "{name}");
             assert!(fs::symlink_metadata(&path).is_ok());
         }
-        assert!(unix(Path::new(&format!("/{}", "x".repeat(200))), "root", &mut none).is_err());
+        assert!(unix(Path::new(&format!("/{}", "x".repeat(200))), "root", &none).is_err());
     }
 }

@@ -108,6 +108,11 @@ impl Tasks {
     /// Stops every task, the last started first: first all are told to give up, and those that end then are waited for
     /// one by one; then the others drain until `drain` is over. Returns the names of those that had to be cut off.
     pub async fn stop(&self, drain: Duration) -> Vec<&'static str> {
+        self.give_up().await.drain(drain).await
+    }
+
+    /// The first half of a stop. What is under way goes on until the second.
+    pub async fn give_up(&self) -> Draining {
         let mut running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         running.reverse();
         let mut cut_off = Vec::new();
@@ -119,14 +124,33 @@ impl Tasks {
                 Ends::AtDrain => draining.push(running),
             }
         }
+        Draining { tasks: draining, cut_off }
+    }
+}
+
+/// What gave up, and has work under way.
+pub struct Draining {
+    tasks: Vec<Running>,
+    cut_off: Vec<&'static str>,
+}
+
+impl fmt::Debug for Draining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.tasks.iter().map(|running| running.name)).finish()
+    }
+}
+
+impl Draining {
+    /// The second half of a stop.
+    pub async fn drain(mut self, drain: Duration) -> Vec<&'static str> {
         let deadline = Instant::now() + drain;
-        for running in &draining {
+        for running in &self.tasks {
             running.stopper.drain(deadline);
         }
-        for mut running in draining {
-            running.end_by(deadline, &mut cut_off).await;
+        for mut running in self.tasks {
+            running.end_by(deadline, &mut self.cut_off).await;
         }
-        cut_off
+        self.cut_off
     }
 }
 

@@ -1,4 +1,5 @@
 //! SQLite: the log, the state and its history, database copies. The only module that knows SQL; it holds no key and no network.
+pub mod copies;
 pub mod copy;
 pub mod database;
 pub mod feed;

@@ -1,5 +1,5 @@
 //! Tests of the store.
-mod bench;
+pub(super) mod bench;
 mod damage;
 mod full;
 mod golden;

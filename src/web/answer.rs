@@ -70,9 +70,11 @@ pub(crate) async fn answer(guest: Arc<Guest>, mut request: Request<Incoming>) ->
         Some(switch) => switch.answer(response, tunnel, &guest),
         None => response,
     };
-    let response = finished(response, &parts.method);
+    let mut response = finished(response, &parts.method);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         guest.pulse.switch();
+    } else if guest.pulse.is_parting() && guest.pulse.is_http_1() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(tally) = &tally {
         tally.answered(response.status());

@@ -169,8 +169,8 @@ enum Ended {
 async fn keep(connection: impl Leave, outbox: Option<Outbox>, pulse: &Pulse, stop: &Stop) {
     let mut connection = pin!(connection);
     let mut drain = pin!(stop.drain());
-    // Since when it has been asked to end.
-    let mut left = None;
+    // Since when the node drains, and since when the connection has been asked to end.
+    let (mut parting, mut left) = (None, None);
     let waits = pulse.waits();
     let mut alarm = pin!(sleep_until(Instant::now() + waits.idle));
     let ended = poll_fn(|cx| {
@@ -187,11 +187,19 @@ async fn keep(connection: impl Leave, outbox: Option<Outbox>, pulse: &Pulse, sto
             if let Some(Err(error)) = outbox.as_ref().map(|outbox| outbox.send(cx)) {
                 return Poll::Ready(Ended::Gone(error));
             }
-            let due = pulse.due(left).unwrap_or(now + waits.idle);
+            if parting.is_none() && drain.as_mut().poll(cx).is_ready() {
+                parting = Some(now);
+                pulse.part();
+            }
+            let mut due = pulse.due(left).unwrap_or(now + waits.idle);
+            if let (Some(since), None) = (parting, left) {
+                // HTTP/2 has a way to say which requests it still takes.
+                due = if pulse.is_http_1() { pulse.parts(since).map_or(due, |parts| parts.min(due)) } else { now };
+            }
             if due <= now && (left.is_some() || pulse.is_in_head()) {
                 return Poll::Ready(Ended::Silent);
             }
-            if left.is_none() && (due <= now || drain.as_mut().poll(cx).is_ready()) {
+            if left.is_none() && due <= now {
                 left = Some(now);
                 connection.as_mut().leave();
                 continue;

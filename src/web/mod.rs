@@ -40,10 +40,10 @@ use crate::files::sites::SiteDirs;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::{Board, PlaneReporter};
 use crate::ops::descriptors;
+use crate::ops::inherited::Inherited;
 use crate::ops::metrics::Metrics;
 use crate::ops::places::Places;
 use crate::ops::ports::{Ports, Shown};
-use crate::ops::sockets::Inherited;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
 use crate::store::local::Local;
@@ -92,7 +92,7 @@ pub struct Web<'a> {
     pub local: Local,
     /// Who wants the access logs to be written at once.
     pub flushes: Flushes,
-    pub inherited: &'a mut Inherited,
+    pub inherited: &'a Inherited,
     /// Where `ruche status` reads what is listened on.
     pub shown: Shown,
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::config;
 use crate::ops::board::Board;
+use crate::ops::inherited::Inherited;
 use crate::ops::listeners;
 use crate::ops::ports::{Ports, Shown, Wanted};
-use crate::ops::sockets::Inherited;
 
 /// Where HTTPS is when the configuration does not say.
 const HTTPS: u16 = 443;
@@ -43,7 +43,7 @@ impl HttpsPort {
 pub(crate) fn open(
     config: &config::Web,
     threads: usize,
-    inherited: &mut Inherited,
+    inherited: &Inherited,
     board: &Board,
     shown: Shown,
 ) -> (Ports<Opened>, HttpsPort) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::base::limits::WEB_PART_WAIT;
+
 /// A PING of HTTP/2 and its answer (RFC 9113 section 6.7): that somebody is there is no reason to stay.
 const PING_BYTES: usize = 17;
 
@@ -39,6 +41,8 @@ pub(crate) struct Pulse {
     open: AtomicU32,
     /// Whether something else than HTTP is spoken from now on.
     switched: AtomicBool,
+    /// Whether each answer is to be the last of the connection.
+    parting: AtomicBool,
     /// Whether a body was given up before its end: bytes may still come that nobody reads.
     unread: AtomicBool,
 }
@@ -56,6 +60,7 @@ impl Pulse {
             owed: AtomicU32::new(0),
             open: AtomicU32::new(0),
             switched: AtomicBool::new(false),
+            parting: AtomicBool::new(false),
             unread: AtomicBool::new(false),
         })
     }
@@ -121,6 +126,22 @@ impl Pulse {
 
     pub(crate) fn has_switched(&self) -> bool {
         self.switched.load(Ordering::Relaxed)
+    }
+
+    /// The node ends: the next answer says that it is the last.
+    pub(crate) fn part(&self) {
+        self.parting.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_parting(&self) -> bool {
+        self.parting.load(Ordering::Relaxed)
+    }
+
+    /// Until when a request that is on its way may arrive on a connection that has nothing else to do; None where it has.
+    pub(crate) fn parts(&self, since: Instant) -> Option<Instant> {
+        let idle = self.owed.load(Ordering::Relaxed) == 0 && self.open.load(Ordering::Relaxed) == 0;
+        let moved = self.born + Duration::from_millis(self.moved.load(Ordering::Relaxed));
+        (idle && !self.is_in_head()).then(|| moved.max(since) + WEB_PART_WAIT)
     }
 
     pub(crate) fn leave_unread(&self) {

@@ -18,6 +18,8 @@ pub struct Node {
     /// What the process is started under, such as a tracer that ends with it.
     pub under: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// Where the program lies, in the place of the binary under test.
+    pub program: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -47,7 +49,7 @@ impl Node {
     /// With its data elsewhere, such as on a disk of its own.
     pub fn with_data(dir: TempDir, data: PathBuf) -> Self {
         fs::write(dir.path().join("ruche.toml"), config(dir.path(), &data)).unwrap();
-        Self { dir, data, under: Vec::new(), env: Vec::new(), child: None }
+        Self { dir, data, under: Vec::new(), env: Vec::new(), program: None, child: None }
     }
 
     /// Started and ready.
@@ -80,7 +82,7 @@ impl Node {
         let log = || OpenOptions::new().create(true).append(true).open(self.path("node.log")).unwrap();
         let (program, arguments) = match self.under.split_first() {
             Some((tool, options)) => (PathBuf::from(tool), [options, &[binary().display().to_string()]].concat()),
-            None => (binary(), Vec::new()),
+            None => (self.program.clone().unwrap_or_else(binary), Vec::new()),
         };
         let mut command = Command::new(program);
         command.args(arguments).args(["run", "--config"]).arg(self.config());
@@ -122,6 +124,11 @@ impl Node {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    /// The process that has the data, which after a hand-over is not the one that was started here.
+    pub fn holder(&self) -> Option<u32> {
+        fs::read_to_string(self.data.join("lock")).ok()?.trim().parse().ok()
     }
 
     pub fn client(&self) -> Client {

@@ -14,34 +14,34 @@ use crate::store::database::OpenError;
 use crate::store::node::Store;
 use crate::store::types::{Applied, Entry, LogId, Payload};
 
-pub(super) fn id(index: u64) -> LogId {
+pub(in crate::store) fn id(index: u64) -> LogId {
     LogId::new(CommittedLeaderId::new(1, 1), index)
 }
 
-pub(super) fn entry(index: u64, batch: &Batch) -> Entry {
+pub(in crate::store) fn entry(index: u64, batch: &Batch) -> Entry {
     Entry { log_id: id(index), payload: EntryPayload::Normal(Payload(batch.encode().into())) }
 }
 
 /// A random log of about this many envelopes.
-pub(super) fn batches(seed: u64, envelopes: usize) -> Vec<Batch> {
+pub(in crate::store) fn batches(seed: u64, envelopes: usize) -> Vec<Batch> {
     let mut chance = Chance(seed);
     let genes: Vec<u64> = (0..envelopes).map(|_| chance.next()).collect();
     log(&genes)
 }
 
 /// What a log makes in memory, in one go.
-pub(super) fn in_memory(batches: &[Batch]) -> State {
+pub(in crate::store) fn in_memory(batches: &[Batch]) -> State {
     let mut state = State::default();
     batches.iter().for_each(|batch| drop(apply_batch(&mut state, batch)));
     state
 }
 
-pub(super) fn dir() -> TempDir {
+pub(in crate::store) fn dir() -> TempDir {
     tempfile::Builder::new().prefix("ruche-store-").tempdir().unwrap()
 }
 
 /// Appends and applies batches from an index on, one entry each.
-pub(super) async fn run(store: &mut Store, first: u64, batches: &[Batch]) -> Vec<Applied> {
+pub(in crate::store) async fn run(store: &mut Store, first: u64, batches: &[Batch]) -> Vec<Applied> {
     let mut answers = Vec::new();
     for (at, batch) in batches.iter().enumerate() {
         let entry = entry(first + at as u64, batch);
@@ -54,12 +54,12 @@ pub(super) async fn run(store: &mut Store, first: u64, batches: &[Batch]) -> Vec
     answers
 }
 
-pub(super) fn now(store: &Store) -> Arc<Snapshot> {
+pub(in crate::store) fn now(store: &Store) -> Arc<Snapshot> {
     store.machine.snapshot().borrow().clone()
 }
 
 /// The files as a kill -9 would leave them: copied while the databases are open.
-pub(super) fn killed(from: &Path, to: &Path) {
+pub(in crate::store) fn killed(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
@@ -68,14 +68,14 @@ pub(super) fn killed(from: &Path, to: &Path) {
 }
 
 /// What an admin reads.
-pub(super) fn refused(dir: &Path) -> String {
+pub(in crate::store) fn refused(dir: &Path) -> String {
     match Store::open(dir) {
         Ok(_) => panic!("opened"),
         Err(error) => readable(&error),
     }
 }
 
-pub(super) fn readable(error: &OpenError) -> String {
+pub(in crate::store) fn readable(error: &OpenError) -> String {
     let text = error.to_string();
     assert!(text.contains(".db") && text.len() < 600 && !text.contains('\u{fffd}'), "{text}");
     text
