@@ -421,11 +421,16 @@ fn a_clock_that_is_a_year_off_orders_nothing_and_leaves_nothing_behind() {
     let reason = planned(&node, "www.wide.net")["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("this machine's clock is 9600 hours away"), "{reason}");
     assert_eq!(events(&node, "order.reserve"), 2);
+    // By that clock they have ended, and that is said: once each, and for as long as it is so.
+    wait("it is said", || events(&node, "certificate.ending") == 2);
+    assert!(node.get("/metrics").text.contains("ruche_certificates_ending 2"));
+    assert!(node.get("/v1/status").text.contains("2 end soon without another one, first that of www.wide.net"));
     assert!(node.term().success());
     node.env.clear();
     node.start();
     until_planned(&node, "www.wide.net", "good");
-    assert_eq!(events(&node, "order.reserve"), 2);
+    assert!(node.get("/metrics").text.contains("ruche_certificates_ending 0"));
+    assert_eq!((events(&node, "order.reserve"), events(&node, "certificate.ending")), (2, 2));
     // What was written meanwhile bears a time to come; the issuer's limits are counted by the issuer's clock.
     for number in 0..3 {
         assert_eq!(node.post("/v1/certificates/renew", json!({"names": ["www.wide.net"]})).status, 202);
