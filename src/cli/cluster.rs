@@ -4,18 +4,51 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use http::Method;
 
 use crate::api::cluster::KeyExport;
 use crate::api::nodes::Node;
 use crate::api::status::Status;
+use crate::base::names::NodeName;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::nodes;
 use crate::cli::output::clean;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterTree {
+    #[command(flatten)]
+    Api(ClusterCommand),
+    /// Put a copy of the state in the place of lost or damaged databases
+    ///
+    /// On a node that does not run. The copy is verified first, and what was there is kept aside. Where the log of the node is whole it
+    /// brings the copy up to date. Where it is not, what was changed after the copy is lost, and the node goes on alone: if other nodes
+    /// of the cluster are left they have everything, and this one had better join them again.
+    #[command(after_help = "Example:
+  systemctl stop ruche
+  ruche cluster recover --copy /var/lib/ruche/copies/state-1795392000-812.db.gz
+  systemctl start ruche")]
+    Recover(Recover),
+}
+
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// A file of `copies` in the data directory, or a `state.db` that was copied while the node was stopped
+    #[arg(long, value_name = "FILE")]
+    pub copy: PathBuf,
+    /// Which node of the copy this machine is, where there are several
+    #[arg(long)]
+    pub node: Option<NodeName>,
+    /// Go on alone though the copy is of a cluster of several nodes: none of the others is left, or ever starts again as it was
+    #[arg(long)]
+    pub force_single: bool,
+    /// Configuration file [default: /etc/ruche/ruche.toml]
+    #[arg(long, value_name = "F")]
+    pub config: Option<PathBuf>,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {

@@ -4,7 +4,7 @@ mod accounts;
 mod certbot;
 mod certificates;
 mod client;
-mod cluster;
+pub mod cluster;
 mod docs;
 mod events;
 mod failure;
@@ -39,6 +39,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::cli::cluster::{ClusterTree, Recover};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::session::Session;
@@ -57,6 +58,7 @@ pub enum Command {
         /// Ends after showing itself, instead of staying.
         once: bool,
     },
+    Recover(Recover),
     Api(ApiCommand),
 }
 
@@ -85,6 +87,10 @@ fn command(cli: Cli) -> Command {
         Tree::Check { config } => Command::Check { config },
         Tree::Demo { once } => Command::Demo { once },
         Tree::Docs { dir } => Command::Api(ApiCommand(Work::Docs(dir))),
+        Tree::Cluster(ClusterTree::Recover(order)) => Command::Recover(order),
+        Tree::Cluster(ClusterTree::Api(command)) => {
+            Command::Api(ApiCommand(Work::Call(cli.global, ApiTree::Cluster(command))))
+        }
         Tree::Api(tree) => Command::Api(ApiCommand(Work::Call(cli.global, tree))),
     }
 }

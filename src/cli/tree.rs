@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::accounts::AccountCommand;
 use crate::cli::certificates::CertCommand;
-use crate::cli::cluster::ClusterCommand;
+use crate::cli::cluster::{ClusterCommand, ClusterTree};
 use crate::cli::events::EventsArgs;
 use crate::cli::ftp_users::FtpUserCommand;
 use crate::cli::issuers::IssuerCommand;
@@ -109,6 +109,9 @@ pub(crate) enum Tree {
         /// Directory they are written to
         dir: PathBuf,
     },
+    /// The cluster and its keys
+    #[command(subcommand)]
+    Cluster(ClusterTree),
     #[command(flatten)]
     Api(ApiTree),
 }
@@ -129,8 +132,8 @@ pub(crate) enum ApiTree {
     Status,
     /// Show what was changed, by whom and when
     Events(EventsArgs),
-    /// The cluster and its keys
-    #[command(subcommand)]
+    /// Read as a part of `ClusterTree`.
+    #[command(skip)]
     Cluster(ClusterCommand),
     /// The machines of the cluster
     #[command(subcommand)]

@@ -5,6 +5,7 @@ mod handover;
 mod identity;
 mod listen;
 mod planes;
+pub mod recover;
 mod reload;
 mod signals;
 pub mod start;

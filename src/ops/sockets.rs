@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -120,7 +120,9 @@ pub fn unix(path: &Path, group: &str, inherited: &Inherited) -> Result<UnixListe
         Ok(fd)
     };
     let fd = bind().map_err(|error| fault(error.into()))?;
-    if let Some(group) = group_id(group) {
+    let of = fs::symlink_metadata(path).map_err(fault)?.gid();
+    // In its sandbox the daemon changes no owners; the group is its own there.
+    if let Some(group) = group_id(group).filter(|group| *group != of) {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(fault)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(fault)?;

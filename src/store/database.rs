@@ -31,15 +31,12 @@ pub enum OpenError {
     Sqlite { path: String, source: rusqlite::Error },
     #[error("open {path}: another process uses it")]
     Busy { path: String },
-    #[error(
-        "read {path}: it is damaged: {found}; put both databases back from one backup, \
-         or move them aside and begin as a new node"
-    )]
+    #[error("read {path}: it is damaged: {found}; `ruche cluster recover` puts a copy of the state in its place")]
     Damaged { path: String, found: String },
     #[error("read {path}: {found}")]
     Foreign { path: String, found: String },
     #[error(
-        "open {dir}: {found}: one of them is missing or older than the other; put both back from one backup, or move both aside and begin as a new node"
+        "open {dir}: {found}: one of them is missing or older than the other; `ruche cluster recover` puts a copy of the state in their place"
     )]
     Apart { dir: String, found: String },
 }

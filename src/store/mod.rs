@@ -9,6 +9,7 @@ pub mod local;
 pub mod log;
 pub mod machine;
 pub mod node;
+pub mod restore;
 pub mod schema;
 pub mod types;
 pub mod visits;

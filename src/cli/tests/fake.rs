@@ -11,10 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::cli::client::Api;
+use crate::cli::cluster::ClusterTree;
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::session::Session;
-use crate::cli::tree::{Cli, Format, Tree};
+use crate::cli::tree::{ApiTree, Cli, Format, Tree};
 use crate::fetch::client::{Bounds, Client};
 use crate::fetch::target::Target;
 
@@ -97,7 +98,11 @@ impl Fake {
     pub(super) async fn run(&self, line: &str) -> Result<(), Failure> {
         let words: Vec<_> = std::iter::once("ruche").chain(line.split_whitespace()).collect();
         let cli = Cli::try_parse_from(words).unwrap();
-        let Tree::Api(tree) = cli.command else { panic!("`{line}` is no command of the API") };
+        let tree = match cli.command {
+            Tree::Api(tree) => tree,
+            Tree::Cluster(ClusterTree::Api(command)) => ApiTree::Cluster(command),
+            _ => panic!("`{line}` is no command of the API"),
+        };
         let api = Api { wait: !cli.global.no_wait, ..self.api(brief()) };
         let out = Out::to(cli.global.output == Format::Json, self.printed.clone(), self.printed.clone());
         crate::cli::dispatch(Session { api, out, yes: cli.global.yes }, tree).await
