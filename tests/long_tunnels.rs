@@ -55,10 +55,8 @@ fn idle_websockets_and_a_download_outlive_a_thousand_changes() {
     }
     let each = (rss_kib(sites.node.pid()) - before) / TUNNELS as u64;
     let mut download = ask(&sites, "GET /download HTTP/1.1\r\n");
-    let reading = std::thread::spawn(move || {
-        assert_eq!(http::head(&mut download).unwrap().0, 200);
-        download.read_exact(&mut vec![0; PIECES * 4096])
-    });
+    assert_eq!(http::head(&mut download).unwrap().0, 200);
+    let reading = std::thread::spawn(move || download.read_exact(&mut vec![0; PIECES * 4096]));
     let begun = Instant::now();
     for number in 0..CHANGES {
         let change = match number % 4 {
