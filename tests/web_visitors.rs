@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -46,6 +47,23 @@ fn a_site_is_served_as_soon_as_its_creation_is_answered() {
     assert!(!fs::exists(root).unwrap(), "its files are in the trash");
     let metrics = sites.node.get("/metrics").done().text;
     assert!(!metrics.contains("s0.example") && metrics.contains("site=\"s1.example\""), "what is gone is not counted");
+}
+
+/// Nagle's algorithm keeps a client's first request until its handshake is acknowledged; the kernel leaves that for 40 ms.
+#[test]
+fn a_client_that_gathers_what_it_sends_is_not_kept_waiting() {
+    let sites = Sites::ready();
+    page(&sites, "one.example", json!({}));
+    let asked = || {
+        let begun = Instant::now();
+        let mut stream = sites.tls(Some("one.example"), &["http/1.1"]).unwrap();
+        assert!(!stream.sock.nodelay().unwrap());
+        stream.write_all(GET).unwrap();
+        assert_eq!(http::head(&mut BufReader::new(stream)).unwrap().0, 200);
+        begun.elapsed()
+    };
+    let fastest = (0..10).map(|_| asked()).min().unwrap();
+    assert!(fastest < Duration::from_millis(35), "{fastest:?}");
 }
 
 #[test]

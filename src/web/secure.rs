@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use rustix::net::sockopt;
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -173,7 +174,14 @@ impl State {
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let count = match self.session.read_tls(&mut Socket { socket: &mut self.socket, cx }) {
             Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if self.holds_tickets {
+                    // Many clients ask only when they know that their last part of the handshake came (Nagle's algorithm): the
+                    // tickets would have told them, and the kernel alone takes 40 ms. It may refuse, and they wait.
+                    let _ = sockopt::set_tcp_quickack(&self.socket, true);
+                }
+                return Poll::Pending;
+            }
             Err(error) => return Poll::Ready(Err(error)),
         };
         if let Err(error) = self.session.process_new_packets() {
