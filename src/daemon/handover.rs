@@ -101,21 +101,23 @@ async fn hand_over(successor: Successor, life: Life<'_>, signals: &mut Signals) 
     board.set_ready(false);
     notify::busy(HAND_OVER_WAIT * 4);
     let draining = tasks.give_up().await;
-    tokio::select! {
+    let mut successor = tokio::select! {
         served = serve_on(successor, inherited) => served?,
         // The new one ends as this one does: it hears that nobody is there any more, or is killed with the service.
         () = signals.stop() => return Ok(()),
-    }
+    };
     inherited.let_go();
     tracing::info!("handed over; what is under way is finished here");
     tokio::select! {
         _ = draining.drain(HAND_OVER_DRAIN) => {}
+        // The service is started again as soon as this process is gone too.
+        () = successor.fails() => {}
         () = signals.stop() => {}
     }
     Ok(())
 }
 
-async fn serve_on(mut successor: Successor, inherited: &Inherited) -> Result<(), HandOverError> {
+async fn serve_on(mut successor: Successor, inherited: &Inherited) -> Result<Successor, HandOverError> {
     if let Err(error) = successor.go().await {
         tracing::error!("failed to {error}; the program that ran before goes back into service");
         successor.end().await;
@@ -123,7 +125,7 @@ async fn serve_on(mut successor: Successor, inherited: &Inherited) -> Result<(),
         successor.go().await?;
     }
     successor.yield_to().await;
-    Ok(())
+    Ok(successor)
 }
 
 fn sockets(inherited: &Inherited) -> Result<Vec<std::os::fd::OwnedFd>, HandOverError> {

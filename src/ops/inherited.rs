@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, SocketType, sockopt};
-use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
-use crate::ops::notify;
 use crate::ops::sockets::SocketError;
+use crate::ops::{notify, passing};
 
 /// Sockets are known by their address, not by the name they were handed over with. The default one has none, and keeps none.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +30,7 @@ impl Inherited {
     /// the service manager's own do) because adopting a number is not safe.
     pub fn from_env() -> Result<Self, SocketError> {
         let numbers = sd_notify::listen_fds().map_err(SocketError::Inherited)?;
-        copies(numbers).map(Self::of).map_err(|error| SocketError::Inherited(error.into()))
+        passing::copies(&numbers.collect::<Vec<RawFd>>()).map(Self::of).map_err(SocketError::Inherited)
     }
 
     pub fn of(left: Vec<OwnedFd>) -> Self {
@@ -127,14 +126,6 @@ impl Inherited {
 
 fn copy(socket: impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(socket, 0)
-}
-
-fn copies(numbers: impl ExactSizeIterator<Item = RawFd>) -> Result<Vec<OwnedFd>, Errno> {
-    if numbers.len() == 0 {
-        return Ok(Vec::new());
-    }
-    let this = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-    numbers.map(|number| rustix::process::pidfd_getfd(&this, number, PidfdGetfdFlags::empty())).collect()
 }
 
 fn is_at(socket: &OwnedFd, address: SocketAddr, kind: SocketType) -> bool {

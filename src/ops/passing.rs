@@ -1,8 +1,10 @@
 //! Descriptors passed from process to process beside a few bytes (SCM_RIGHTS, unix(7)). Never says what they are for.
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -36,6 +38,19 @@ fn send_one(socket: impl AsFd, bytes: &[u8], descriptors: &[OwnedFd]) -> io::Res
     if sent == bytes.len() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
 }
 
+/// Copies of descriptors that are known by their number: sent to ourselves, for to adopt a number is not safe, and to ask the kernel for
+/// it (`pidfd_getfd`) is what a debugger does, and forbidden in the daemon's sandbox.
+pub(super) fn copies(numbers: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
+    let (here, there) = UnixStream::pair()?;
+    let mut copies = Vec::with_capacity(numbers.len());
+    for part in numbers.chunks(AT_ONCE) {
+        let passed = [ControlMessage::ScmRights(part)];
+        sendmsg::<()>(here.as_raw_fd(), &[IoSlice::new(&[1])], &passed, MsgFlags::MSG_NOSIGNAL, None)?;
+        receive(&there, &mut copies)?;
+    }
+    Ok(copies)
+}
+
 /// Takes one byte that is not zero, and the descriptors that came until then; None at the end.
 pub(super) fn receive(socket: impl AsFd, descriptors: &mut Vec<OwnedFd>) -> Result<Option<u8>, Errno> {
     loop {
@@ -60,10 +75,20 @@ pub(super) fn receive(socket: impl AsFd, descriptors: &mut Vec<OwnedFd>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
-    use std::os::unix::net::UnixStream;
-
     use super::*;
+    use std::net::UdpSocket;
+
+    #[test]
+    fn a_number_is_copied() {
+        let sockets: Vec<_> = (0..70).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let numbers: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+        let copied = copies(&numbers).unwrap();
+        assert_eq!(copied.len(), 70);
+        for (socket, copy) in sockets.iter().zip(copied) {
+            assert_eq!(socket.local_addr().unwrap(), UdpSocket::from(copy).local_addr().unwrap());
+        }
+        assert!(copies(&[-1]).is_err() && copies(&[]).unwrap().is_empty());
+    }
 
     #[test]
     fn many_descriptors_arrive_in_their_order() {

@@ -78,12 +78,22 @@ impl Successor {
     }
 
     /// Makes it the process that the service manager watches. From here on this one has nothing to say there.
-    pub async fn yield_to(mut self) {
+    pub async fn yield_to(&mut self) {
         if let Some(id) = self.child.id() {
             notify::hand_over(id);
         }
         // One that ended in this moment is the service manager's to start again.
         let _ = self.talk.write_all(&[YOURS]).await;
+    }
+
+    /// Returns when it has failed: as long as this process is its parent, the service manager does not see it. One that handed over in
+    /// its turn ends well.
+    pub async fn fails(&mut self) {
+        match self.child.wait().await {
+            Ok(status) if status.success() => std::future::pending().await,
+            Ok(status) => tracing::error!(%status, "the process that took over has ended"),
+            Err(error) => tracing::error!(%error, "failed to wait for the process that took over"),
+        }
     }
 
     /// Ends one that failed: when this returns it holds nothing any more.
