@@ -71,7 +71,7 @@ fn state() -> &'static State {
         let (cluster, mut state) = (ClusterId(1), State::default());
         let name = NodeName::parse("bench").expect("it is a name");
         let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: Vec::new() };
-        apply(&mut state, Change::Found(Found { cluster, level: LEVEL, node: NODE, name, key_check }));
+        apply(&mut state, Change::Found(Found { cluster, level: LEVEL, node: NODE, name, key_check, key: Vec::new() }));
         for number in 0..ZONES {
             let nameservers = vec!["ns1.example.net".parse().expect("it is a host")];
             apply(

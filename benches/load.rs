@@ -106,7 +106,7 @@ fn envelope(at: u64, change: Change) -> Envelope {
 fn found() -> Result<Change, Failed> {
     let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: Vec::new() };
     let name = NodeName::parse("bench")?;
-    Ok(Change::Found(Found { cluster: ClusterId(1), level: LEVEL, node: NodeId(1), name, key_check }))
+    Ok(Change::Found(Found { cluster: ClusterId(1), level: LEVEL, node: NodeId(1), name, key_check, key: Vec::new() }))
 }
 
 fn sites(certified: bool) -> Result<Vec<Change>, Failed> {

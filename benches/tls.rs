@@ -42,7 +42,14 @@ impl Cell {
         let mut cell = Self { keyring, state: State::default(), publish: watch::Sender::default() };
         let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: Vec::new() };
         let name = NodeName::parse("bench").expect("a name");
-        cell.make(Change::Found(Found { cluster: ID, level: LEVEL, node: NodeId(1), name, key_check }));
+        cell.make(Change::Found(Found {
+            cluster: ID,
+            level: LEVEL,
+            node: NodeId(1),
+            name,
+            key_check,
+            key: Vec::new(),
+        }));
         let ca = sealed::make_sites_ca(ID, &cell.keyring, NOW).expect("a CA");
         cell.make(Change::SitesCaPut(SitesCaPut { ca }));
         let keys = vec![sealed::make_ticket_key(ID, &cell.keyring, Time::now()).expect("a key")];

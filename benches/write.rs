@@ -11,6 +11,8 @@ use ruche::base::ids::{ClusterId, NodeId, RequestId};
 use ruche::base::names::{NodeName, PlanName};
 use ruche::cluster::door::{Door, Write, random};
 use ruche::cluster::member::Member;
+use ruche::cluster::peer::book::Book;
+use ruche::cluster::peer::messages::Members;
 use ruche::model::change::{Actor, Change};
 use ruche::model::plans::{Limits, PlanPut};
 use ruche::ops::blocking::Blocking;
@@ -19,6 +21,7 @@ use ruche::ops::tasks::Tasks;
 use ruche::seal::Sealed;
 use ruche::seal::keyring::KeyId;
 use ruche::store::node::Store;
+use ruche::tls::peer::{PeerKey, generate};
 
 const SINGLE: u32 = 2_000;
 const TASKS: u32 = 32;
@@ -43,7 +46,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn measure(dir: &Path, slow: bool) -> Result<(), Box<dyn std::error::Error>> {
     let board = Board::default();
     let tasks = Tasks::new(board.clone(), tokio::runtime::Handle::current());
-    let (member, proposals) = Member::start(Store::open(dir)?, NodeId(1)).await?;
+    let store = Store::open(dir)?;
+    let book = Book::new(NodeId(1), PeerKey::read(&generate()?)?, store.machine.snapshot(), Members::default());
+    let (member, proposals) = Member::start(store, book, Blocking::new(tokio::runtime::Handle::current())).await?;
     member.run(&tasks, &board, proposals);
     member.lead().await?;
     let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: Vec::new() };

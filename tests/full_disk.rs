@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use ruche::base::ids::{ClusterId, NodeId};
 use ruche::base::names::NodeName;
 use ruche::cluster::member::Member;
+use ruche::cluster::peer::book::Book;
+use ruche::cluster::peer::messages::Members;
 use ruche::ops::blocking::Blocking;
 use ruche::ops::board::Board;
 use ruche::ops::tasks::Tasks;
 use ruche::seal::Sealed;
 use ruche::seal::keyring::KeyId;
 use ruche::store::node::Store;
+use ruche::tls::peer::{PeerKey, generate};
 use serde_json::json;
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
@@ -165,13 +168,16 @@ fn a_first_start_that_met_a_full_disk_founds_its_cluster_later() {
     runtime.block_on(async {
         let store = Store::open(disk.path()).unwrap();
         disk.fill();
-        let (member, proposals) = Member::start(store, NodeId(1)).await.unwrap();
+        let key = PeerKey::read(&generate().unwrap()).unwrap();
+        let book = Book::new(NodeId(1), key, store.machine.snapshot(), Members::default());
+        let blocking = Blocking::new(tokio::runtime::Handle::current());
+        let (member, proposals) = Member::start(store, book, blocking).await.unwrap();
         let board = Board::default();
         let tasks = Tasks::new(board.clone(), tokio::runtime::Handle::current());
         member.run(&tasks, &board, proposals);
         assert!(!member.lead().await.unwrap_or(false), "there was space");
         let later = member.clone();
-        let led = tokio::spawn(async move { later.leads().await });
+        let led = tokio::spawn(async move { later.is_led().await });
         disk.free();
         tokio::time::timeout(Duration::from_secs(30), led).await.unwrap().unwrap().unwrap();
         let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: Vec::new() };

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::acme::keeper::Handle;
 use crate::api::status::Listener;
@@ -39,6 +39,8 @@ pub struct Context {
     /// Has what waits for the logs and the counters written.
     pub flush: Flush,
     pub info: NodeInfo,
+    /// Has the node start again, as another one than it was.
+    pub again: Arc<Notify>,
 }
 
 /// What does not change while the node runs, and where it listens.

@@ -124,7 +124,7 @@ impl From<Refusal> for Failure {
             | Refusal::Budget { .. } => StatusCode::CONFLICT,
             Refusal::Stale { .. } => StatusCode::PRECONDITION_FAILED,
             Refusal::Invalid { .. } | Refusal::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Refusal::Forbidden { .. } | Refusal::JoinTokenInvalid => StatusCode::FORBIDDEN,
             Refusal::TokenInvalid => StatusCode::UNAUTHORIZED,
         };
         let detail = match &refusal {
@@ -255,6 +255,7 @@ mod tests {
             (Refusal::Suspended { account: text() }, (409, "account-suspended")),
             (Refusal::Forbidden { reason: text() }, (403, "forbidden")),
             (Refusal::TokenInvalid, (401, "token-invalid")),
+            (Refusal::JoinTokenInvalid, (403, "join-token-invalid")),
             (Refusal::KeyReused, (422, "idempotency-key-reused")),
             (Refusal::Level { level: 1, wanted: 3 }, (409, "level")),
         ] {

@@ -17,6 +17,7 @@ mod fields;
 mod ftp_users;
 mod idempotency;
 mod issuers;
+mod joining;
 mod look;
 mod nodes;
 mod obtained;
@@ -105,13 +106,17 @@ macro_rules! handlers {
             issuers::list, issuers::create,
             issuers::show, issuers::set, issuers::remove,
             nodes::list,
-            nodes::show, nodes::set,
+            nodes::show, nodes::set, nodes::remove,
             operations::list,
             operations::show,
             operations::cancel,
             events::list,
             requests::show,
             cluster::export_key,
+            joining::show,
+            joining::token,
+            joining::join,
+            joining::leave,
             status::show,
             status::healthz,
             status::readyz,

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use axum::response::Response;
 
-use crate::admin::ask::AskWith;
+use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
 use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
 use crate::api::nodes as api;
 use crate::api::page::{Page, PageQuery};
-use crate::api::written::{ReadQuery, WriteQuery, Written};
+use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
 use crate::base::ids::NodeId;
 use crate::base::names::NodeName;
 use crate::model::answer::Object;
 use crate::model::change::Change;
-use crate::model::nodes::{Node, NodeSet, Role};
+use crate::model::nodes::{Node, NodeRemove, NodeSet, Role};
 use crate::model::refusal::Kind;
 use crate::model::state::State;
 
@@ -35,6 +35,8 @@ impl Resource for Node {
             addresses: self.addresses.iter().map(IpAddr::to_string).collect(),
             labels: self.labels.clone(),
             cordoned: self.cordoned,
+            up: !self.down,
+            reach: self.reach.iter().map(ToString::to_string).collect(),
             sites: cx.snapshot.sites_at(self.id),
             joined: self.joined.to_string(),
             revision: self.revision,
@@ -114,4 +116,13 @@ pub(crate) async fn set(
         cordoned: body.cordoned.into(),
     };
     ask.change::<Node>(Change::NodeSet(set), Some(node.revision)).await
+}
+
+/// Takes a node out of the cluster that holds no site. It need not be up.
+#[utoipa::path(delete, path = "/v1/nodes/{node}", tag = "nodes", params(("node" = String, Path), WriteQuery),
+    responses((status = 200, body = Removed)))]
+pub(crate) async fn remove(At(name): At<String>, ask: Ask) -> Result<Response, Failure> {
+    ask.caller.sees_all()?;
+    let node = named(&ask.snapshot, "node", &name)?;
+    ask.remove(Change::NodeRemove(NodeRemove { node: node.id }), Some(node.revision)).await
 }

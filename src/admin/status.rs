@@ -182,6 +182,7 @@ mod tests {
             gone_serials: Vec::new(),
             cookie_key: None,
             acme_key: None,
+            join_tokens: Vec::new(),
             revision: 1,
         };
         let commands = |cluster: &Cluster| {

@@ -23,6 +23,8 @@ use crate::admin::serve::{Listener, serve};
 use crate::base::ids::{ClusterId, NodeId};
 use crate::base::names::NodeName;
 use crate::cluster::member::Member;
+use crate::cluster::peer::book::Book;
+use crate::cluster::peer::messages::Members;
 use crate::files::logs::{Bounds, Logs};
 use crate::files::sites::SiteDirs;
 use crate::ops::blocking::Blocking;
@@ -33,6 +35,7 @@ use crate::seal::Sealed;
 use crate::seal::keyring::{KeyId, Keyring};
 use crate::store::local::Local;
 use crate::store::node::Store;
+use crate::tls::peer::{PeerKey, generate};
 use crate::web::log::writer::Flush;
 
 struct Node {
@@ -76,7 +79,11 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let (board, name) = (Board::default(), NodeName::parse("pi-1").unwrap());
         let tasks = Tasks::new(board.clone(), Handle::current());
-        let (member, proposals) = Member::start(Store::open(dir.path()).unwrap(), NodeId(7)).await.unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let key = PeerKey::read(&generate().unwrap()).unwrap();
+        let book = Book::new(NodeId(7), key, store.machine.snapshot(), Members::default());
+        let blocking = Blocking::new(Handle::current());
+        let (member, proposals) = Member::start(store, book, blocking).await.unwrap();
         member.run(&tasks, &board, proposals);
         member.lead().await.unwrap();
         let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![] };
@@ -103,6 +110,7 @@ impl Node {
                 data_dir: PathBuf::from("/data"),
                 listeners: watch::channel(vec![]).1,
             },
+            again: Arc::default(),
         };
         Self { router: router(context), board, tasks, _dir: dir }
     }

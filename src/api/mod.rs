@@ -7,6 +7,7 @@ pub mod events;
 pub mod ftp_users;
 pub mod headers;
 pub mod issuers;
+pub mod joining;
 pub mod nodes;
 pub mod operations;
 pub mod options;

@@ -16,6 +16,10 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Takes no new sites.
     pub cordoned: bool,
+    /// As the leader states it.
+    pub up: bool,
+    /// Where other nodes reach it.
+    pub reach: Vec<String>,
     /// Sites whose home it is.
     pub sites: u64,
     /// RFC 3339.

@@ -1,5 +1,6 @@
 //! Every bound of the program, with its reason. A queue, body, wait or count that is not bounded here is a defect.
 pub mod acme;
+pub mod peers;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -95,6 +96,12 @@ pub const SITE_PATH_MAX: usize = 512;
 pub const HSTS_PRELOAD_AGE_MIN: u64 = 31_536_000;
 /// Addresses one node announces.
 pub const NODE_ADDRESSES_MAX: usize = 16;
+/// Octets of the public key a node is known by: ours have 44.
+pub const NODE_KEY_MAX: usize = 256;
+/// Doors open at one time for machines that are to join.
+pub const JOIN_TOKENS_MAX: usize = 16;
+/// How long such a door stays open at most: a week's holiday.
+pub const JOIN_TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Shortest and longest password: argon2id reads all of it, so an endless one is work for free.
 pub const PASSWORD_MIN: usize = 8;
 pub const PASSWORD_MAX: usize = 1024;

@@ -8,12 +8,10 @@ use clap::{Args, Subcommand};
 use http::Method;
 
 use crate::api::cluster::KeyExport;
-use crate::api::nodes::Node;
-use crate::api::status::Status;
 use crate::base::names::NodeName;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
-use crate::cli::nodes;
+use crate::cli::joining;
 use crate::cli::output::clean;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
@@ -52,8 +50,31 @@ pub struct Recover {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
-    /// Show the cluster and its nodes
+    /// Show the cluster: who leads, and how each node is
     Status,
+    /// Make this node a member of another cluster
+    ///
+    /// The token comes from `ruche node token` on any node of that cluster. The node takes the state of the cluster; one that holds
+    /// sites, zones or accounts of its own is refused unless they are to be set aside.
+    #[command(after_help = "Example:\n  ruche cluster join ruche-join-…")]
+    Join {
+        token: String,
+        /// Its name in the cluster [default: the one it has]
+        #[arg(long)]
+        name: Option<NodeName>,
+        /// Set aside what the node holds; it stays on the disk
+        #[arg(long)]
+        discard_state: bool,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Take this node out of its cluster
+    ///
+    /// It must be home of no site. It starts again, alone, and what it held is set aside on its disk.
+    Leave {
+        #[command(flatten)]
+        write: WriteArgs,
+    },
     /// The keys that protect the secrets of the cluster
     #[command(subcommand)]
     Key(KeyCommand),
@@ -76,32 +97,13 @@ pub(crate) enum KeyCommand {
 
 pub(crate) async fn run(session: &Session, command: ClusterCommand) -> Result<(), Failure> {
     match command {
-        ClusterCommand::Status => status(session).await,
+        ClusterCommand::Status => session.show("show the cluster", &path(&["cluster"]), joining::cluster).await,
+        ClusterCommand::Join { token, name, discard_state, write } => {
+            joining::join(session, token, name, discard_state, &write).await
+        }
+        ClusterCommand::Leave { write } => joining::leave(session, &write).await,
         ClusterCommand::Key(KeyCommand::Export { file, write }) => export(session, file.as_deref(), &write).await,
     }
-}
-
-async fn status(session: &Session) -> Result<(), Failure> {
-    const DOING: &str = "show the cluster";
-    let body = session.api.get(DOING, &path(&["status"])).await?;
-    if session.out.json {
-        return session.print_json(&body);
-    }
-    let status: Status = read(DOING, &body)?;
-    let nodes = session.api.list(DOING, &path(&["nodes"]), usize::MAX).await?;
-    let nodes: Vec<Node> = nodes.iter().map(|node| read(DOING, node.get().as_bytes())).collect::<Result<_, _>>()?;
-    let index = |index: Option<u64>| Some(index.map_or_else(|| "none".to_owned(), |index| index.to_string()));
-    let fields = session.out.fields(&[
-        ("cluster", Some(status.cluster.unwrap_or_else(|| "not founded yet".into()))),
-        ("level", Some(status.level.to_string())),
-        ("revision", Some(status.revision.to_string())),
-        ("leader", Some(status.raft.leader.unwrap_or_else(|| "none: changes wait".into()))),
-        ("voters", Some(status.raft.voters.join(", "))),
-        ("term", Some(status.raft.term.to_string())),
-        ("log", index(status.raft.log_index)),
-        ("applied", index(status.raft.applied_index)),
-    ]);
-    session.out.print(&format!("{fields}\n{}", nodes::table(&session.out, nodes)))
 }
 
 async fn export(session: &Session, file: Option<&Path>, args: &WriteArgs) -> Result<(), Failure> {

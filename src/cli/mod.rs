@@ -11,6 +11,7 @@ mod failure;
 mod ftp_users;
 mod handover;
 mod issuers;
+mod joining;
 mod nodes;
 mod operations;
 mod options;

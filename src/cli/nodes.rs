@@ -1,6 +1,7 @@
 //! `ruche node`: the machines of the cluster, what they do and where they are found.
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::Subcommand;
 
@@ -8,10 +9,11 @@ use crate::api::nodes::{Node, NodePatch, Role};
 use crate::base::names::NodeName;
 use crate::cli::client::path;
 use crate::cli::failure::Failure;
+use crate::cli::joining;
 use crate::cli::output::{Out, or_dash, yes_no};
 use crate::cli::session::Session;
 use crate::cli::tree::{WriteArgs, one_of};
-use crate::cli::values::label;
+use crate::cli::values::{duration, label};
 
 const ROLES: &[&str] = &["web", "dns", "ftp", "control"];
 
@@ -21,6 +23,17 @@ pub(crate) enum NodeCommand {
     Ls,
     /// Show one node
     Show { node: NodeName },
+    /// Make a token with which one machine joins the cluster
+    #[command(after_help = "Examples:
+  ruche node token
+  ruche node token --expires 15m")]
+    Token {
+        /// How long it is good for, such as 15m, 2h or 3d [default: 1h]
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        expires: Option<Duration>,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
     /// Change a node; what is not named stays
     #[command(after_help = "Examples:
   ruche node set pi-1 --address 192.0.2.1 --address 2001:db8::1
@@ -51,6 +64,14 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Take a node out of the cluster
+    ///
+    /// It must be home of no site; it need not be up.
+    Rm {
+        node: NodeName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
     /// Let the node have new sites again
     Uncordon {
         node: NodeName,
@@ -72,6 +93,11 @@ pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), F
                 cordoned: None,
             };
             session.patch("Changed", format!("change the node {node}"), one(&node), &patch, &write).await
+        }
+        NodeCommand::Token { expires, write } => joining::token(session, expires, &write).await,
+        NodeCommand::Rm { node, write } => {
+            let loses = " It is a member no more, and nobody answers it.";
+            session.remove(&format!("the node {node}"), loses, one(&node), &write).await
         }
         NodeCommand::Cordon { node, write } => {
             let patch = NodePatch { cordoned: Some(true), ..NodePatch::default() };
@@ -96,13 +122,13 @@ fn labels(node: &Node) -> String {
     node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-pub(crate) fn table(out: &Out, nodes: Vec<Node>) -> String {
+fn table(out: &Out, nodes: Vec<Node>) -> String {
     let rows = nodes.into_iter().map(|node| {
         let (roles, labels) = (or_dash(Some(roles(&node))), or_dash(Some(labels(&node))));
         let addresses = or_dash(Some(node.addresses.join(", ")));
-        [node.name, roles, addresses, node.sites.to_string(), yes_no(node.cordoned), labels]
+        [node.name, yes_no(node.up), roles, addresses, node.sites.to_string(), yes_no(node.cordoned), labels]
     });
-    out.table(["NODE", "ROLES", "ADDRESSES", "SITES", "CORDONED", "LABELS"], rows)
+    out.table(["NODE", "UP", "ROLES", "ADDRESSES", "SITES", "CORDONED", "LABELS"], rows)
 }
 
 fn fields(out: &Out, node: &Node) -> String {
@@ -113,6 +139,8 @@ fn fields(out: &Out, node: &Node) -> String {
         ("addresses", given(node.addresses.join(", "))),
         ("labels", given(labels(node))),
         ("sites", Some(node.sites.to_string())),
+        ("up", Some(yes_no(node.up))),
+        ("reached at", given(node.reach.join(", "))),
         ("cordoned", Some(yes_no(node.cordoned))),
         ("joined", Some(out.time(&node.joined))),
         ("id", Some(node.id.clone())),

@@ -100,7 +100,7 @@ impl Session {
         self.write("Removed", Write::new(doing, Method::DELETE, path, args)).await.map(drop)
     }
 
-    fn confirm(&self, doing: &str, question: &str) -> Result<(), Failure> {
+    pub(crate) fn confirm(&self, doing: &str, question: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }

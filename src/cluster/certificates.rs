@@ -137,6 +137,8 @@ mod tests {
     use crate::base::ids::{ClusterId, NodeId};
     use crate::base::limits::TICKET_KEY_AGE;
     use crate::base::names::NodeName;
+    use crate::cluster::peer::book::Book;
+    use crate::cluster::peer::messages::Members;
     use crate::model::change::Set;
     use crate::model::tests::world::{host, site};
     use crate::ops::board::Board;
@@ -144,11 +146,16 @@ mod tests {
     use crate::seal::Sealed;
     use crate::seal::keyring::KeyId;
     use crate::store::node::Store;
+    use crate::tls::peer::{PeerKey, generate};
 
     async fn founded_member(dir: &std::path::Path) -> (Member, Tasks, Arc<Keyring>) {
         let (board, name) = (Board::default(), NodeName::parse("pi-1").unwrap());
         let tasks = Tasks::new(board.clone(), Handle::current());
-        let (member, proposals) = Member::start(Store::open(dir).unwrap(), NodeId(7)).await.unwrap();
+        let store = Store::open(dir).unwrap();
+        let key = PeerKey::read(&generate().unwrap()).unwrap();
+        let book = Book::new(NodeId(7), key, store.machine.snapshot(), Members::default());
+        let blocking = Blocking::new(Handle::current());
+        let (member, proposals) = Member::start(store, book, blocking).await.unwrap();
         member.run(&tasks, &board, proposals);
         member.lead().await.unwrap();
         let keyring = Arc::new(Keyring::generate([7; 32]));

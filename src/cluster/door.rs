@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -37,7 +38,7 @@ pub fn random() -> [u8; 16] {
     bytes
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 pub enum WriteError {
     #[error("make the change: {0}")]
     Refused(#[from] Refusal),
@@ -134,7 +135,18 @@ impl<C: Into<Change>> Door<C> {
         if bytes > CHANGE_BYTES_MAX {
             return Err(WriteError::TooLarge);
         }
+        let answered = self.propose(envelope, bytes)?;
+        match timeout(WRITE_WAIT, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(WriteError::OutcomeUnknown(request_id)),
+        }
+    }
+}
+
+impl<C> Door<C> {
+    fn propose(&self, envelope: Envelope, bytes: usize) -> Result<Answered, WriteError> {
         let (answer, answered) = oneshot::channel();
+        let request_id = envelope.request_id;
         let first = self.undecided.set().insert(request_id.key);
         self.queue.try_send(Proposal { envelope, bytes, answer }).map_err(|error| {
             if first {
@@ -145,9 +157,25 @@ impl<C: Into<Change>> Door<C> {
                 mpsc::error::TrySendError::Closed(_) => WriteError::Stopping,
             }
         })?;
-        match timeout(WRITE_WAIT, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(WriteError::OutcomeUnknown(request_id)),
+        Ok(answered)
+    }
+
+    /// Changes that came in at another node, which waits for their answers.
+    pub(crate) async fn hand_over(&self, envelopes: Vec<Envelope>) -> Vec<Result<Answer, WriteError>> {
+        let propose = |envelope: Envelope| {
+            let (request, bytes) = (envelope.request_id, envelope.encoded_len());
+            (request, self.propose(envelope, bytes))
+        };
+        let proposed: Vec<_> = envelopes.into_iter().map(propose).collect();
+        let mut answers = Vec::with_capacity(proposed.len());
+        for (request, answered) in proposed {
+            answers.push(match answered {
+                Ok(answered) => answered.await.unwrap_or(Err(WriteError::OutcomeUnknown(request))),
+                Err(error) => Err(error),
+            });
         }
+        answers
     }
 }
+
+type Answered = oneshot::Receiver<Result<Answer, WriteError>>;

@@ -17,6 +17,9 @@ use crate::store::types::Peer;
 /// How long a lone voter has to become leader before the start goes on without it.
 const LEAD_WAIT: Duration = Duration::from_secs(2);
 
+/// How long the start of a node that joined waits for its first state.
+const FOLLOW_WAIT: Duration = Duration::from_secs(20);
+
 /// Failed to found a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum FoundError {
@@ -39,7 +42,8 @@ impl Member {
             if self.raft().is_initialized().await.map_err(|error| refused(&error))? {
                 return Ok(());
             }
-            let members = BTreeMap::from([(self.node().0, Peer::default())]);
+            let key = self.peers().book().key().public().to_vec();
+            let members = BTreeMap::from([(self.node().0, Peer { key })]);
             self.raft().initialize(members).await.map_err(|error| refused(&error))
         };
         // raft answers nothing while its first entry waits for space on the disk, and goes on by itself when there is some.
@@ -51,7 +55,6 @@ impl Member {
         }
         let led = self.raft().wait(Some(LEAD_WAIT)).metrics(|seen| seen.current_leader.is_some(), "leader").await;
         if alone && led.is_ok() {
-            self.rest_if_alone();
             // What the log holds beyond the state is applied before anybody reads; where the disk is full it stays for later.
             let caught_up = timeout(LEAD_WAIT, self.raft().ensure_linearizable()).await;
             if !matches!(caught_up, Ok(Ok(_))) {
@@ -61,15 +64,27 @@ impl Member {
         Ok(led.is_ok())
     }
 
+    /// Waits for what the cluster tells a node that joined: a leader, and the first state. Without it the start goes on all the same.
+    pub async fn follow(&self) {
+        let mut snapshot = self.snapshot();
+        let told = snapshot.wait_for(|now| now.cluster.is_some());
+        if !matches!(timeout(FOLLOW_WAIT, told).await, Ok(Ok(_))) {
+            tracing::warn!(
+                "no node of the cluster has answered yet: it is served what this node has, once it has something"
+            );
+        }
+    }
+
     /// Returns once there is a leader.
-    pub async fn leads(&self) -> Result<(), FoundError> {
+    pub async fn is_led(&self) -> Result<(), FoundError> {
         let led = self.raft().wait(None).metrics(|seen| seen.current_leader.is_some(), "leader").await;
         led.map(drop).map_err(|error| FoundError::Initialize(error.to_string()))
     }
 
     /// Writes the first change of a cluster.
     pub async fn found(&self, cluster: ClusterId, name: NodeName, key_check: Sealed) -> Result<(), FoundError> {
-        let found = Found { cluster, level: LEVEL, node: self.node(), name, key_check };
+        let key = self.peers().book().key().public().to_vec();
+        let found = Found { cluster, level: LEVEL, node: self.node(), name, key_check, key };
         self.door().write(Write::of_system(Change::Found(found))).await?;
         Ok(())
     }

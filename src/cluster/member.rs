@@ -1,17 +1,25 @@
 //! This node as a member: raft started on the opened store, its tasks, its status, its end.
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use openraft::storage::RaftLogStorage;
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::timeout;
 
 use crate::base::ids::NodeId;
+use crate::base::limits::peers::{LEADER_LEASE, PEER_RPC_WAIT, QUORUM_SILENCE};
 use crate::base::limits::{
-    DOOR_WAITING_MAX, LOG_KEEP_ENTRIES, LOG_PURGE_BYTES, LOG_PURGE_ENTRIES, LOG_READ_ENTRIES_MAX,
+    DOOR_WAITING_MAX, LOG_KEEP_ENTRIES, LOG_PURGE_BYTES, LOG_PURGE_ENTRIES, LOG_READ_ENTRIES_MAX, WRITE_WAIT,
 };
 use crate::cluster::door::{Door, Proposal, Undecided, WriteError};
 use crate::cluster::network::Network;
+use crate::cluster::peer::book::Book;
+use crate::cluster::peer::dial::Peers;
+use crate::cluster::peer::messages::{Ask, Said};
 use crate::cluster::propose;
+use crate::cluster::voice::Voice;
 use crate::model::change::Change;
 use crate::model::state::Snapshot;
 use crate::ops::blocking::Blocking;
@@ -23,27 +31,21 @@ use crate::store::history::History;
 use crate::store::log::Log;
 use crate::store::machine::Machine;
 use crate::store::node::Store;
-use crate::store::types::{StorageError, TypeConfig};
+use crate::store::types::{LogId, Peer, StorageError, TypeConfig};
 
 pub(crate) type Raft = openraft::Raft<TypeConfig>;
 
-/// Heartbeat and election times as measured: two wakeups a second for a follower, a new leader within two seconds.
-const HEARTBEAT_MS: u64 = 1000;
-const ELECTION_MIN_MS: u64 = 1100;
-const ELECTION_MAX_MS: u64 = 1500;
-/// raft's clock goes on ticking where nobody listens to it; for a cluster of one it ticks this much slower. A second member
-/// means starting raft anew with the times above.
-const ALONE: u64 = 40;
+/// raft's own clock moves nothing here: heartbeats and elections are `watchdog`'s, so that a lone node is not woken. It cannot be
+/// stopped altogether; it ticks every other hour.
+const CLOCK: Duration = Duration::from_secs(3600);
 /// How long there may be no leader before the board says so: an election that fails once is no news.
-const ELECTION_WAIT: Duration = Duration::from_millis(2 * ELECTION_MAX_MS);
+const ELECTION_WAIT: Duration = Duration::from_millis(2 * LEADER_LEASE.as_millis() as u64);
 /// How long raft may take to end.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
 /// Failed to start as a member.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("start raft: {0}")]
-    Config(Box<openraft::ConfigError>),
     #[error("start raft: {0}")]
     Raft(Box<openraft::error::Fatal<u64>>),
     #[error("catch up with the log: {0}")]
@@ -60,6 +62,7 @@ pub struct Status {
     pub log_index: Option<u64>,
     pub applied_index: Option<u64>,
     pub voters: Vec<NodeId>,
+    pub learners: Vec<NodeId>,
 }
 
 /// The changes that come through the door, for the task that brings them to the log.
@@ -80,6 +83,11 @@ pub struct Member {
     health: HealthCell,
     log: Log,
     machine: Machine,
+    peers: Peers,
+    voice: Arc<Voice>,
+    /// Hands over: another node is to lead.
+    retiring: Arc<AtomicBool>,
+    blocking: Blocking,
 }
 
 impl std::fmt::Debug for Member {
@@ -90,19 +98,23 @@ impl std::fmt::Debug for Member {
 
 impl Member {
     /// Starts raft on an opened store. Nothing can be changed until `run` opens the door.
-    pub async fn start(store: Store, node: NodeId) -> Result<(Self, Proposals), StartError> {
-        let Store { log, machine, history, health, alone } = store;
-        let snapshot = machine.snapshot();
-        let config = config(alone).validate().map_err(|error| StartError::Config(Box::new(error)))?;
+    pub async fn start(store: Store, book: Book, blocking: Blocking) -> Result<(Self, Proposals), StartError> {
+        let Store { log, machine, history, health } = store;
+        let (snapshot, node) = (machine.snapshot(), book.own());
         machine.catch_up(&mut log.clone()).await.map_err(|error| StartError::CatchUp(Box::new(error)))?;
         machine.set_starting(true);
-        let raft = Raft::new(node.0, Arc::new(config), Network, log.clone(), machine.clone()).await;
+        let peers = Peers::new(book);
+        let network = Network { peers: peers.clone(), blocking: blocking.clone() };
+        let raft = Raft::new(node.0, Arc::new(config()), network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(Box::new(error)))?;
         machine.set_starting(false);
+        peers.book().ask_raft(raft.server_metrics());
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let undecided = Undecided::default();
         let door = Door::new(queue, undecided.clone(), health.clone());
-        let member = Self { raft, node, door, snapshot, history, health, log, machine };
+        let (voice, retiring) = Default::default();
+        let member =
+            Self { raft, node, door, snapshot, history, health, log, machine, peers, voice, retiring, blocking };
         Ok((member, Proposals { queue: proposals, undecided }))
     }
 
@@ -121,6 +133,22 @@ impl Member {
             let (member, board) = (led.clone(), shown.clone());
             async move {
                 member.watch_leader(&board, &stop).await;
+                Ok(())
+            }
+        });
+        let voter = self.clone();
+        tasks.spawn("elections", Ends::AtGiveUp, move |stop| {
+            let member = voter.clone();
+            async move {
+                member.keep_a_leader(&stop).await;
+                Ok(())
+            }
+        });
+        let leader = self.clone();
+        tasks.spawn("membership", Ends::AtGiveUp, move |stop| {
+            let member = leader.clone();
+            async move {
+                member.tend_members(&stop).await;
                 Ok(())
             }
         });
@@ -148,7 +176,7 @@ impl Member {
             let (member, undecided, proposals) = (member.clone(), undecided.clone(), Arc::clone(&proposals));
             async move {
                 let mut proposals = proposals.lock().await;
-                let run = propose::run(member.raft.clone(), undecided, &mut proposals, &stop);
+                let run = propose::run(&member, undecided, &mut proposals, &stop);
                 tokio::join!(run, member.cease_waiting(&stop));
                 Ok(())
             }
@@ -188,6 +216,45 @@ impl Member {
         &self.raft
     }
 
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    pub(crate) fn voice(&self) -> &Voice {
+        &self.voice
+    }
+
+    pub(crate) fn retiring(&self) -> &AtomicBool {
+        &self.retiring
+    }
+
+    pub(crate) fn blocking(&self) -> &Blocking {
+        &self.blocking
+    }
+
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.raft.metrics().borrow().current_leader.map(NodeId)
+    }
+
+    /// Whether changes are decided here.
+    pub fn leads(&self) -> bool {
+        self.leader() == Some(self.node)
+    }
+
+    /// The end of this node's log.
+    pub(crate) async fn last_log(&self) -> Option<LogId> {
+        self.log.clone().get_log_state().await.ok().and_then(|state| state.last_log_id)
+    }
+
+    /// Whether a majority of the voters was heard lately.
+    pub(crate) fn has_quorum(&self) -> bool {
+        let voters = self.status().voters;
+        let lately =
+            |node: &NodeId| self.peers.book().last_heard(*node).is_some_and(|at| at.elapsed() < QUORUM_SILENCE);
+        let heard = voters.iter().filter(|voter| **voter == self.node || lately(voter)).count();
+        heard > voters.len() / 2
+    }
+
     pub fn status(&self) -> Status {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
@@ -198,16 +265,29 @@ impl Member {
             log_index: metrics.last_log_index,
             applied_index: metrics.last_applied.map(|at| at.index),
             voters: metrics.membership_config.voter_ids().map(NodeId).collect(),
+            learners: metrics.membership_config.membership().learner_ids().map(NodeId).collect(),
         }
     }
 
     /// Returns once this node's state holds everything acknowledged before the call, confirmed by the quorum.
     pub async fn consistent(&self) -> Result<(), WriteError> {
-        let confirmed = tokio::time::timeout(crate::base::limits::WRITE_WAIT, self.raft.ensure_linearizable()).await;
-        match confirmed {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(WriteError::NoQuorum),
-        }
+        timeout(WRITE_WAIT, self.read_index()).await.unwrap_or(Err(WriteError::NoQuorum))
+    }
+
+    async fn read_index(&self) -> Result<(), WriteError> {
+        let index = match self.leader() {
+            Some(leader) if leader == self.node => {
+                let confirmed = self.raft.ensure_linearizable().await;
+                return confirmed.map(drop).map_err(|_| WriteError::NoQuorum);
+            }
+            Some(leader) => match self.peers.ask(leader, &Ask::ReadIndex, PEER_RPC_WAIT).await {
+                Ok(Said::Index(index)) => index,
+                _ => return Err(WriteError::NoQuorum),
+            },
+            None => return Err(WriteError::NoQuorum),
+        };
+        let applied = |seen: &openraft::RaftMetrics<u64, Peer>| seen.last_applied.map(|at| at.index) >= index;
+        self.raft.wait(Some(WRITE_WAIT)).metrics(applied, "applied").await.map(drop).map_err(|_| WriteError::NoQuorum)
     }
 
     /// Says on the board who leads, as it changes: at the start, or when a full disk has space again.
@@ -221,10 +301,7 @@ impl Member {
             }
             let leader = seen.borrow_and_update().current_leader.map(NodeId);
             match leader {
-                Some(leader) if leader == self.node => {
-                    self.rest_if_alone();
-                    board.green("raft", "leading");
-                }
+                Some(leader) if leader == self.node => board.green("raft", "leading"),
                 Some(leader) => board.green("raft", format!("led by {leader}")),
                 None if patient => {}
                 None => board.yellow("raft", "no leader: nothing can be changed; everything committed is served"),
@@ -234,13 +311,6 @@ impl Member {
                 () = tokio::time::sleep(ELECTION_WAIT), if leader.is_none() => false,
                 () = stop.give_up() => return,
             }
-        }
-    }
-
-    /// Nobody waits for the heartbeats of a lone leader.
-    pub(crate) fn rest_if_alone(&self) {
-        if self.status().voters == [self.node] {
-            self.raft.runtime_config().tick(false);
         }
     }
 
@@ -267,13 +337,17 @@ impl Member {
     }
 }
 
-fn config(alone: bool) -> Config {
-    let slower = if alone { ALONE } else { 1 };
+/// Not validated: openraft wants its heartbeats to be shorter than its elections, and makes neither here.
+fn config() -> Config {
+    let lease = LEADER_LEASE.as_millis() as u64;
     Config {
         cluster_name: "ruche".into(),
-        heartbeat_interval: slower * HEARTBEAT_MS,
-        election_timeout_min: slower * ELECTION_MIN_MS,
-        election_timeout_max: slower * ELECTION_MAX_MS,
+        heartbeat_interval: CLOCK.as_millis() as u64,
+        election_timeout_min: lease - 1,
+        election_timeout_max: lease,
+        enable_tick: false,
+        enable_heartbeat: false,
+        enable_elect: false,
         max_payload_entries: LOG_READ_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(LOG_PURGE_ENTRIES),
         max_in_snapshot_log_to_keep: LOG_KEEP_ENTRIES,

@@ -1,9 +1,20 @@
-//! The cluster as this node is part of it: raft over `store`, the one write door, what it says of itself.
+//! The cluster as this node is part of it: raft over `store`, the peer channel, membership, the one write door, what it says of itself.
+pub mod adoption;
+mod answers;
 pub mod certificates;
 pub mod cookies;
+mod copies;
 pub mod door;
 pub mod founding;
+mod handover;
+pub mod joining;
+pub mod look;
 pub mod member;
+mod membership;
 mod network;
+pub mod peer;
 mod propose;
+mod saying;
 pub mod tickets;
+mod voice;
+mod watchdog;

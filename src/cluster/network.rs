@@ -1,42 +1,85 @@
-//! raft's way to its peers. A cluster of one has none: whoever is asked cannot be reached.
+//! raft's way to its peers: a connection for what follows in order, one more for each copy of the state. Whatever goes wrong on a
+//! connection ends it; raft tries again after a pause that grows.
 use std::future::Future;
+use std::iter::successors;
 
 use openraft::error::{
     Fatal, InstallSnapshotError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
 };
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, SnapshotResponse,
     VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, Snapshot, Vote};
 
+use crate::base::ids::NodeId;
+use crate::base::limits::peers::{PEER_PAUSE_FIRST, PEER_PAUSE_MAX, PEER_RPC_WAIT};
+use crate::cluster::copies;
+use crate::cluster::peer::dial::{Peers, Stream, exchange};
+use crate::cluster::peer::error::PeerError;
+use crate::cluster::peer::messages::{Ask, Class, Said};
+use crate::ops::blocking::Blocking;
 use crate::store::types::{Peer, TypeConfig};
 
-#[derive(Debug, thiserror::Error)]
-#[error("reach node {0:016x}: this node knows no way to a peer")]
-struct NoWay(u64);
-
 /// Makes the way to each peer.
-#[derive(Debug)]
-pub(crate) struct Network;
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    pub(crate) peers: Peers,
+    pub(crate) blocking: Blocking,
+}
 
 /// The way to one peer.
-#[derive(Debug)]
-pub(crate) struct Way(u64);
-
-impl Way {
-    fn unreachable(&self) -> Unreachable {
-        Unreachable::new(&NoWay(self.0))
-    }
+pub(crate) struct Way {
+    target: NodeId,
+    network: Network,
+    stream: Option<Stream>,
+    /// It has not answered the last time; said once.
+    silent: bool,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Way;
 
     async fn new_client(&mut self, target: u64, _node: &Peer) -> Way {
-        Way(target)
+        Way { target: NodeId(target), network: self.clone(), stream: None, silent: false }
     }
+}
+
+impl Way {
+    /// The connection is laid aside only after a whole answer: who stops waiting takes it along.
+    async fn ask(&mut self, ask: &Ask) -> Result<Said, Unreachable> {
+        let peers = &self.network.peers;
+        let asked = async {
+            let mut stream = match self.stream.take() {
+                Some(stream) => stream,
+                None => peers.open(self.target, Class::Raft).await?,
+            };
+            let said = exchange(&mut stream, ask, PEER_RPC_WAIT).await?;
+            Ok((said, stream))
+        };
+        let asked: Result<(Said, Stream), PeerError> = asked.await;
+        let failed = match asked {
+            Ok((Said::Failed(text), _)) => PeerError::Failed(text),
+            Ok((said, stream)) => {
+                peers.book().heard(self.target);
+                self.stream = Some(stream);
+                if std::mem::take(&mut self.silent) {
+                    tracing::info!(node = %self.target, "it answers again");
+                }
+                return Ok(said);
+            }
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut self.silent, true) {
+            tracing::warn!(node = %self.target, "it is tried again and again: failed to {failed}");
+        }
+        Err(Unreachable::new(&failed))
+    }
+}
+
+fn odd() -> Unreachable {
+    Unreachable::new(&PeerError::Failed("it answered another question".into()))
 }
 
 type Rpc<T, E = openraft::error::Infallible> = Result<T, RPCError<u64, Peer, RaftError<u64, E>>>;
@@ -44,10 +87,13 @@ type Rpc<T, E = openraft::error::Infallible> = Result<T, RPCError<u64, Peer, Raf
 impl RaftNetwork<TypeConfig> for Way {
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
+        request: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<u64>> {
-        Err(self.unreachable().into())
+        match self.ask(&Ask::Append(request)).await? {
+            Said::Append(response) => Ok(response),
+            _ => Err(odd().into()),
+        }
     }
 
     async fn install_snapshot(
@@ -55,20 +101,35 @@ impl RaftNetwork<TypeConfig> for Way {
         _request: InstallSnapshotRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Rpc<InstallSnapshotResponse<u64>, InstallSnapshotError> {
-        Err(self.unreachable().into())
+        // Copies go as a whole; this is the other way of openraft, which nothing here calls.
+        Err(odd().into())
     }
 
-    async fn vote(&mut self, _request: VoteRequest<u64>, _option: RPCOption) -> Rpc<VoteResponse<u64>> {
-        Err(self.unreachable().into())
+    async fn vote(&mut self, request: VoteRequest<u64>, _option: RPCOption) -> Rpc<VoteResponse<u64>> {
+        match self.ask(&Ask::Vote(request)).await? {
+            Said::Vote(response) => Ok(response),
+            _ => Err(odd().into()),
+        }
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote<u64>,
-        _snapshot: Snapshot<TypeConfig>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote<u64>,
+        snapshot: Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
-        Err(self.unreachable().into())
+        let Network { peers, blocking } = &self.network;
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = copies::send_copy(peers, blocking, self.target, vote, snapshot) => {
+                sent.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))
+            }
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        let next = |pause: &std::time::Duration| Some((*pause * 2).min(PEER_PAUSE_MAX));
+        Backoff::new(successors(Some(PEER_PAUSE_FIRST), next))
     }
 }

@@ -1,34 +1,44 @@
 //! Group commit: whatever waits while a log entry is being synced goes together into the next one, so that one fsync serves
-//! many writers. Two entries are under way at a time: one being synced, one being applied.
+//! many writers. Two entries are under way at a time: one being synced, one being applied. Where another node leads, it is asked.
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::time::Duration;
 
 use openraft::error::{ClientWriteError, Fatal};
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::base::clock::Time;
-use crate::base::ids::RequestId;
-use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENVELOPES_MAX, BATCHES_IN_FLIGHT};
+use crate::base::ids::{NodeId, RequestId};
+use crate::base::limits::peers::{LEADER_WAIT, QUORUM_SILENCE};
+use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENVELOPES_MAX, BATCHES_IN_FLIGHT, WRITE_WAIT};
 use crate::cluster::door::{Proposal, Undecided, WriteError};
+use crate::cluster::member::Member;
+use crate::cluster::peer::error::PeerError;
+use crate::cluster::peer::messages::{Ask, Said};
 use crate::model::answer::Answer;
 use crate::model::change::{BATCH_VERSION, Batch, Envelope};
 use crate::ops::stop::Stop;
 use crate::store::types::{Payload, TypeConfig};
 
-type Raft = openraft::Raft<TypeConfig>;
+/// How often a leader is looked for again while there is none, or while it cannot be asked.
+const LEADER_LOOK: Duration = Duration::from_millis(100);
+
 type Asker = (RequestId, oneshot::Sender<Result<Answer, WriteError>>);
 type Committing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes proposals until the queue is closed or the node stops; what was taken is brought to its end.
-pub(crate) async fn run(raft: Raft, undecided: Undecided, queue: &mut mpsc::Receiver<Proposal>, stop: &Stop) {
+pub(crate) async fn run(member: &Member, undecided: Undecided, queue: &mut mpsc::Receiver<Proposal>, stop: &Stop) {
     let mut waiting = VecDeque::new();
     let mut in_flight: Vec<Committing> = Vec::new();
     loop {
         while in_flight.len() < BATCHES_IN_FLIGHT && !waiting.is_empty() {
-            in_flight.push(Box::pin(commit(raft.clone(), undecided.clone(), next_batch(&mut waiting))));
+            let batch = next_batch(&mut waiting);
+            in_flight.push(Box::pin(commit(member.clone(), undecided.clone(), stop.clone(), batch)));
         }
         let room = waiting.is_empty();
         let mut taken = Vec::new();
@@ -68,18 +78,9 @@ fn next_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
     waiting.drain(..count.min(waiting.len())).collect()
 }
 
-async fn commit(raft: Raft, undecided: Undecided, proposals: Vec<Proposal>) {
+async fn commit(member: Member, undecided: Undecided, stop: Stop, proposals: Vec<Proposal>) {
     let (envelopes, askers): (Vec<Envelope>, Vec<Asker>) = proposals.into_iter().map(Proposal::split).unzip();
-    let batch = Batch { version: BATCH_VERSION, time: Time::now(), envelopes };
-    let payload = Payload(batch.encode().into());
-    let decisions: Vec<Result<Answer, WriteError>> = match raft.client_write_ff(payload).await {
-        Ok(answered) => match answered.await {
-            Ok(written) => decisions(written, askers.len()),
-            // raft ended with the entry under way: it may be on disk.
-            Err(_) => askers.iter().map(|(request, _)| Err(WriteError::OutcomeUnknown(*request))).collect(),
-        },
-        Err(fatal) => askers.iter().map(|_| Err(not_taken(&fatal))).collect(),
-    };
+    let decisions = bring(&member, &stop, envelopes, &askers).await;
     for ((request, asker), decision) in askers.into_iter().zip(decisions) {
         if !matches!(decision, Err(WriteError::OutcomeUnknown(_))) {
             undecided.decided(&request);
@@ -89,12 +90,114 @@ async fn commit(raft: Raft, undecided: Undecided, proposals: Vec<Proposal>) {
     }
 }
 
-fn decisions(written: ClientWriteResult<TypeConfig>, count: usize) -> Vec<Result<Answer, WriteError>> {
-    match written {
-        Ok(response) => response.data.0.into_iter().map(|decided| decided.map_err(WriteError::Refused)).collect(),
-        Err(ClientWriteError::ForwardToLeader(_) | ClientWriteError::ChangeMembershipError(_)) => {
-            (0..count).map(|_| Err(WriteError::NoQuorum)).collect()
+type Decisions = Vec<Result<Answer, WriteError>>;
+
+/// What came of one attempt.
+enum Attempt {
+    Decided(Decisions),
+    /// It may be in somebody's log; the request ids keep it from happening twice.
+    Perhaps,
+    NotTaken,
+}
+
+/// Brings changes to the log through whoever leads, and again through the next one where that one is gone.
+async fn bring(member: &Member, stop: &Stop, mut envelopes: Vec<Envelope>, askers: &[Asker]) -> Decisions {
+    let deadline = Instant::now() + LEADER_WAIT;
+    let mut perhaps = false;
+    loop {
+        let mut seen = member.raft().server_metrics();
+        let leader = seen.borrow_and_update().current_leader.map(NodeId);
+        let attempt = match leader {
+            Some(leader) if leader == member.node() => here(member, &mut envelopes).await,
+            Some(leader) => elsewhere(member, leader, &envelopes).await,
+            None => Attempt::NotTaken,
+        };
+        match attempt {
+            Attempt::Decided(decisions) => return decisions,
+            Attempt::Perhaps => perhaps = true,
+            Attempt::NotTaken => {}
         }
+        let end = tokio::select! {
+            changed = seen.changed() => changed.is_err(),
+            () = sleep(LEADER_LOOK) => false,
+            () = stop.give_up() => true,
+        };
+        if end || Instant::now() >= deadline {
+            let undecided = |request: &RequestId| match perhaps {
+                true => WriteError::OutcomeUnknown(*request),
+                false if stop.is_given_up() => WriteError::Stopping,
+                false => WriteError::NoQuorum,
+            };
+            return askers.iter().map(|(request, _)| Err(undecided(request))).collect();
+        }
+    }
+}
+
+/// This node leads: one entry of its log.
+async fn here(member: &Member, envelopes: &mut Vec<Envelope>) -> Attempt {
+    // What cannot be replicated is better refused than left to whoever leads next.
+    if member.retiring().load(Ordering::Relaxed) || !member.has_quorum() {
+        return Attempt::NotTaken;
+    }
+    let batch = Batch { version: BATCH_VERSION, time: Time::now(), envelopes: std::mem::take(envelopes) };
+    let payload = Payload(batch.encode().into());
+    *envelopes = batch.envelopes;
+    match member.raft().client_write_ff(payload).await {
+        Ok(answered) => {
+            let mut answered = pin!(answered);
+            loop {
+                tokio::select! {
+                    written = &mut answered => return match written {
+                        Ok(written) => decisions(written),
+                        // raft ended with the entry under way: it may be on disk.
+                        Err(_) => Attempt::Decided(unknown(envelopes)),
+                    },
+                    () = sleep(QUORUM_SILENCE) => if !member.has_quorum() {
+                        return Attempt::Perhaps;
+                    },
+                }
+            }
+        }
+        Err(fatal) => Attempt::Decided(envelopes.iter().map(|_| Err(not_taken(&fatal))).collect()),
+    }
+}
+
+fn unknown(envelopes: &[Envelope]) -> Decisions {
+    envelopes.iter().map(|envelope| Err(WriteError::OutcomeUnknown(envelope.request_id))).collect()
+}
+
+fn decisions(written: ClientWriteResult<TypeConfig>) -> Attempt {
+    match written {
+        Ok(response) => {
+            Attempt::Decided(response.data.0.into_iter().map(|decided| decided.map_err(WriteError::Refused)).collect())
+        }
+        // It led when it took the entry, and leads no more.
+        Err(ClientWriteError::ForwardToLeader(_) | ClientWriteError::ChangeMembershipError(_)) => Attempt::Perhaps,
+    }
+}
+
+/// Another node leads: it is asked, and left as soon as it leads no more. The answer counts when this node has applied it as well.
+async fn elsewhere(member: &Member, leader: NodeId, envelopes: &[Envelope]) -> Attempt {
+    let ask = Ask::Write(envelopes.to_vec());
+    let mut seen = member.raft().server_metrics();
+    let said = tokio::select! {
+        said = member.peers().ask(leader, &ask, WRITE_WAIT) => said,
+        _ = seen.wait_for(|seen| seen.current_leader != Some(leader.0)) => return Attempt::Perhaps,
+    };
+    match said {
+        Ok(Said::Written(answers)) if answers.len() == envelopes.len() => {
+            if answers.iter().all(|answer| matches!(answer, Err(WriteError::Stopping))) {
+                return Attempt::NotTaken;
+            }
+            let revision = answers.iter().flatten().map(|answer| answer.revision).max().unwrap_or_default();
+            let mut snapshot = member.snapshot();
+            let applied = snapshot.wait_for(|snapshot| snapshot.revision >= revision);
+            // A node that lags far behind answers all the same: the change is made.
+            let _ = timeout(LEADER_WAIT, applied).await;
+            Attempt::Decided(answers)
+        }
+        Ok(Said::NotLeader) | Err(PeerError::Unreached(_)) => Attempt::NotTaken,
+        Ok(_) | Err(_) => Attempt::Perhaps,
     }
 }
 

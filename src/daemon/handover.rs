@@ -2,7 +2,10 @@
 //! the end. Where the new one fails, the program that ran before goes back into service. Decides nothing else.
 use std::path::Path;
 
+use tokio::sync::Notify;
+
 use crate::base::limits::{DRAIN_WAIT, HAND_OVER_DRAIN, HAND_OVER_WAIT};
+use crate::cluster::member::Member;
 use crate::config::Config;
 use crate::daemon::signals::{Signals, Wish};
 use crate::ops::board::Board;
@@ -31,6 +34,17 @@ pub(crate) struct Life<'a> {
     pub(crate) tasks: &'a Tasks,
     pub(crate) board: &'a Board,
     pub(crate) inherited: &'a Inherited,
+    pub(crate) member: &'a Member,
+    /// Told when the node is to be another one, or of another cluster.
+    pub(crate) again: &'a Notify,
+}
+
+/// How a node ended that ended as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Stop,
+    /// The same program is to start anew in this process.
+    Again,
 }
 
 /// The sockets of before. Where a process hands over, waits until the databases are free.
@@ -57,27 +71,41 @@ pub(crate) async fn serves(predecessor: Option<Predecessor>, board: &Board, inhe
     inherited.store();
 }
 
-/// Serves until a signal ends that, and ends as it is told to.
+/// Serves until a signal or a change of what the node is ends that, and ends as it is told to.
 pub(crate) async fn until_the_end(
     signals: &mut Signals,
     (file, log, config): (Option<&Path>, &LogHandle, &Config),
     life: Life<'_>,
-) -> Result<(), HandOverError> {
+) -> Result<End, HandOverError> {
     loop {
-        match signals.wait(file, log, config).await {
+        let wish = tokio::select! {
+            wish = signals.wait(file, log, config) => wish,
+            () = life.again.notified() => {
+                life.inherited.withdraw();
+                stop(life).await;
+                return Ok(End::Again);
+            }
+        };
+        match wish {
             Wish::Stop => {
                 notify::stopping();
-                life.board.set_ready(false);
                 life.inherited.let_go();
-                life.tasks.stop(DRAIN_WAIT).await;
-                return Ok(());
+                stop(life).await;
+                return Ok(End::Stop);
             }
             Wish::HandOver => match prepare(life.inherited).await {
-                Ok(successor) => return hand_over(successor, life, signals).await,
+                Ok(successor) => return hand_over(successor, life, signals).await.map(|()| End::Stop),
                 Err(error) => went_on(life.board, &error),
             },
         }
     }
+}
+
+/// Lets another node lead, finishes what was begun, ends all tasks.
+async fn stop(life: Life<'_>) {
+    life.board.set_ready(false);
+    life.member.hand_over().await;
+    life.tasks.stop(DRAIN_WAIT).await;
 }
 
 /// Starts the new process while this one serves. One that cannot be started, or refuses its configuration, costs nothing.
@@ -97,7 +125,7 @@ fn went_on(board: &Board, error: &HandOverError) {
 
 /// Gives up databases and listeners, waits until another process serves, and finishes what is under way here.
 async fn hand_over(successor: Successor, life: Life<'_>, signals: &mut Signals) -> Result<(), HandOverError> {
-    let Life { tasks, board, inherited } = life;
+    let Life { tasks, board, inherited, .. } = life;
     board.set_ready(false);
     notify::busy(HAND_OVER_WAIT * 4);
     let draining = tasks.give_up().await;

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::base::ids::{ClusterId, NodeId};
 use crate::base::names::NodeName;
+use crate::cluster::adoption::Joined;
 use crate::cluster::door::random;
 use crate::cluster::founding::{FoundError, new_node_id, random_id};
 use crate::cluster::member::Member;
@@ -13,6 +14,8 @@ use crate::seal::keyring::{Keyring, KeyringError};
 use crate::seal::{Place, open, seal};
 use crate::store::log::Log;
 use crate::store::types::StorageError;
+use crate::tls::error::TlsError;
+use crate::tls::peer::{self, PeerKey};
 
 /// What the founding seals; a keyring that opens it is the cluster's.
 const CHECK: &[u8] = b"ruche";
@@ -26,8 +29,10 @@ pub(crate) enum IdentityError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("read {path}: {source}")]
     Keyring { path: PathBuf, source: KeyringError },
-    #[error("write the keyring: {0}")]
+    #[error("write a key: {0}")]
     Write(#[from] AtomicError),
+    #[error(transparent)]
+    Key(#[from] TlsError),
     #[error(
         "find the keyring {0}: without it no TLS or DNSSEC key of this cluster can be opened; \
          put the copy that `ruche cluster key export` made there, owned by the daemon, mode 600"
@@ -41,15 +46,29 @@ pub(crate) enum IdentityError {
     Found(#[from] FoundError),
 }
 
-/// The id this node's log is tied to; a fresh log gets a fresh one.
-pub(crate) async fn node_id(log: &Log) -> Result<NodeId, IdentityError> {
+/// The id this node's log is tied to; a fresh log gets the one it joined under, or a fresh one.
+pub(crate) async fn node_id(log: &Log, joined: Option<&Joined>) -> Result<NodeId, IdentityError> {
     let fault = |error: StorageError| IdentityError::Log(Box::new(error));
     if let Some(id) = log.node_id().await.map_err(fault)? {
         return Ok(id);
     }
-    let id = new_node_id();
+    let id = joined.map_or_else(new_node_id, |joined| joined.node);
     log.set_node_id(id).await.map_err(fault)?;
     Ok(id)
+}
+
+/// The key other nodes know this one by; made once, and never leaves the machine.
+pub(crate) fn peer_key(data_dir: &Path) -> Result<PeerKey, IdentityError> {
+    let path = data_dir.join("node.key");
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(PeerKey::read(&Zeroizing::new(bytes))?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let made = peer::generate()?;
+            atomic::replace(&path, 0o600, &made)?;
+            Ok(PeerKey::read(&made)?)
+        }
+        Err(source) => Err(IdentityError::Read { path, source }),
+    }
 }
 
 /// The cluster's keyring; made only where there is no cluster yet.

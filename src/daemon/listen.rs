@@ -31,7 +31,7 @@ pub(crate) fn desk(config: &Config, inherited: &Inherited) -> Result<(Bound, Sho
     Ok((Arc::new(Mutex::new(Some((unix, tcp)))), Arc::new(watch::Sender::new(shown))))
 }
 
-fn shown(name: &str, address: String) -> api::status::Listener {
+pub(crate) fn shown(name: &str, address: String) -> api::status::Listener {
     api::status::Listener { name: name.into(), address }
 }
 

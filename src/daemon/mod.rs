@@ -4,6 +4,7 @@ pub mod check;
 mod handover;
 mod identity;
 mod listen;
+mod peers;
 mod planes;
 pub mod recover;
 mod reload;

@@ -1,21 +1,27 @@
 //! A node from its first line to its last: read, lock, open, found, listen, say READY, wait, give up, drain.
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use rustix::fs::Mode;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
 
 use crate::admin;
 use crate::admin::context::{Context, NodeInfo};
 use crate::base::ids::NodeId;
+use crate::base::names::NodeName;
+use crate::cluster::adoption::{self, AdoptionError};
 use crate::cluster::member::{Member, StartError};
+use crate::cluster::peer::book::Book;
 use crate::config::Config;
 use crate::config::load::load;
 use crate::daemon::certificates;
-use crate::daemon::handover::{self, InheritError, Life};
+use crate::daemon::handover::{self, End, InheritError, Life};
 use crate::daemon::identity::{self, IdentityError};
 use crate::daemon::listen::{self, Shown};
+use crate::daemon::peers::{self, Channel};
 use crate::daemon::planes::{self, Ground, PlanesError};
 use crate::daemon::reload;
 use crate::daemon::signals::{SignalError, Signals};
@@ -25,6 +31,7 @@ use crate::files::logs::{Bounds, Logs};
 use crate::files::sites::{SiteDirs, SiteDirsError};
 use crate::ops::blocking::{self, Blocking};
 use crate::ops::board::Board;
+use crate::ops::inherited::Inherited;
 use crate::ops::log::LogHandle;
 use crate::ops::metrics::{Metrics, MetricsError};
 use crate::ops::notify;
@@ -72,6 +79,8 @@ enum RunError {
     Inherit(#[from] InheritError),
     #[error(transparent)]
     HandOver(#[from] HandOverError),
+    #[error(transparent)]
+    Adoption(#[from] AdoptionError),
     #[error("start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -96,7 +105,8 @@ pub fn run(file: Option<&Path>) -> ExitCode {
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let runtime = control_runtime().map_err(RunError::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(node(config, file, &log))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(End::Stop) => ExitCode::SUCCESS,
+        Ok(End::Again) => again(),
         Err(error) => {
             tracing::error!("failed to {error}");
             notify::status(&format!("failed to {error}"));
@@ -115,7 +125,19 @@ pub fn control_runtime() -> std::io::Result<Runtime> {
     blocking::bound(Builder::new_current_thread().enable_all()).build()
 }
 
-async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<(), RunError> {
+/// Becomes the same program anew: the process, its service and what the service manager gave it stay.
+fn again() -> ExitCode {
+    let mut program = Command::new("/proc/self/exe");
+    // What came with the start was withdrawn.
+    for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
+        program.env_remove(name);
+    }
+    let error = program.args(std::env::args_os().skip(1)).exec();
+    tracing::error!("failed to start again: {error}");
+    ExitCode::FAILURE
+}
+
+async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<End, RunError> {
     let mut signals = Signals::new()?;
     let board = Board::default();
     let tasks = Tasks::new(board.clone(), Handle::current());
@@ -123,22 +145,21 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
     let metrics = Metrics::install()?;
     let (predecessor, inherited) = handover::inherit().await?;
 
-    let lock = data_dir(&config.node.data_dir)?;
-    let store = Store::open(&config.node.data_dir)?;
-    let local = Local::open(&config.node.data_dir);
-    keep_local_facts(&tasks, local.clone(), &blocking);
-    keep_copies(&tasks, Copies::new(&store.machine, &config.node.data_dir));
-    let id = identity::node_id(&store.log).await?;
-    let (member, proposals) = Member::start(store, id).await?;
-    give_up_databases_last(&tasks, &member, &blocking, lock);
-    member.run(&tasks, &board, proposals);
-    let keyring = Arc::new(identity::keyring(&config.node.data_dir, member.is_founded())?);
-    lead(&tasks, &member, &config, &keyring).await?;
+    let (lock, local) = data_dir(&tasks, &config.node.data_dir, &blocking)?;
+    let (member, joined) = member(&tasks, &config, &board, &blocking, lock).await?;
+    let held = member.is_founded() || joined;
+    let keyring = Arc::new(identity::keyring(&config.node.data_dir, held)?);
+    let (desk, shown) = listen::desk(&config, &inherited)?;
+    peers::start(&tasks, channel(&config, &member, &keyring, &board, &shown, &inherited));
+    if joined {
+        member.follow().await;
+    } else {
+        lead(&tasks, &member, &config, &keyring).await?;
+    }
     identity::prove(&member, &keyring, &config.node.data_dir)?;
     reload::compare_name(&config, &member, &board);
     let tls = tls::start(&tasks, &member, &keyring, &blocking, &config.node.name).await?;
 
-    let (desk, shown) = listen::desk(&config, &inherited)?;
     let dirs = Arc::new(SiteDirs::open(&config.node.data_dir)?);
     let (flush, flushes) = Flush::new();
     let obtaining = certificates::start(&tasks, &member, &keyring, &board, &blocking, &config);
@@ -157,7 +178,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         inherited: &inherited,
         shown: &shown,
     })?;
-    let info = info(&config, id, &shown);
+    let again = Arc::new(Notify::new());
     let context = Context {
         door: member.door(),
         snapshot: member.snapshot(),
@@ -171,18 +192,45 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<()
         local,
         logs: Logs::new(dirs, Bounds::default()),
         flush,
-        info,
+        info: info(&config, member.node(), &shown),
+        again: Arc::clone(&again),
     };
     let api = admin::router(context);
     tasks.spawn("admin", Ends::AtDrain, move |stop| listen::admit(desk.clone(), api.clone(), stop));
 
     handover::serves(predecessor, &board, &inherited).await;
-    watch(&tasks, &member);
-    tracing::info!(node = %config.node.name, %id, revision = member.snapshot().borrow().revision, "ready");
-    let life = Life { tasks: &tasks, board: &board, inherited: &inherited };
-    handover::until_the_end(&mut signals, (file, log, &config), life).await?;
+    announce(&tasks, &member, &config.node.name);
+    let life = Life { tasks: &tasks, board: &board, inherited: &inherited, member: &member, again: &again };
+    let end = handover::until_the_end(&mut signals, (file, log, &config), life).await?;
     tracing::info!("stopped");
-    Ok(())
+    Ok(end)
+}
+
+/// The node serves.
+fn announce(tasks: &Tasks, member: &Member, name: &NodeName) {
+    watch(tasks, member);
+    let revision = member.snapshot().borrow().revision;
+    tracing::info!(node = %name, id = %member.node(), revision, "ready");
+}
+
+fn channel(
+    config: &Config,
+    member: &Member,
+    keyring: &Arc<Keyring>,
+    board: &Board,
+    shown: &Shown,
+    inherited: &Inherited,
+) -> Channel {
+    Channel {
+        inherited: inherited.clone(),
+        bound: Arc::default(),
+        config: config.cluster.clone(),
+        member: member.clone(),
+        keyring: Arc::clone(keyring),
+        board: board.clone(),
+        shown: Arc::clone(shown),
+        data_dir: config.node.data_dir.clone(),
+    }
 }
 
 fn info(config: &Config, id: NodeId, shown: &Shown) -> NodeInfo {
@@ -204,10 +252,36 @@ fn watch(tasks: &Tasks, member: &Member) {
     });
 }
 
-fn data_dir(path: &Path) -> Result<DirLock, RunError> {
+/// The data directory, whose lock is held from here, as the node that starts is to find it.
+fn data_dir(tasks: &Tasks, path: &Path, blocking: &Blocking) -> Result<(DirLock, Local), RunError> {
     let made = std::fs::DirBuilder::new().recursive(true).create(path);
     made.map_err(|source| RunError::DataDir { path: path.to_owned(), source })?;
-    Ok(lock::acquire(path)?)
+    let lock = lock::acquire(path)?;
+    adoption::adopt(path)?;
+    let local = Local::open(path);
+    keep_local_facts(tasks, local.clone(), blocking);
+    Ok((lock, local))
+}
+
+/// Opens the databases and takes part in raft; also says whether this node joined a cluster that others had founded.
+async fn member(
+    tasks: &Tasks,
+    config: &Config,
+    board: &Board,
+    blocking: &Blocking,
+    lock: DirLock,
+) -> Result<(Member, bool), RunError> {
+    let path = &config.node.data_dir;
+    let store = Store::open(path)?;
+    keep_copies(tasks, Copies::new(&store.machine, path));
+    let joined = adoption::joined(path);
+    let id = identity::node_id(&store.log, joined.as_ref()).await?;
+    let members = joined.as_ref().map(|joined| joined.members.clone()).unwrap_or_default();
+    let book = Book::new(id, identity::peer_key(path)?, store.machine.snapshot(), members);
+    let (member, proposals) = Member::start(store, book, blocking.clone()).await?;
+    give_up_databases_last(tasks, &member, blocking, lock);
+    member.run(tasks, board, proposals);
+    Ok((member, joined.is_some()))
 }
 
 /// Statistics of this node: counted from here, written now and then. The next process opens them while this one still drains.
@@ -258,7 +332,7 @@ async fn lead(tasks: &Tasks, member: &Member, config: &Config, keyring: &Arc<Key
         let (member, keyring, name) = (member.clone(), Arc::clone(&keyring), name.clone());
         async move {
             let found = async {
-                member.leads().await?;
+                member.is_led().await?;
                 identity::found(&member, &name, &keyring).await
             };
             // What fails is tried again, as every task is.

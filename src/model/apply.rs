@@ -13,8 +13,8 @@ use crate::model::row::{Row, Table};
 use crate::model::state::State;
 use crate::model::tokens::{Access, Scope};
 use crate::model::{
-    accounts, certificates, challenges, cluster, ftp_users, issuers, nodes, operations, orders, plans, records, sites,
-    tokens, wishes, zone_files, zones,
+    accounts, certificates, challenges, cluster, ftp_users, issuers, joins, nodes, operations, orders, plans, records,
+    sites, tokens, wishes, zone_files, zones,
 };
 
 /// What one change does, in order.
@@ -129,6 +129,11 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::OrderFinish(change) => orders::finish(cx, change),
         Change::ChallengePut(change) => challenges::put(cx, change),
         Change::ChallengeRemove(change) => challenges::remove(cx, change),
+        Change::JoinTokenCreate(change) => joins::create_token(cx, change),
+        Change::NodeJoin(change) => joins::join(cx, change),
+        Change::NodeSays(change) => nodes::says(cx, change),
+        Change::NodeHealth(change) => nodes::health(cx, change),
+        Change::NodeRemove(change) => nodes::remove(cx, change),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::cluster::{AcmeKeyPut, CookieKeyPut, Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::issuers::{IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet};
-use crate::model::nodes::NodeSet;
+use crate::model::joins::{JoinTokenCreate, NodeJoin};
+use crate::model::nodes::{NodeHealth, NodeRemove, NodeSays, NodeSet};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart};
 use crate::model::orders::{OrderFinish, OrderPlace, OrderReserve};
 use crate::model::plans::{PlanPut, PlanRemove};
@@ -103,6 +104,11 @@ pub enum Change {
     ChallengePut(ChallengePut),
     ChallengeRemove(ChallengeRemove),
     CertificateWarn(CertificateWarn),
+    JoinTokenCreate(JoinTokenCreate),
+    NodeJoin(NodeJoin),
+    NodeSays(NodeSays),
+    NodeHealth(NodeHealth),
+    NodeRemove(NodeRemove),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

@@ -1,5 +1,7 @@
 //! The cluster itself: its identity, its level, proof that a keyring is the right one, and what its nodes share to speak TLS: the
 //! authority of its internal certificates and the keys of session tickets, both sealed.
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Time;
@@ -9,6 +11,7 @@ use crate::base::names::NodeName;
 use crate::model::LEVEL;
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
+use crate::model::joins::JoinToken;
 use crate::model::nodes::Node;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
@@ -42,6 +45,9 @@ pub struct Cluster {
     /// The key of our accounts at all issuers that were given none of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme_key: Option<AcmeKey>,
+    /// Doors that are open for a machine each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub join_tokens: Vec<JoinToken>,
     pub revision: u64,
 }
 
@@ -84,6 +90,9 @@ pub struct Found {
     pub node: NodeId,
     pub name: NodeName,
     pub key_check: Sealed,
+    /// The public key the first node is known by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub key: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,10 +151,13 @@ pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refus
         gone_serials: Vec::new(),
         cookie_key: None,
         acme_key: None,
+        join_tokens: Vec::new(),
         revision: cx.revision,
     };
     cx.put(Row::Cluster(cluster));
-    cx.put(Row::Node(Node::new(change.node, change.name.clone(), cx.time, cx.revision)));
+    let node = Node::new(change.node, change.name.clone(), cx.time, cx.revision);
+    let knows = if change.key.is_empty() { 0 } else { change.level };
+    cx.put(Row::Node(Node { key: change.key.clone(), knows, ..node }));
     Ok(Outcome::new("cluster.found", change.cluster))
 }
 
@@ -154,6 +166,12 @@ pub(crate) fn raise_level(cx: &mut Apply<'_>, change: &RaiseLevel) -> Result<Out
     let mut cluster = existing(cx)?;
     if change.level != cluster.level + 1 || change.level > LEVEL {
         return Err(Refusal::Level { level: cluster.level, wanted: change.level });
+    }
+    // A node that has not said what it knows may have been founded before anybody asked; it is this one.
+    let behind = |node: &&Arc<Node>| node.knows < change.level && cx.state.nodes.len() > 1;
+    let behind: Vec<&str> = cx.state.nodes.values().filter(behind).map(|node| node.name.as_str()).collect();
+    if !behind.is_empty() {
+        return Err(Refusal::invalid("level", format!("not every node knows it: upgrade {}", behind.join(", "))));
     }
     cluster.level = change.level;
     store(cx, "cluster.raise-level", cluster)
@@ -218,13 +236,13 @@ pub(crate) fn put_acme_key(cx: &mut Apply<'_>, change: &AcmeKeyPut) -> Result<Ou
 }
 
 /// Puts the cluster's row without showing it in the event: nobody asked for it.
-fn renew(cx: &mut Apply<'_>, action: &'static str, cluster: Cluster) -> Outcome {
+pub(crate) fn renew(cx: &mut Apply<'_>, action: &'static str, cluster: Cluster) -> Outcome {
     let outcome = Outcome::new(action, cluster.id);
     cx.put(Row::Cluster(cluster));
     outcome
 }
 
-fn existing(cx: &Apply<'_>) -> Result<Cluster, Refusal> {
+pub(crate) fn existing(cx: &Apply<'_>) -> Result<Cluster, Refusal> {
     let cluster = cx.state.cluster.as_ref().ok_or_else(|| Refusal::not_found(Kind::Cluster, ""))?;
     cx.expect(Kind::Cluster, cluster.id, Some(cluster.revision))?;
     Ok(Cluster { revision: cx.revision, ..Cluster::clone(cluster) })

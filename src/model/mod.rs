@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod effect;
 pub mod ftp_users;
 pub mod issuers;
+pub mod joins;
 pub mod nodes;
 pub mod operations;
 pub mod options;

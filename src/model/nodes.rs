@@ -1,12 +1,13 @@
-//! Nodes: the machines of the cluster, what they do, and where they are found.
+//! Nodes: the machines of the cluster, what they do, where they are found, and whether they are up.
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Time;
 use crate::base::ids::NodeId;
-use crate::base::limits::NODE_ADDRESSES_MAX;
+use crate::base::limits::{NODE_ADDRESSES_MAX, NODE_KEY_MAX};
 use crate::base::names::NodeName;
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
@@ -14,7 +15,7 @@ use crate::model::change::Set;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
 use crate::model::serials;
-use crate::model::sites::check_text;
+use crate::model::sites::{Site, check_text};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,17 +41,51 @@ pub struct Node {
     /// Takes no new sites.
     pub cordoned: bool,
     pub joined: Time,
+    /// The public key its peer channel is known by (RFC 7250, DER); empty until it has said so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub key: Vec<u8>,
+    /// Where other nodes reach it, as it said last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reach: Vec<SocketAddr>,
+    /// The newest level its program knows; 0: it has not said.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub knows: u32,
+    /// The leader has heard nothing of it for a while.
+    #[serde(default, skip_serializing_if = "is_up")]
+    pub down: bool,
     pub revision: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_up(down: &bool) -> bool {
+    !down
 }
 
 impl Node {
     pub(crate) fn new(id: NodeId, name: NodeName, joined: Time, revision: u64) -> Self {
-        let roles = Role::ALL.into_iter().collect();
-        Self { id, name, roles, addresses: Vec::new(), labels: BTreeMap::new(), cordoned: false, joined, revision }
+        Self {
+            id,
+            name,
+            roles: Role::ALL.into_iter().collect(),
+            addresses: Vec::new(),
+            labels: BTreeMap::new(),
+            cordoned: false,
+            joined,
+            key: Vec::new(),
+            reach: Vec::new(),
+            knows: 0,
+            down: false,
+            revision,
+        }
     }
 
     pub fn takes_sites(&self) -> bool {
-        !self.cordoned && self.roles.contains(&Role::Web)
+        !self.cordoned && !self.down && self.roles.contains(&Role::Web)
     }
 }
 
@@ -63,9 +98,95 @@ pub struct NodeSet {
     pub cordoned: Set<bool>,
 }
 
+/// What a node says of itself: the key it is known by, where it is reached, which levels it knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSays {
+    pub node: NodeId,
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
+    pub reach: Vec<SocketAddr>,
+    pub knows: u32,
+}
+
+/// The leader states that a node is down, or up again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHealth {
+    pub node: NodeId,
+    pub down: bool,
+}
+
+/// Takes a node out of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRemove {
+    pub node: NodeId,
+}
+
+pub(crate) fn says(cx: &mut Apply<'_>, change: &NodeSays) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let old = known(cx, change.node)?;
+    check_said(cx, change.node, &change.key, &change.reach)?;
+    if !old.key.is_empty() && old.key != change.key {
+        return Err(Refusal::invalid("key", "a node is its key: with another one it joins as another node"));
+    }
+    let mut node = Node::clone(old);
+    node.key.clone_from(&change.key);
+    node.reach.clone_from(&change.reach);
+    node.knows = change.knows;
+    node.revision = cx.revision;
+    cx.put(Row::Node(node.clone()));
+    Ok(Outcome::new("node.says", &node.name))
+}
+
+/// A key is one node's, and small; addresses can be reached.
+pub(crate) fn check_said(cx: &Apply<'_>, id: NodeId, key: &[u8], reach: &[SocketAddr]) -> Result<(), Refusal> {
+    if key.is_empty() || key.len() > NODE_KEY_MAX {
+        return Err(Refusal::invalid("key", "expected a public key"));
+    }
+    if cx.state.nodes.values().any(|node| node.id != id && node.key == key) {
+        return Err(Refusal::exists(Kind::Node, "of that key"));
+    }
+    if reach.len() > NODE_ADDRESSES_MAX {
+        return Err(Refusal::invalid("reach", format!("a node has {NODE_ADDRESSES_MAX} addresses at most")));
+    }
+    Ok(())
+}
+
+pub(crate) fn health(cx: &mut Apply<'_>, change: &NodeHealth) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let old = known(cx, change.node)?;
+    if old.down == change.down {
+        return Err(Refusal::exists(Kind::Node, &old.name));
+    }
+    let node = Node { down: change.down, revision: cx.revision, ..Node::clone(old) };
+    serials::node_changed(cx, &node);
+    cx.put(Row::Node(node.clone()));
+    Ok(Outcome::new(if change.down { "node.down" } else { "node.up" }, &node.name).object(Object::Node(node)))
+}
+
+pub(crate) fn remove(cx: &mut Apply<'_>, change: &NodeRemove) -> Result<Outcome, Refusal> {
+    cx.unscoped()?;
+    let old = Node::clone(known(cx, change.node)?);
+    cx.expect(Kind::Node, &old.name, Some(old.revision))?;
+    if cx.state.nodes.len() == 1 {
+        return Err(Refusal::invalid("node", "it is the last one of the cluster"));
+    }
+    let stays = |site: &&Arc<Site>| site.home == old.id || site.standbys.contains(&old.id);
+    let by: Vec<String> = cx.state.sites.values().filter(stays).map(|site| site.host.to_string()).collect();
+    if !by.is_empty() {
+        return Err(Refusal::InUse { kind: Kind::Node, name: old.name.to_string(), by });
+    }
+    serials::node_changed(cx, &Node { addresses: Vec::new(), ..old.clone() });
+    cx.delete(Row::Node(old.clone()));
+    Ok(Outcome::new("node.remove", &old.name))
+}
+
+fn known<'a>(cx: &Apply<'a>, id: NodeId) -> Result<&'a Arc<Node>, Refusal> {
+    cx.state.nodes.get(&id).ok_or_else(|| Refusal::not_found(Kind::Node, id))
+}
+
 pub(crate) fn set(cx: &mut Apply<'_>, change: &NodeSet) -> Result<Outcome, Refusal> {
     cx.unscoped()?;
-    let old = cx.state.nodes.get(&change.node).ok_or_else(|| Refusal::not_found(Kind::Node, change.node))?;
+    let old = known(cx, change.node)?;
     cx.expect(Kind::Node, &old.name, Some(old.revision))?;
     let mut node = Node::clone(old);
     change.roles.apply_to(&mut node.roles);

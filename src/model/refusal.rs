@@ -70,6 +70,8 @@ pub enum Refusal {
     Forbidden { reason: String },
     #[error("the token is unknown, removed or expired")]
     TokenInvalid,
+    #[error("the join token is unknown, used or expired")]
+    JoinTokenInvalid,
     #[error("the request key was used before for something else")]
     KeyReused,
     #[error("level {wanted} cannot follow level {level}")]
@@ -120,6 +122,7 @@ impl Refusal {
             Self::Suspended { .. } => "account-suspended",
             Self::Forbidden { .. } => "forbidden",
             Self::TokenInvalid => "token-invalid",
+            Self::JoinTokenInvalid => "join-token-invalid",
             Self::KeyReused => "idempotency-key-reused",
             Self::Level { .. } => "level",
             Self::Budget { .. } => "issuer-limit",
@@ -142,6 +145,7 @@ impl Refusal {
             Self::Suspended { account } => format!("Resume it with `ruche account resume {account}`."),
             Self::Forbidden { .. } => "Use a token with the needed scope, or the admin socket on the node.".into(),
             Self::TokenInvalid => "Create a token with `ruche token create` on a node.".into(),
+            Self::JoinTokenInvalid => "Make a new one with `ruche node token` on a node of the cluster.".into(),
             Self::KeyReused => "Use a new Idempotency-Key for each new request.".into(),
             Self::Level { .. } => "Upgrade every node first; levels are raised one at a time.".into(),
             Self::Budget { .. } => "Wait, or name another issuer.".into(),

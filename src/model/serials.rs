@@ -32,11 +32,17 @@ pub struct GoneSerial {
 
 /// The public addresses that lead to a site: those of its home if that takes visitors, else those of all nodes that do.
 pub fn addresses(nodes: &Nodes, home: NodeId) -> Vec<IpAddr> {
-    let open = |node: &&Arc<Node>| node.roles.contains(&Role::Web) && !node.addresses.is_empty();
+    let takes = |node: &&Arc<Node>| node.roles.contains(&Role::Web) && !node.addresses.is_empty();
+    let open = |node: &&Arc<Node>| takes(node) && !node.down;
     if let Some(home) = nodes.get(&home).filter(open) {
         return home.addresses.clone();
     }
-    nodes.values().filter(open).flat_map(|node| node.addresses.iter().copied()).collect()
+    let all = |open: &dyn Fn(&&Arc<Node>) -> bool| -> Vec<IpAddr> {
+        nodes.values().filter(open).flat_map(|node| node.addresses.iter().copied()).collect()
+    };
+    let up = all(&open);
+    // Never none: where all are said to be down it is the saying that is wrong.
+    if up.is_empty() { all(&takes) } else { up }
 }
 
 impl Zone {

@@ -5,6 +5,7 @@ mod cluster;
 pub(crate) mod generator;
 pub(crate) mod golden;
 pub(crate) mod invariants;
+mod joins;
 mod obtaining;
 mod operations;
 mod orders;

@@ -62,6 +62,14 @@ impl Inherited {
         inner.kept = None;
     }
 
+    /// Lets go of the copies, also of the service manager's: whoever listens there next begins anew.
+    pub fn withdraw(&self) {
+        for socket in self.lock().kept.iter().flatten() {
+            notify::forget(&name(socket));
+        }
+        self.let_go();
+    }
+
     /// Keeps a copy of a socket that is listened on.
     pub(super) fn keep(&self, socket: &OwnedFd) -> Result<(), Errno> {
         let mut inner = self.lock();

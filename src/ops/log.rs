@@ -64,6 +64,9 @@ impl Levels {
         let mut targets = Targets::new().with_default(self.all.min(LevelFilter::WARN)).with_target("ruche", self.all);
         // It warns of each hostile connection; those are counted.
         targets = targets.with_target("h2", self.all.min(LevelFilter::ERROR));
+        // It repeats every failure to reach a peer; `cluster` says it once, and what goes wrong with the disk is on the board.
+        targets = targets.with_target("openraft", self.all.min(LevelFilter::ERROR));
+        targets = targets.with_target("openraft::replication", LevelFilter::OFF);
         for (module, level) in &self.modules {
             targets = targets.with_target(format!("ruche::{module}"), *level).with_target(module.clone(), *level);
         }

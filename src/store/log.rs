@@ -14,10 +14,11 @@ use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::base::ids::NodeId;
+use crate::base::limits::peers::PEER_ENTRIES_BYTES;
 use crate::base::limits::{LOG_CACHE_BYTES, LOG_CACHE_ENTRIES, LOG_PURGE_BYTES, LOG_READ_ENTRIES_MAX};
 use crate::store::database::{self, OpenError, Schema, Thread, Unreached, WriteFailed, Writer};
 use crate::store::health::HealthCell;
-use crate::store::types::{Entry, LogId, StorageError, TypeConfig, Vote};
+use crate::store::types::{Entry, LogId, StorageError, TypeConfig, Vote, weight};
 
 const SCHEMA: &str = "\
 CREATE TABLE log(at INTEGER PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT;
@@ -202,8 +203,17 @@ impl RaftLogReader<TypeConfig> for Log {
         Ok(rows.into_iter().map(|row| row.entry).collect())
     }
 
+    /// As many as fit in one message to a peer; at least one.
     async fn limited_get_log_entries(&mut self, first: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
-        self.try_get_log_entries(first..end.min(first + LOG_READ_ENTRIES_MAX)).await
+        let mut entries = self.try_get_log_entries(first..end.min(first + LOG_READ_ENTRIES_MAX)).await?;
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += weight(entry);
+            bytes <= PEER_ENTRIES_BYTES
+        };
+        let count = entries.iter().take_while(fits).count().max(1);
+        entries.truncate(count);
+        Ok(entries)
     }
 }
 

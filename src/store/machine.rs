@@ -27,7 +27,7 @@ use crate::store::database::{self, Job, OpenError, Owns, Thread, Unreached, Writ
 use crate::store::health::HealthCell;
 use crate::store::log::Log;
 use crate::store::schema::{self, Meta};
-use crate::store::types::{Applied, Entry, LogId, Membership, Payload, Peer, StorageError, TypeConfig};
+use crate::store::types::{Applied, Entry, LogId, Membership, Payload, Peer, StorageError, TypeConfig, weight};
 
 /// Pages of write-ahead log after which it is moved into the database without waiting for the next snapshot: 8 MiB.
 const CHECKPOINT_PAGES: usize = 2000;
@@ -393,14 +393,6 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let made = self.thread.call(move |owner| copy::make(owner, &dir)).await.map_err(lost)?;
         let (meta, copied) = made.map_err(|error| StorageError::from(StorageIOError::read_snapshot(None, &error)))?;
         Ok(Some(RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(copied) }))
-    }
-}
-
-/// Bytes of an entry, as far as they count.
-fn weight(entry: &Entry) -> usize {
-    match &entry.payload {
-        EntryPayload::Normal(payload) => payload.0.len(),
-        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }
 

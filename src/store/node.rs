@@ -16,8 +16,6 @@ pub struct Store {
     pub machine: Machine,
     pub history: History,
     pub health: HealthCell,
-    /// Whether the state knows no other member than this one.
-    pub alone: bool,
 }
 
 impl Store {
@@ -40,8 +38,7 @@ impl Store {
             return Err(OpenError::Apart { dir: dir.display().to_string(), found });
         }
         let history = History::new(&machine);
-        let alone = meta.membership.nodes().count() <= 1;
-        Ok(Self { log, machine, history, health, alone })
+        Ok(Self { log, machine, history, health })
     }
 }
 

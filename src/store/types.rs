@@ -1,6 +1,7 @@
 //! openraft's view of us: what an entry carries, what applying it answers, what a member is.
 use std::sync::Arc;
 
+use openraft::EntryPayload;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::answer::Answer;
@@ -53,4 +54,12 @@ pub struct Peer {
     /// The public key its peer channel answers with; empty while it has none.
     #[serde(default, with = "serde_bytes")]
     pub key: Vec<u8>,
+}
+
+/// Bytes of an entry, as far as they count.
+pub(crate) fn weight(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(payload) => payload.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
 }

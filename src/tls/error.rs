@@ -20,6 +20,8 @@ pub enum TlsError {
     Open(#[from] SealError),
     #[error("draw random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    #[error("use the key of this node: {0}")]
+    PeerKey(&'static str),
     #[error("configure TLS: {0}")]
     Config(rustls::Error),
 }

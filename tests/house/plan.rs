@@ -48,7 +48,7 @@ pub(crate) const TENANTS: &[(&str, &[&str])] = &[
     ("rustls", &["tls", "web", "dns", "ftp", "cluster", "fetch"]),
     ("rustls_native_certs", &["fetch"]),
     ("sd_notify", &["ops", "daemon"]),
-    ("tokio_rustls", &["ftp", "fetch"]),
+    ("tokio_rustls", &["ftp", "cluster", "fetch"]),
     ("toml", &["config"]),
     ("tower", &["web", "dns", "ftp", "acme", "moves", "cluster", "admin", "daemon"]),
     ("tracing_journald", &["ops"]),

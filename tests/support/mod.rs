@@ -2,6 +2,7 @@
 //! promised, and the tools that make faults. Ends only processes it started.
 pub mod backend;
 pub mod chance;
+pub mod cluster;
 pub mod dns;
 pub mod ear;
 pub mod faults;

@@ -14,6 +14,23 @@ async fn asked(line: &str) -> (String, String) {
 }
 
 #[tokio::test]
+async fn what_opens_the_cluster_and_what_joins_it() {
+    let made = r#"{"token":"ruche-join-x","expires":"2026-11-22T07:00:00Z","revision":3}"#;
+    let fake = Fake::start(vec![json(200, made), json(200, made)]);
+    fake.run("node token --expires 10m").await.unwrap();
+    fake.run("node token").await.unwrap();
+    let asked = fake.asked();
+    assert!(asked.iter().all(|asked| asked.starts_with("POST /v1/cluster/token HTTP/1.1\r\n")), "{asked:?}");
+    assert!(asked[0].ends_with(r#"{"lasts":600}"#) && asked[1].ends_with("{}"), "{asked:?}");
+    let fake =
+        Fake::start(vec![json(403, r#"{"type":"about:blank","title":"no","status":403,"code":"join-token-invalid"}"#)]);
+    fake.run("cluster join ruche-join-x --name pi-9 --discard-state").await.unwrap_err();
+    let asked = fake.asked().pop().unwrap();
+    assert!(asked.starts_with("POST /v1/cluster/join HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.ends_with(r#"{"token":"ruche-join-x","name":"pi-9","discard_state":true}"#), "{asked}");
+}
+
+#[tokio::test]
 async fn writes() {
     for (line, first, body) in [
         ("account suspend club", "PATCH /v1/accounts/club HTTP/1.1", r#"{"suspended":true}"#),
@@ -41,6 +58,7 @@ async fn writes() {
             "PATCH /v1/nodes/pi-1 HTTP/1.1",
             r#"{"roles":["web","dns"],"labels":{"a":"b"}}"#,
         ),
+        ("node rm pi-1 --yes", "DELETE /v1/nodes/pi-1 HTTP/1.1", ""),
         ("node uncordon pi-1", "PATCH /v1/nodes/pi-1 HTTP/1.1", r#"{"cordoned":false}"#),
         (
             "ftp-user set web --enable --quota 1K",

@@ -75,24 +75,28 @@ async fn a_secret_is_shown_once_and_its_loss_is_told() {
 
 #[tokio::test]
 async fn the_cluster_names_its_nodes() {
-    let status = r#"{"node":"pi-1","node_id":"01","version":"0.1.0","cluster":"cd","level":1,"revision":9,"time":"","served":null,"ready":true,"health":"green","board":[],"planes":[],"listening":[],"raft":{"leader":"pi-1","term":2,"log_index":5,"applied_index":5,"voters":["pi-1"]},"key_exported":null,"counts":{"nodes":1,"plans":0,"accounts":0,"sites":0,"zones":0,"ftp_users":0,"certificates":0,"tokens":0,"operations":0},"next_steps":[]}"#;
-    let nodes = r#"{"items":[{"id":"01","name":"pi-1","roles":["web","dns"],"addresses":["192.0.2.1"],"labels":{},"cordoned":false,"sites":3,"joined":"","revision":1}],"next":null}"#;
-    let fake = Fake::start(vec![json(200, status), json(200, nodes)]);
+    let status = r#"{"cluster":"cd","level":1,"revision":9,"leader":"pi-1","term":2,"nodes":[
+        {"name":"pi-1","id":"01","part":"leader","up":true,"answers":true,"reach":["192.0.2.1:7443"],"version":"0.1.0","knows":1,"revision":9,"behind":0,"differs":false,"served":9,"clock_ahead":0},
+        {"name":"pi-2","id":"02","part":"voter","up":true,"answers":true,"reach":["192.0.2.2:7443"],"version":"0.1.0","knows":1,"revision":9,"behind":0,"differs":true,"served":9,"clock_ahead":-12},
+        {"name":"pi-3","id":"03","part":"learner","up":false,"answers":false,"reach":[],"version":null,"knows":null,"revision":null,"behind":null,"differs":false,"served":null,"clock_ahead":null}]}"#;
+    let fake = Fake::start(vec![json(200, status)]);
     fake.run("cluster status").await.unwrap();
     let wanted = "\
 cluster   cd
 level     1
 revision  9
 leader    pi-1
-voters    pi-1
 term      2
-log       5
-applied   5
 
-NODE  ROLES     ADDRESSES  SITES  CORDONED  LABELS
-pi-1  web, dns  192.0.2.1  3      no        -
+NODE  PART     UP   ANSWERS  BEHIND    SERVES  CLOCK   VERSION  REACHED AT
+pi-1  leader   yes  yes      0         9       +0 ms   0.1.0    192.0.2.1:7443
+pi-2  voter    yes  yes      DIVERGED  9       -12 ms  0.1.0    192.0.2.2:7443
+pi-3  learner  no   no       -         -       -       -        -
 ";
     assert_eq!(fake.printed(), wanted);
+    let made = r#"{"token":"ruche-join-x","expires":"2026-11-22T07:00:00Z","revision":3}"#;
+    let text = printed("node token", made).await;
+    assert!(text.ends_with("ruche cluster join ruche-join-x\n"), "{text}");
 }
 
 const CERTIFICATE: &str = r#"{"id":"00000000000000cd","names":["xn--bcher-kva.example"],"issuer":"internal","not_before":"2026-01-01T00:00:00Z","not_after":"2036-11-19T00:00:00Z","fingerprint":"ab","chain":"","revision":7}"#;

@@ -1,13 +1,14 @@
 //! Random changes over small pools of names, so that they collide often. One number makes one envelope: a failing case shrinks.
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, Seed, TokenId};
-use crate::base::names::{Host, IssuerName, PlanName, TokenName, ZoneName};
+use crate::base::names::{Host, IssuerName, NodeName, PlanName, TokenName, ZoneName};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, Minted};
 use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
 use crate::model::cluster::{CookieKeyPut, KeyExported, RaiseLevel, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
-use crate::model::nodes::{NodeSet, Role};
+use crate::model::joins::{JoinTokenCreate, NodeJoin};
+use crate::model::nodes::{NodeHealth, NodeRemove, NodeSays, NodeSet, Role};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart, Status};
 use crate::model::options::{AreaChange, AreaSet, Hsts, OptionsSet};
 use crate::model::plans::{Limits, PlanPut, PlanRemove};
@@ -364,8 +365,26 @@ fn token_or_certificate(chance: &mut Chance) -> Change {
     }
 }
 
+/// Machines that come and go, and what the leader says of them.
+fn member(chance: &mut Chance) -> Change {
+    let hash = [chance.below(2) as u8; 32];
+    let node = if chance.once_in(2) { NodeId(2 + chance.below(3)) } else { chance.node() };
+    let reach = chance.maybe(|_| "192.0.2.9:7480".parse().unwrap()).into_iter().collect();
+    let key = vec![node.0 as u8 + chance.below(2) as u8; 44];
+    match chance.below(7) {
+        0 | 1 => Change::JoinTokenCreate(JoinTokenCreate { hash, lasts: chance.below(20_000) }),
+        2 | 3 => {
+            let name = NodeName::parse(&format!("pi-{}", node.0)).unwrap();
+            Change::NodeJoin(NodeJoin { hash, node, name, key, reach, knows: 1 })
+        }
+        4 => Change::NodeSays(NodeSays { node, key, reach, knows: 1 }),
+        5 => Change::NodeHealth(NodeHealth { node, down: chance.once_in(2) }),
+        _ => Change::NodeRemove(NodeRemove { node }),
+    }
+}
+
 fn node_or_cluster(chance: &mut Chance) -> Change {
-    match chance.below(9) {
+    match chance.below(18) {
         0 => Change::RaiseLevel(RaiseLevel { level: chance.below(3) as u32 }),
         1 => Change::KeyExported(KeyExported {}),
         2 => found(chance.node()),
@@ -379,6 +398,7 @@ fn node_or_cluster(chance: &mut Chance) -> Change {
             Change::TicketKeysPut(TicketKeysPut { after: chance.maybe(id), keys })
         }
         6 => Change::CookieKeyPut(CookieKeyPut { key: sealed() }),
+        7..=12 => member(chance),
         _ => Change::NodeSet(NodeSet {
             node: chance.node(),
             roles: chance.set(|chance| Role::ALL.into_iter().filter(|_| !chance.once_in(4)).collect()),

@@ -11,7 +11,7 @@ use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 44] = [
+const CHANGES: [&str; 49] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -56,6 +56,11 @@ const CHANGES: [&str; 44] = [
     "ChallengePut",
     "ChallengeRemove",
     "CertificateWarn",
+    "JoinTokenCreate",
+    "NodeJoin",
+    "NodeSays",
+    "NodeHealth",
+    "NodeRemove",
 ];
 /// Cases beside the first one of a kind: fields that came later.
 const CASES: [&str; 16] = [

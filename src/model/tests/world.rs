@@ -130,7 +130,7 @@ impl World {
 pub(crate) fn found(node: NodeId) -> Change {
     let key_check = Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![1, 2, 3] };
     let name = NodeName::parse(&format!("pi-{}", node.0)).unwrap();
-    Change::Found(Found { cluster: ClusterId(9), level: LEVEL, node, name, key_check })
+    Change::Found(Found { cluster: ClusterId(9), level: LEVEL, node, name, key_check, key: Vec::new() })
 }
 
 pub(crate) fn account(name: &str) -> AccountName {

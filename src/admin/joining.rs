@@ -1,0 +1,214 @@
+//! `/v1/cluster`: how the cluster is; tokens for machines that join; joining and leaving, after which the node starts again.
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::admin::Desk;
+use crate::admin::ask::{Ask, AskWith, Gone};
+use crate::admin::error::Failure;
+use crate::admin::fields;
+use crate::admin::look::Look;
+use crate::api::joining as api;
+use crate::api::joining::{ClusterStatus, Joining, Leaving, Part};
+use crate::api::written::{ReadQuery, WriteQuery};
+use crate::base::clock::Time;
+use crate::base::ids::NodeId;
+use crate::base::limits::peers::JOIN_TOKEN_LIFE;
+use crate::base::names::NodeName;
+use crate::cluster::adoption;
+use crate::cluster::joining::{JoinError, JoinTicket, Newcomer};
+use crate::cluster::look::Look as Seen;
+use crate::model::change::Change;
+use crate::model::joins::JoinTokenCreate;
+use crate::model::nodes::{Node, NodeRemove};
+use crate::model::refusal::Kind;
+use crate::model::state::State;
+
+/// Pause before the node starts again: who asked has the answer by then.
+const FAREWELL: Duration = Duration::from_millis(200);
+/// How long a node that leaves waits until somebody else leads.
+const SUCCESSION_WAIT: Duration = Duration::from_secs(15);
+
+/// Shows the cluster: who leads, and how each node is, as it says itself.
+#[utoipa::path(get, path = "/v1/cluster", tag = "cluster", params(ReadQuery), responses((status = 200, body = ClusterStatus)))]
+pub(crate) async fn show(look: Look) -> Result<Response, Failure> {
+    look.caller.sees_all()?;
+    let (desk, state) = (&look.desk, &look.snapshot.state);
+    let mut asked = JoinSet::new();
+    for node in state.nodes.keys().copied() {
+        let (member, board) = (desk.member.clone(), desk.board.clone());
+        asked.spawn(async move { (node, member.look_at(node, &board).await) });
+    }
+    let mut seen: Vec<(NodeId, Option<Seen>)> = asked.join_all().await;
+    let raft = desk.member.status();
+    let part = |node: NodeId| match node {
+        node if raft.leader == Some(node) => Part::Leader,
+        node if raft.voters.contains(&node) => Part::Voter,
+        node if raft.learners.contains(&node) => Part::Learner,
+        _ => Part::None,
+    };
+    let mut nodes: Vec<api::Member> = Vec::new();
+    for node in state.nodes.values() {
+        let at = seen.iter().position(|(id, _)| *id == node.id);
+        let said = at.and_then(|at| seen.swap_remove(at).1);
+        nodes.push(member(state, node, part(node.id), said));
+    }
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    let status = ClusterStatus {
+        cluster: state.cluster.as_ref().map(|cluster| cluster.id.to_string()),
+        level: state.level(),
+        revision: state.revision,
+        leader: raft.leader.map(|id| crate::admin::nodes::name(state, id)),
+        term: raft.term,
+        nodes,
+    };
+    Ok(look.stamped(axum::Json(status).into_response()))
+}
+
+fn member(state: &State, node: &Arc<Node>, part: Part, said: Option<Seen>) -> api::Member {
+    let differs = |said: &Seen| said.revision == state.revision && said.hash != format!("{:032x}", state.hash);
+    let ahead = |said: &Seen| i64::try_from(i128::from(said.clock) - i128::from(Time::now().0)).ok();
+    api::Member {
+        name: node.name.to_string(),
+        id: node.id.to_string(),
+        part,
+        up: !node.down,
+        answers: said.is_some(),
+        reach: node.reach.iter().map(ToString::to_string).collect(),
+        version: said.as_ref().map(|said| said.version.clone()),
+        knows: said.as_ref().map(|said| said.level),
+        revision: said.as_ref().map(|said| said.revision),
+        behind: said.as_ref().map(|said| state.revision.saturating_sub(said.revision)),
+        differs: said.as_ref().is_some_and(differs),
+        served: said.as_ref().and_then(|said| said.served.iter().map(|(_, revision)| *revision).min()),
+        clock_ahead: said.as_ref().and_then(ahead),
+    }
+}
+
+/// Makes a token with which one machine joins. This answer is the only one that has it.
+#[utoipa::path(post, path = "/v1/cluster/token", tag = "cluster", params(WriteQuery), request_body = api::JoinTokenCreate,
+    responses((status = 201, body = api::JoinToken)))]
+pub(crate) async fn token(AskWith(ask, body): AskWith<api::JoinTokenCreate>) -> Result<Response, Failure> {
+    ask.caller.sees_all()?;
+    let (ticket, hash) = JoinTicket::make(&ask.desk.member).map_err(Failure::from)?;
+    let lasts = body.lasts.map_or(JOIN_TOKEN_LIFE, Duration::from_secs);
+    let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+    let done: Gone = ask.write(Change::JoinTokenCreate(JoinTokenCreate { hash, lasts }), None).await?;
+    let expires = ask.desk.snapshot().time.plus(Duration::from_millis(lasts)).to_string();
+    let token = (!done.repeated).then(|| ticket.to_text());
+    let mut response =
+        ask.json(StatusCode::CREATED, &done, &api::JoinToken { token, expires, revision: done.revision });
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Makes this node a member of another cluster; then it starts again. What it holds is set aside only where that is asked for.
+#[utoipa::path(post, path = "/v1/cluster/join", tag = "cluster", request_body = api::Join,
+    responses((status = 202, body = Joining)))]
+pub(crate) async fn join(AskWith(ask, body): AskWith<api::Join>) -> Result<Response, Failure> {
+    ask.caller.sees_all()?;
+    let (desk, state) = (&ask.desk, &ask.snapshot.state);
+    let ticket = JoinTicket::parse(&body.token).map_err(Failure::from)?;
+    if state.cluster.as_ref().is_some_and(|cluster| cluster.id == ticket.cluster) {
+        let remedy = "Run it on the machine that is to join.";
+        return Err(Failure::new(StatusCode::CONFLICT, "exists", "this node is of that cluster already", remedy));
+    }
+    let held = held(state);
+    if !held.is_empty() && !body.discard_state {
+        let detail = format!("this node holds {}, which the cluster does not have", held.join(", "));
+        let remedy = "Add --discard-state to set that aside; it stays on the disk, in the data directory.";
+        return Err(Failure::new(StatusCode::CONFLICT, "holds-state", detail, remedy));
+    }
+    let book = desk.member.peers().book();
+    let reach = book.addresses(desk.member.node());
+    if reach.is_empty() {
+        let remedy = "Set `[cluster] listen` or `advertise` in ruche.toml, and restart.";
+        return Err(Failure::new(StatusCode::CONFLICT, "no-listener", "no other node can reach this one", remedy));
+    }
+    let own = state.nodes.get(&desk.member.node()).map_or(&desk.info.name, |node| &node.name);
+    let name: NodeName = fields::optional("name", body.name.as_deref())?.unwrap_or_else(|| own.clone());
+    let port = reach.first().map(|address| address.port());
+    let me = Newcomer { node: ticket.node(book.key()), name: name.clone(), reach, port };
+    let welcome = ticket.knock(&me, book.key()).await.map_err(Failure::from)?;
+    let (dir, node, keep) = (desk.info.data_dir.clone(), me.node, !held.is_empty());
+    let cluster = welcome.members.cluster.to_string();
+    let planned = desk.blocking.run(move || adoption::plan_join(&dir, node, &welcome, keep)).await;
+    planned.map_err(|error| unwritten(&error))?.map_err(|error| unwritten(&error))?;
+    start_again(desk);
+    let body = Joining { cluster, node_id: node.to_string(), name: name.to_string() };
+    Ok((StatusCode::ACCEPTED, axum::Json(body)).into_response())
+}
+
+/// What a node has that a new one has not, in words.
+fn held(state: &State) -> Vec<String> {
+    let counts = [
+        (state.nodes.len().saturating_sub(1), "other nodes"),
+        (state.accounts.len(), "accounts"),
+        (state.plans.len(), "plans"),
+        (state.sites.len(), "sites"),
+        (state.zones.len(), "zones"),
+        (state.ftp_users.len(), "FTP users"),
+        (state.tokens.len(), "tokens"),
+    ];
+    counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+}
+
+/// Takes this node out of its cluster; then it starts again, alone. What it held is set aside.
+#[utoipa::path(post, path = "/v1/cluster/leave", tag = "cluster", params(WriteQuery), responses((status = 202, body = Leaving)))]
+pub(crate) async fn leave(ask: Ask) -> Result<Response, Failure> {
+    ask.caller.sees_all()?;
+    let desk = &ask.desk;
+    let node = desk.member.node();
+    let own = ask.snapshot.nodes.get(&node).ok_or_else(|| Failure::not_found(Kind::Node, node))?;
+    let done: Gone = ask.write(Change::NodeRemove(NodeRemove { node }), Some(own.revision)).await?;
+    let deadline = Instant::now() + SUCCESSION_WAIT;
+    // Where it leads it sees to a successor itself.
+    while desk.member.leads() && Instant::now() < deadline {
+        sleep(FAREWELL).await;
+    }
+    let dir = desk.info.data_dir.clone();
+    let planned = desk.blocking.run(move || adoption::plan_leave(&dir)).await;
+    planned.map_err(|error| unwritten(&error))?.map_err(|error| unwritten(&error))?;
+    start_again(desk);
+    Ok(ask.json(StatusCode::ACCEPTED, &done, &Leaving { revision: done.revision }))
+}
+
+fn start_again(desk: &Desk) {
+    let again = Arc::clone(&desk.again);
+    tokio::spawn(async move {
+        sleep(FAREWELL).await;
+        again.notify_one();
+    });
+}
+
+fn unwritten(error: &dyn std::fmt::Display) -> Failure {
+    let detail = format!("failed to {error}");
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "not-written", detail, "Look at the disk of this node.")
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        let detail = format!("failed to {error}");
+        match error {
+            JoinError::Damaged => Self::invalid("token", error),
+            JoinError::Refused { code, .. } if code == "exists" => {
+                Self::new(StatusCode::CONFLICT, "exists", detail, "Give it another name with --name.")
+            }
+            JoinError::Refused { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "join-refused", detail, "Make a new token with `ruche node token`.")
+            }
+            JoinError::NoDoor | JoinError::NotFounded => {
+                let remedy = "Set `[cluster] listen` or `advertise` in ruche.toml, and restart.";
+                Self::new(StatusCode::CONFLICT, "no-listener", detail, remedy)
+            }
+            JoinError::Random(_) | JoinError::Peer { .. } => {
+                let remedy = "Look whether that node is up and its port 7480 is open to this one.";
+                Self::new(StatusCode::BAD_GATEWAY, "not-reached", detail, remedy)
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What this node answers the other members.
+use openraft::raft::AppendEntriesResponse;
+
+use crate::base::clock::Time;
+use crate::base::ids::NodeId;
+use crate::base::limits::peers::PEER_LOOK_WAIT;
+use crate::cluster::look::Look;
+use crate::cluster::member::Member;
+use crate::cluster::peer::messages::{Ask, Said};
+use crate::model::LEVEL;
+use crate::ops::board::Board;
+
+impl Member {
+    /// Answers a question of a member.
+    pub(crate) async fn answer(&self, from: NodeId, ask: Ask, board: &Board) -> Said {
+        match ask {
+            Ask::Append(request) => match self.raft().append_entries(request).await {
+                Ok(response) => {
+                    // Somebody who leads no more is not the leader's voice.
+                    if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                        self.voice().hear(from);
+                    }
+                    Said::Append(response)
+                }
+                Err(error) => Said::Failed(error.to_string()),
+            },
+            Ask::Vote(request) => {
+                self.raft().vote(request).await.map_or_else(|error| Said::Failed(error.to_string()), Said::Vote)
+            }
+            Ask::Canvass { last } => Said::Canvass(self.would_vote(last).await),
+            Ask::Elect => self.follow_on(from).await,
+            Ask::Write(envelopes) if self.leads() => Said::Written(self.door().hand_over(envelopes).await),
+            Ask::Write(_) => Said::NotLeader,
+            Ask::ReadIndex => match self.raft().ensure_linearizable().await {
+                Ok(at) => Said::Index(at.map(|at| at.index)),
+                Err(_) => Said::NotLeader,
+            },
+            Ask::Tell { reach } => {
+                self.peers().book().tell(from, reach);
+                Said::Done
+            }
+            Ask::Members => Said::Members(self.peers().book().members()),
+            Ask::Look => Said::Look(Box::new(self.look(board))),
+        }
+    }
+
+    /// The leader goes and wants this node in its place.
+    async fn follow_on(&self, from: NodeId) -> Said {
+        if self.leader().is_some_and(|leader| leader != from) {
+            return Said::NotLeader;
+        }
+        match self.raft().trigger().elect().await {
+            Ok(()) => Said::Done,
+            Err(error) => Said::Failed(error.to_string()),
+        }
+    }
+
+    /// How a node is, if it says so in time.
+    pub async fn look_at(&self, node: NodeId, board: &Board) -> Option<Look> {
+        if node == self.node() {
+            return Some(self.look(board));
+        }
+        match self.peers().ask(node, &Ask::Look, PEER_LOOK_WAIT).await {
+            Ok(Said::Look(look)) => Some(*look),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// How this node is.
+    pub fn look(&self, board: &Board) -> Look {
+        let (now, status) = (self.now(), self.status());
+        Look {
+            node: self.node(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            level: LEVEL,
+            revision: now.revision,
+            hash: format!("{:032x}", now.hash),
+            applied: status.applied_index,
+            leader: status.leader,
+            term: status.term,
+            served: board.view().planes.into_iter().map(|plane| (plane.name, plane.served)).collect(),
+            clock: Time::now().0,
+        }
+    }
+}

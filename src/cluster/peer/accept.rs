@@ -1,0 +1,210 @@
+//! Who calls this node: bounded, on time, with a key that is known, for a purpose that is served. A stranger is heard only while a
+//! join token is open, and only about that.
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::base::ids::NodeId;
+use crate::base::limits::peers::{
+    PEER_CONNECT_WAIT, PEER_CONNECTIONS_MAX, PEER_FRAME_MAX, PEER_IDLE_WAIT, PEER_PAUSE_FIRST, PEER_PAUSE_MAX,
+    PEER_RPC_WAIT, PEER_STRANGER_FRAME_MAX, PEER_STRANGERS_MAX,
+};
+use crate::cluster::member::Member;
+use crate::cluster::peer::PROTOCOL;
+use crate::cluster::peer::error::PeerError;
+use crate::cluster::peer::frames::{receive, send};
+use crate::cluster::peer::messages::{Ask, Class, Opened, Opening, Said, Why};
+use crate::ops::board::Board;
+use crate::ops::stop::Stop;
+use crate::ops::tasks::TaskResult;
+use crate::seal::keyring::Keyring;
+use crate::tls::peer::{self, Pin};
+
+pub(crate) type Called = TlsStream<TcpStream>;
+
+/// What those who call are served with.
+#[derive(Debug)]
+pub struct Reception {
+    pub member: Member,
+    pub keyring: Arc<Keyring>,
+    pub board: Board,
+    places: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    /// Somebody called whom this node does not know.
+    unknown: Arc<Notify>,
+}
+
+impl Reception {
+    pub fn new(member: Member, keyring: Arc<Keyring>, board: Board) -> Self {
+        Self {
+            member,
+            keyring,
+            board,
+            places: Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX)),
+            strangers: Arc::new(Semaphore::new(PEER_STRANGERS_MAX)),
+            unknown: Arc::default(),
+        }
+    }
+
+    /// Takes calls until the listeners are to be given up; those under way end with it.
+    pub async fn serve(self: Arc<Self>, listeners: Vec<std::net::TcpListener>, stop: Stop) -> TaskResult {
+        let (member, unknown) = (self.member.clone(), Arc::clone(&self.unknown));
+        let pin = Pin::new(move |key| {
+            let book = member.peers().book();
+            let known = book.who(key).is_some();
+            if !known {
+                unknown.notify_one();
+            }
+            known || book.expects_somebody()
+        });
+        let config = peer::server(self.member.peers().book().key(), pin)?;
+        let mut loops = JoinSet::new();
+        for listener in listeners {
+            let (listener, config) = (TcpListener::from_std(listener)?, Arc::clone(&config));
+            loops.spawn(Arc::clone(&self).accept(listener, config));
+        }
+        loops.spawn(Arc::clone(&self).learn());
+        tokio::select! {
+            ended = loops.join_next() => match ended {
+                Some(Err(panicked)) => Err(panicked.into()),
+                Some(Ok(())) | None => Ok(()),
+            },
+            () = stop.give_up() => Ok(()),
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, config: Arc<ServerConfig>) {
+        let mut calls = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = calls.join_next(), if !calls.is_empty() => continue,
+            };
+            let Ok((socket, from)) = accepted else {
+                // Descriptors are short, and asking again at once would spin.
+                sleep(PEER_PAUSE_FIRST).await;
+                continue;
+            };
+            let (Ok(place), Ok(stranger)) =
+                (Arc::clone(&self.places).try_acquire_owned(), Arc::clone(&self.strangers).try_acquire_owned())
+            else {
+                continue;
+            };
+            let (reception, acceptor) = (Arc::clone(&self), TlsAcceptor::from(Arc::clone(&config)));
+            calls.spawn(async move {
+                let _place = place;
+                let opened = timeout(PEER_CONNECT_WAIT, reception.open(acceptor, socket)).await;
+                let called = match opened {
+                    Ok(Ok(Some(called))) => called,
+                    Ok(Ok(None)) | Err(_) => return,
+                    Ok(Err(error)) => return tracing::debug!(%from, "a call of a peer failed to {error}"),
+                };
+                if called.opening.class != Class::Join {
+                    drop(stranger);
+                }
+                if let Err(error) = reception.serve_one(called, from).await {
+                    tracing::debug!(%from, "a call of a peer ended: failed to {error}");
+                }
+            });
+        }
+    }
+
+    /// The handshake and the opening; nothing where it was refused.
+    async fn open(&self, acceptor: TlsAcceptor, socket: TcpStream) -> Result<Option<Open>, PeerError> {
+        socket.set_nodelay(true)?;
+        let mut stream = acceptor.accept(socket).await?;
+        let key = stream.get_ref().1.peer_certificates().and_then(|all| all.first()).map(|key| key.to_vec());
+        let key = key.unwrap_or_default();
+        let opening: Opening = receive(&mut stream, PEER_STRANGER_FRAME_MAX).await?;
+        if let Some(why) = self.objection(&key, &opening) {
+            send(&mut stream, &Opened::Refused(why)).await?;
+            return Ok(None);
+        }
+        send(&mut stream, &Opened::Welcome).await?;
+        Ok(Some(Open { stream, key, opening }))
+    }
+
+    fn objection(&self, key: &[u8], opening: &Opening) -> Option<Why> {
+        let book = self.member.peers().book();
+        let who = book.who(key);
+        if opening.protocol != PROTOCOL {
+            return Some(Why::Protocol(PROTOCOL));
+        }
+        if opening.class == Class::Join {
+            let welcome = who == Some(opening.from) || book.expects_somebody();
+            let same = opening.cluster.0 == 0 || book.cluster() == Some(opening.cluster);
+            return if !same { Some(Why::OtherCluster) } else { (!welcome).then_some(Why::NoTokenOpen) };
+        }
+        if book.cluster() != Some(opening.cluster) {
+            return Some(Why::OtherCluster);
+        }
+        if opening.to != book.own() {
+            return Some(Why::OtherNode);
+        }
+        (who != Some(opening.from)).then_some(Why::NotAMember)
+    }
+
+    async fn serve_one(&self, called: Open, from: SocketAddr) -> Result<(), PeerError> {
+        let Open { mut stream, key, opening } = called;
+        match opening.class {
+            Class::Raft => self.answer_all(&mut stream, &key, opening.from).await,
+            Class::Bulk => self.member.take_copy(&mut stream, opening.from).await,
+            Class::Join => self.let_in(&mut stream, &key, from).await,
+            Class::Forward => Ok(()),
+        }
+    }
+
+    /// Questions one after the other, for as long as who asks is a member.
+    async fn answer_all(&self, stream: &mut Called, key: &[u8], from: NodeId) -> Result<(), PeerError> {
+        let book = self.member.peers().book();
+        let mut leads = false;
+        let ended = loop {
+            let ask: Ask = match timeout(PEER_IDLE_WAIT, receive(stream, PEER_FRAME_MAX)).await {
+                Ok(Ok(ask)) => ask,
+                Ok(Err(error)) => break Err(error),
+                Err(_) => break Ok(()),
+            };
+            if book.who(key) != Some(from) {
+                break Ok(());
+            }
+            book.heard(from);
+            leads |= matches!(ask, Ask::Append(_));
+            let said = self.member.answer(from, ask, &self.board).await;
+            send(stream, &said).await?;
+        };
+        // The connection the leader speaks on has broken: maybe it has as well.
+        if leads {
+            self.member.voice().broke(from);
+        }
+        ended
+    }
+
+    /// Asks the members it knows who the unknown one may be: this node's own state may be old.
+    async fn learn(self: Arc<Self>) {
+        let peers = self.member.peers();
+        loop {
+            self.unknown.notified().await;
+            let members = peers.book().members().members;
+            for known in members.iter().filter(|known| known.node != peers.book().own()) {
+                if let Ok(Said::Members(members)) = peers.ask(known.node, &Ask::Members, PEER_RPC_WAIT).await {
+                    peers.book().learn(members);
+                }
+            }
+            sleep(PEER_PAUSE_MAX).await;
+        }
+    }
+}
+
+/// A call that was let in.
+struct Open {
+    stream: Called,
+    key: Vec<u8>,
+    opening: Opening,
+}

@@ -1,0 +1,177 @@
+//! Who the other nodes are: their keys and where they are reached. The state says it; what a member told this node about a newer
+//! state counts until this node's own state is as new.
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use openraft::metrics::RaftServerMetrics;
+use tokio::sync::watch;
+
+use crate::base::clock::Time;
+use crate::base::ids::{ClusterId, NodeId};
+use crate::cluster::peer::messages::{Known, Members};
+use crate::model::nodes::Node;
+use crate::model::state::{Snapshot, State};
+use crate::store::types::Peer;
+use crate::tls::peer::PeerKey;
+
+#[derive(Debug)]
+pub struct Book {
+    own: NodeId,
+    key: PeerKey,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    learned: watch::Sender<Members>,
+    /// raft's membership: a node that was removed from the state is a member until raft has let it go, or it could not be let go.
+    membership: OnceLock<watch::Receiver<RaftServerMetrics<u64, Peer>>>,
+    /// What each node said of itself, or where it called from, since this process started.
+    told: Mutex<BTreeMap<NodeId, Vec<SocketAddr>>>,
+    contact: Mutex<BTreeMap<NodeId, Instant>>,
+}
+
+impl Book {
+    /// `learned`: what was told at the join, or later.
+    pub fn new(own: NodeId, key: PeerKey, snapshot: watch::Receiver<Arc<Snapshot>>, learned: Members) -> Self {
+        let learned = watch::Sender::new(learned);
+        let (membership, told, contact) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Self { own, key, snapshot, learned, membership, told, contact }
+    }
+
+    pub fn own(&self) -> NodeId {
+        self.own
+    }
+
+    pub fn key(&self) -> &PeerKey {
+        &self.key
+    }
+
+    pub fn cluster(&self) -> Option<ClusterId> {
+        let state = self.snapshot.borrow().cluster.as_ref().map(|cluster| cluster.id);
+        state.or_else(|| Some(self.learned.borrow().cluster).filter(|cluster| cluster.0 != 0))
+    }
+
+    /// All members, this node too.
+    pub fn members(&self) -> Members {
+        let snapshot = self.snapshot.borrow();
+        let learned = self.learned.borrow();
+        if learned.revision > snapshot.revision {
+            return learned.clone();
+        }
+        let mut members = of_state(&snapshot);
+        if let Some(own) = members.members.iter_mut().find(|known| known.node == self.own) {
+            // What it is to say of itself may not be in the state yet.
+            own.key = self.key.public().to_vec();
+            if own.reach.is_empty() {
+                own.reach = lock(&self.told).get(&self.own).cloned().unwrap_or_default();
+            }
+        }
+        members
+    }
+
+    /// From when on raft is asked as well.
+    pub(crate) fn ask_raft(&self, membership: watch::Receiver<RaftServerMetrics<u64, Peer>>) {
+        // There is one raft in the life of a book.
+        let _ = self.membership.set(membership);
+    }
+
+    fn in_raft<T>(&self, look: impl Fn(NodeId, &[u8]) -> Option<T>) -> Option<T> {
+        let seen = self.membership.get()?.borrow();
+        seen.membership_config.nodes().find_map(|(id, peer)| look(NodeId(*id), &peer.key))
+    }
+
+    fn find<T>(&self, look: impl Fn(NodeId, &[u8], &[SocketAddr]) -> Option<T>) -> Option<T> {
+        let snapshot = self.snapshot.borrow();
+        let learned = self.learned.borrow();
+        if learned.revision > snapshot.revision {
+            return learned.members.iter().find_map(|known| look(known.node, &known.key, &known.reach));
+        }
+        snapshot.nodes.values().find_map(|node| look(node.id, &node.key, &node.reach))
+    }
+
+    /// Whose key this is.
+    pub fn who(&self, key: &[u8]) -> Option<NodeId> {
+        let is_it = |node, known: &[u8]| (!key.is_empty() && known == key).then_some(node);
+        self.find(|node, known, _| is_it(node, known)).or_else(|| self.in_raft(is_it))
+    }
+
+    pub fn key_of(&self, wanted: NodeId) -> Option<Vec<u8>> {
+        let is_it = |node, key: &[u8]| (node == wanted && !key.is_empty()).then(|| key.to_vec());
+        self.find(|node, key, _| is_it(node, key)).or_else(|| self.in_raft(is_it))
+    }
+
+    /// Where a node may be, the best guess first.
+    pub fn addresses(&self, wanted: NodeId) -> Vec<SocketAddr> {
+        let mut all = lock(&self.told).get(&wanted).cloned().unwrap_or_default();
+        let said = self.find(|node, _, reach| (node == wanted).then(|| reach.to_vec())).unwrap_or_default();
+        for address in said {
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        all
+    }
+
+    /// The node said where it is.
+    pub(crate) fn tell(&self, node: NodeId, reach: Vec<SocketAddr>) {
+        lock(&self.told).insert(node, reach);
+    }
+
+    /// An address answered as that node: it is tried first next time.
+    pub(crate) fn answered(&self, node: NodeId, at: SocketAddr) {
+        self.heard(node);
+        let mut told = lock(&self.told);
+        let known = told.entry(node).or_default();
+        if known.first() != Some(&at) {
+            known.retain(|other| *other != at);
+            known.insert(0, at);
+        }
+    }
+
+    pub(crate) fn heard(&self, node: NodeId) {
+        lock(&self.contact).insert(node, Instant::now());
+    }
+
+    /// When a node last answered this one, or asked it something.
+    pub(crate) fn last_heard(&self, node: NodeId) -> Option<Instant> {
+        lock(&self.contact).get(&node).copied()
+    }
+
+    /// Takes up what a member said about a newer state than this node's.
+    pub(crate) fn learn(&self, members: Members) {
+        let newer = self.cluster() == Some(members.cluster) && members.revision > self.members().revision;
+        if newer {
+            self.learned.send_replace(members);
+        }
+    }
+
+    /// What was learned, whenever it changes: worth keeping over a restart.
+    pub fn learned(&self) -> watch::Receiver<Members> {
+        self.learned.subscribe()
+    }
+
+    /// Whether somebody has a token to knock with.
+    pub(crate) fn expects_somebody(&self) -> bool {
+        let snapshot = self.snapshot.borrow();
+        let now = Time::now().max(snapshot.time);
+        snapshot.cluster.as_ref().is_some_and(|cluster| cluster.join_tokens.iter().any(|token| now < token.expires))
+    }
+}
+
+fn of_state(state: &State) -> Members {
+    let known = |node: &Arc<Node>| Known {
+        node: node.id,
+        name: node.name.clone(),
+        key: node.key.clone(),
+        reach: node.reach.clone(),
+    };
+    Members {
+        cluster: state.cluster.as_ref().map(|cluster| cluster.id).unwrap_or_default(),
+        revision: state.revision,
+        members: state.nodes.values().map(known).collect(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change of what is in there is one insertion.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,145 @@
+//! Calling another node: its addresses in turn, its key demanded, the purpose said. Questions go over a few kept connections.
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustls::AlertDescription;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use crate::base::ids::{ClusterId, NodeId};
+use crate::base::limits::peers::{PEER_CONNECT_WAIT, PEER_FRAME_MAX, PEER_IDLE_KEPT, PEER_IDLE_WAIT};
+use crate::cluster::peer::PROTOCOL;
+use crate::cluster::peer::book::Book;
+use crate::cluster::peer::error::PeerError;
+use crate::cluster::peer::frames::{receive, send};
+use crate::cluster::peer::messages::{Ask, Class, Opened, Opening, Said, Why};
+use crate::tls::peer::{self, PeerKey, Pin};
+
+pub(crate) type Stream = TlsStream<TcpStream>;
+
+/// The other nodes, to be asked.
+#[derive(Debug, Clone)]
+pub struct Peers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    book: Book,
+    idle: Mutex<BTreeMap<NodeId, Vec<(Instant, Stream)>>>,
+}
+
+impl Peers {
+    pub fn new(book: Book) -> Self {
+        Self(Arc::new(Inner { book, idle: Mutex::default() }))
+    }
+
+    pub fn book(&self) -> &Book {
+        &self.0.book
+    }
+
+    /// A fresh connection of a class.
+    pub(crate) async fn open(&self, node: NodeId, class: Class) -> Result<Stream, PeerError> {
+        let book = self.book();
+        let key = book.key_of(node).ok_or(PeerError::NoMember(node))?;
+        let cluster = book.cluster().unwrap_or_default();
+        let opening = Opening { protocol: PROTOCOL, cluster, from: book.own(), to: node, class };
+        let mut last = PeerError::NoAddress(node);
+        for address in book.addresses(node) {
+            let key = key.clone();
+            match call(address, book.key(), Pin::new(move |seen| seen == key), &opening).await {
+                Ok(stream) => {
+                    book.answered(node, address);
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks and waits for the answer. A connection on which anything went wrong is not used again.
+    pub(crate) async fn ask(&self, node: NodeId, ask: &Ask, wait: Duration) -> Result<Said, PeerError> {
+        let mut stream = match self.kept(node) {
+            Some(stream) => stream,
+            None => self.open(node, Class::Raft).await.map_err(|error| PeerError::Unreached(Box::new(error)))?,
+        };
+        let said = exchange(&mut stream, ask, wait).await?;
+        self.book().heard(node);
+        self.keep(node, stream);
+        Ok(said)
+    }
+
+    fn kept(&self, node: NodeId) -> Option<Stream> {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_node = idle.get_mut(&node)?;
+        of_node.retain(|(since, stream)| since.elapsed() < PEER_IDLE_WAIT / 2 && is_silent(stream));
+        of_node.pop().map(|(_, stream)| stream)
+    }
+
+    fn keep(&self, node: NodeId, stream: Stream) {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_node = idle.entry(node).or_default();
+        if of_node.len() < PEER_IDLE_KEPT {
+            of_node.push((Instant::now(), stream));
+        }
+    }
+}
+
+/// Whether the other side has neither closed the connection nor said anything unasked.
+fn is_silent(stream: &Stream) -> bool {
+    let mut byte = [0u8];
+    let peeked = recv(stream.get_ref().0, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(peeked, Err(Errno::AGAIN))
+}
+
+/// One question on a connection that nobody else uses.
+pub(crate) async fn exchange(stream: &mut Stream, ask: &Ask, wait: Duration) -> Result<Said, PeerError> {
+    let exchange = async {
+        send(stream, ask).await?;
+        receive(stream, PEER_FRAME_MAX).await
+    };
+    timeout(wait, exchange).await.map_err(|_| PeerError::Late)?
+}
+
+/// Connects, proves both keys, says what for.
+pub(crate) async fn call(address: SocketAddr, key: &PeerKey, pin: Pin, opening: &Opening) -> Result<Stream, PeerError> {
+    let config = peer::client(key, pin)?;
+    let call = async {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        let name = ServerName::IpAddress(address.ip().into());
+        let mut stream = tokio_rustls::TlsConnector::from(config).connect(name, socket).await?;
+        let opened = async {
+            send(&mut stream, opening).await?;
+            receive(&mut stream, PEER_FRAME_MAX).await
+        };
+        match opened.await.map_err(|error| unknown_there(error, opening.class))? {
+            Opened::Welcome => Ok(stream),
+            Opened::Refused(why) => Err(PeerError::Refused(why)),
+        }
+    };
+    timeout(PEER_CONNECT_WAIT, call).await.map_err(|_| PeerError::Late)?
+}
+
+/// A key that is not known is refused by TLS already (RFC 8446 section 6.2: access_denied).
+fn unknown_there(error: PeerError, class: Class) -> PeerError {
+    let PeerError::Io(cause) = &error else { return error };
+    let alert = cause.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match (alert, class) {
+        (Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)), Class::Join) => {
+            PeerError::Refused(Why::NoTokenOpen)
+        }
+        (Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)), _) => PeerError::Refused(Why::NotAMember),
+        _ => error,
+    }
+}
+
+/// An opening by somebody who is no member yet.
+pub(crate) fn knocking(from: NodeId, cluster: ClusterId) -> Opening {
+    Opening { protocol: PROTOCOL, cluster, from, to: NodeId(0), class: Class::Join }
+}

@@ -1,0 +1,70 @@
+//! What this node says of itself: to the others at once when it starts, and in the state when that says otherwise. A lone node says
+//! nothing.
+use std::net::SocketAddr;
+
+use tokio::time::sleep;
+
+use crate::base::limits::peers::{PEER_RPC_WAIT, SAY_RETRY};
+use crate::cluster::door::{Write, WriteError};
+use crate::cluster::member::Member;
+use crate::cluster::peer::messages::Ask;
+use crate::model::LEVEL;
+use crate::model::change::Change;
+use crate::model::nodes::NodeSays;
+use crate::ops::stop::Stop;
+
+impl Member {
+    /// Keeps what the others know of this node true. `reach`: where it is reached.
+    pub async fn say_where(&self, reach: Vec<SocketAddr>, stop: &Stop) {
+        self.peers().book().tell(self.node(), reach.clone());
+        let said = async {
+            self.tell_all(&reach).await;
+            let mut snapshot = self.snapshot();
+            loop {
+                let wrong = self.unsaid(&reach);
+                let told = match wrong {
+                    None => Ok(()),
+                    Some(says) => self.door().write(Write::of_system(Change::NodeSays(says))).await.map(drop),
+                };
+                match told {
+                    Ok(()) | Err(WriteError::Refused(_)) => {
+                        let seen = snapshot.borrow_and_update().revision;
+                        if self.unsaid(&reach).is_none() || told.is_err() {
+                            let _ = snapshot.wait_for(|now| now.revision > seen).await;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!("the cluster does not know yet where this node is: failed to {error}");
+                        sleep(SAY_RETRY).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = said => {}
+            () = stop.give_up() => {}
+        }
+    }
+
+    async fn tell_all(&self, reach: &[SocketAddr]) {
+        if reach.is_empty() {
+            return;
+        }
+        for known in self.peers().book().members().members {
+            if known.node != self.node() {
+                // Who is away learns it from the state.
+                let _ = self.peers().ask(known.node, &Ask::Tell { reach: reach.to_vec() }, PEER_RPC_WAIT).await;
+            }
+        }
+    }
+
+    /// What the state lacks or has wrong about this node; an address it was given by others stays while it knows none itself.
+    fn unsaid(&self, reach: &[SocketAddr]) -> Option<NodeSays> {
+        let now = self.now();
+        let own = now.nodes.get(&self.node()).filter(|_| now.nodes.len() > 1)?;
+        let key = self.peers().book().key().public();
+        let reach = if reach.is_empty() { &own.reach } else { reach };
+        let right = own.key == key && own.reach == reach && own.knows == LEVEL;
+        (!right).then(|| NodeSays { node: own.id, key: key.to_vec(), reach: reach.to_vec(), knows: LEVEL })
+    }
+}

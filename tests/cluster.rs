@@ -1,0 +1,152 @@
+//! Several nodes, one state: joined by a token, written to anywhere, led by one of them, whatever becomes of the others.
+#![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
+#[expect(dead_code, reason = "each file of tests uses a part of it")]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use support::cluster::{Cluster, node, ruche, token};
+use support::until;
+
+#[test]
+fn three_nodes_are_one_and_go_on_without_the_leader() {
+    let mut cluster = Cluster::of(3);
+    // A change made through any of them is known to all.
+    for at in 0..3 {
+        let made = cluster.nodes[at].post("/v1/zones", json!({"name": format!("z{at}.example")}));
+        assert_eq!(made.status, 201, "{}", made.json);
+    }
+    cluster.agree(&[0, 1, 2]);
+    assert_eq!(cluster.nodes[2].all("/v1/zones").len(), 3);
+    // Who asks the quorum reads what was written elsewhere before.
+    cluster.nodes[0].post("/v1/zones", json!({"name": "fresh.example"})).done();
+    for at in 0..3 {
+        assert_eq!(cluster.nodes[at].get("/v1/zones/fresh.example?consistent=true").status, 200, "node {at}");
+    }
+    // The leader is killed.
+    let first = cluster.leader(0).unwrap();
+    let others: Vec<usize> = (0..3).filter(|at| *at != first).collect();
+    cluster.nodes[first].kill();
+    let gap = cluster.write_at_last(others[0], "after.example");
+    println!("a write after kill -9 of the leader took {gap:?}");
+    assert!(gap < Duration::from_secs(8), "{gap:?}");
+    cluster.agree(&others);
+    // It comes back, has missed nothing, and leads no more.
+    cluster.nodes[first].start();
+    cluster.agree(&[0, 1, 2]);
+    assert_ne!(cluster.leader(first), Some(first));
+    // A leader that is told to stop hands over first.
+    let second = cluster.leader(first).unwrap();
+    let lines = cluster.nodes[second].log_lines();
+    assert!(cluster.nodes[second].term().success());
+    assert!(
+        cluster.nodes[second].log_after(lines).contains("handed over"),
+        "{}",
+        cluster.nodes[second].log_after(lines)
+    );
+    cluster.write_at_last(first, "handed.example");
+    cluster.nodes[second].start();
+    cluster.agree(&[0, 1, 2]);
+}
+
+#[test]
+fn without_a_majority_everything_is_served_and_nothing_is_taken() {
+    let mut cluster = Cluster::of(3);
+    cluster.nodes[0].post("/v1/zones", json!({"name": "kept.example"})).done();
+    cluster.agree(&[0, 1, 2]);
+    let left = cluster.leader(0).unwrap();
+    for at in (0..3).filter(|at| *at != left) {
+        cluster.nodes[at].kill();
+    }
+    // A leader that nobody follows takes nothing, and says so; so does the same node started again, alone.
+    for round in 0..2 {
+        until(20, "the quorum is missed", || {
+            let refused = cluster.nodes[left].post("/v1/zones", json!({"name": "lost.example"}));
+            (refused.json["code"] == "no-quorum").then_some(())
+        });
+        assert_eq!(cluster.nodes[left].get("/v1/zones/kept.example").status, 200, "round {round}");
+        let asked = cluster.nodes[left].get("/v1/zones/kept.example?consistent=true");
+        assert_eq!((asked.status, &asked.json["code"]), (503, &json!("no-quorum")));
+        cluster.nodes[left].restart();
+    }
+    // One of them is enough.
+    let back = (left + 1) % 3;
+    cluster.nodes[back].start();
+    cluster.write_at_last(left, "found.example");
+    cluster.nodes[(left + 2) % 3].start();
+    cluster.agree(&[0, 1, 2]);
+}
+
+#[test]
+fn a_frozen_leader_is_followed_and_a_frozen_follower_disturbs_nobody() {
+    let cluster = Cluster::of(3);
+    let leader = cluster.leader(0).unwrap();
+    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let term = cluster.status(leader)["raft"]["term"].clone();
+    cluster.nodes[one].signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(4));
+    cluster.nodes[leader].post("/v1/zones", json!({"name": "two.example"})).done();
+    cluster.nodes[one].signal(Signal::CONT);
+    cluster.agree(&[0, 1, 2]);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(cluster.status(other)["raft"]["term"], term, "the leader was not dethroned");
+    cluster.nodes[leader].signal(Signal::STOP);
+    let started = Instant::now();
+    cluster.leader_but(one, leader);
+    println!("a frozen leader was followed after {:?}", started.elapsed());
+    cluster.write_at_last(other, "thawed.example");
+    cluster.nodes[leader].signal(Signal::CONT);
+    cluster.agree(&[0, 1, 2]);
+}
+
+#[test]
+fn who_may_join_and_who_may_not() {
+    let cluster = Cluster::of(2);
+    let (first, second) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let mut third = node("pi-1");
+    third.start();
+    let join = |arguments: &[&str]| ruche(&third, &[&["cluster", "join"], arguments].concat());
+    // A name that is taken, a token that is none, one that was cut, one that was used.
+    let open = token(second);
+    assert!(join(&[&open]).unwrap_err().contains("exists already"), "a name is one node's");
+    assert!(join(&["ruche-join-nonsense"]).unwrap_err().contains("damaged or cut"));
+    assert!(join(&[&open[..open.len() - 3]]).unwrap_err().contains("damaged or cut"));
+    // Who holds something is asked whether that is meant.
+    third.post("/v1/zones", json!({"name": "mine.example"})).done();
+    assert!(join(&[&open, "--name", "pi-2"]).unwrap_err().contains("--discard-state"));
+    let joined = join(&[&open, "--name", "pi-2", "--discard-state"]).unwrap();
+    assert!(joined.contains("pi-2 is a member"), "{joined}");
+    let aside = std::fs::read_dir(&third.data).unwrap().flatten();
+    let aside: Vec<_> = aside.filter(|entry| entry.file_name().to_string_lossy().starts_with("set-aside")).collect();
+    assert!(aside.len() == 1 && aside[0].path().join("state.db").exists(), "{aside:?}");
+    until(20, "the state comes", || (third.all("/v1/nodes").len() == 3).then_some(()));
+    assert!(third.all("/v1/zones").is_empty());
+    let mut fourth = node("pi-3");
+    fourth.start();
+    let again = ruche(&fourth, &["cluster", "join", &open]).unwrap_err();
+    assert!(again.contains("used or expired") || again.contains("expects no new node"), "{again}");
+    // Nothing of the secret is in the state.
+    for file in ["state.db", "state.db-wal", "log.db", "log.db-wal"] {
+        let bytes = std::fs::read(first.data.join(file)).unwrap_or_default();
+        let secret = &open.as_bytes()[20..60];
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{file}");
+    }
+    // It goes again, and is alone as it was before; what it was is kept aside, and nobody answers its old self.
+    let left = ruche(&third, &["--yes", "cluster", "leave"]).unwrap();
+    assert!(left.contains("it is alone"), "{left}");
+    assert_eq!(third.all("/v1/nodes").len(), 1);
+    until(20, "it is a member no more", || (first.all("/v1/nodes").len() == 2).then_some(()));
+}
+
+#[test]
+fn a_leader_that_leaves_is_followed_even_by_the_only_other_one() {
+    let cluster = Cluster::of(2);
+    cluster.nodes[0].post("/v1/zones", json!({"name": "kept.example"})).done();
+    ruche(&cluster.nodes[0], &["--yes", "cluster", "leave"]).unwrap();
+    cluster.write_at_last(1, "own.example");
+    assert_eq!(cluster.nodes[1].all("/v1/zones").len(), 2);
+    assert_eq!(cluster.nodes[0].all("/v1/zones").len(), 0);
+}

@@ -1,0 +1,109 @@
+//! Several nodes of one cluster as processes on loopback.
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::node::{Node, binary};
+use super::until;
+
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+}
+
+/// A port nobody has just now.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A node that listens for peers at a place that stays its own.
+pub fn node(name: &str) -> Node {
+    let node = Node::new();
+    let text = std::fs::read_to_string(node.config()).unwrap();
+    let text = text.replace("name = \"test\"", &format!("name = \"{name}\""));
+    let text = text.replace("[cluster]\nlisten = []", &format!("[cluster]\nlisten = [\"{}\"]", free()));
+    std::fs::write(node.config(), text).unwrap();
+    node
+}
+
+/// The command line on one node; what it printed.
+pub fn ruche(node: &Node, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(binary()).args(arguments).env("RUCHE_SOCKET", node.socket()).output().unwrap();
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+pub fn token(node: &Node) -> String {
+    let printed = ruche(node, &["node", "token"]).unwrap();
+    printed.trim().strip_prefix("ruche cluster join ").unwrap().to_owned()
+}
+
+impl Cluster {
+    /// So many nodes, all members, all of them voters that may be.
+    pub fn of(count: usize) -> Self {
+        let mut nodes: Vec<Node> = (0..count).map(|at| node(&format!("pi-{at}"))).collect();
+        nodes.iter_mut().for_each(Node::spawn);
+        nodes.iter_mut().for_each(Node::wait_ready);
+        for node in &nodes[1..] {
+            ruche(node, &["cluster", "join", &token(&nodes[0])]).unwrap();
+        }
+        let cluster = Self { nodes };
+        let voters = if count < 3 { 1 } else { 3 };
+        until(30, "the voters are chosen", || (cluster.voters(0).len() == voters).then_some(()));
+        cluster
+    }
+
+    pub fn status(&self, at: usize) -> Value {
+        self.nodes[at].get("/v1/status").done().json
+    }
+
+    pub fn voters(&self, at: usize) -> Vec<String> {
+        let status = self.status(at);
+        status["raft"]["voters"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The place of the node that leads, as one of them sees it.
+    pub fn leader(&self, at: usize) -> Option<usize> {
+        let name = self.status(at)["raft"]["leader"].as_str()?.to_owned();
+        name.strip_prefix("pi-")?.parse().ok()
+    }
+
+    /// Waits until this node knows a leader other than `but`.
+    pub fn leader_but(&self, at: usize, but: usize) -> usize {
+        until(20, "another one leads", || self.leader(at).filter(|leader| *leader != but))
+    }
+
+    pub fn revision(&self, at: usize) -> u64 {
+        self.status(at)["revision"].as_u64().unwrap()
+    }
+
+    /// Waits until these nodes have all the same state, and compares it.
+    pub fn agree(&self, at: &[usize]) {
+        let newest = at.iter().map(|at| self.revision(*at)).max().unwrap();
+        for at in at {
+            until(30, "it catches up", || (self.revision(*at) >= newest).then_some(()));
+        }
+        let seen = self.nodes[at[0]].get("/v1/cluster").done().json;
+        for node in seen["nodes"].as_array().unwrap() {
+            assert_ne!(node["differs"], true, "{seen}");
+        }
+        let lists: Vec<Vec<Value>> = at.iter().map(|at| self.nodes[*at].all("/v1/zones")).collect();
+        assert!(lists.windows(2).all(|pair| pair[0] == pair[1]), "{lists:?}");
+    }
+
+    /// Creates a zone through a node, again and again until it is made; how long that took.
+    pub fn write_at_last(&self, at: usize, zone: &str) -> Duration {
+        let started = Instant::now();
+        loop {
+            let answer = self.nodes[at].post("/v1/zones", json!({"name": zone}));
+            // 409: the try before this one was taken after all.
+            if matches!(answer.status, 200 | 201 | 409) {
+                return started.elapsed();
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "{}", answer.json);
+        }
+    }
+}
