@@ -142,6 +142,14 @@ impl Keeper {
         self.jobs.shutdown().await;
     }
 
+    /// Leaves all work to another node. What was under way stands in the state.
+    pub async fn rest(&mut self) {
+        self.jobs.shutdown().await;
+        self.working.clear();
+        self.tending.clear();
+        self.warning = false;
+    }
+
     /// Plans, begins what is to be begun, and says when to look again.
     fn turn(&mut self, state: &Arc<Snapshot>) -> Duration {
         let now = Time::now();

@@ -5,6 +5,7 @@ use http::StatusCode;
 
 use crate::acme::plan::{Item, Step};
 use crate::admin::ask::{Ask, AskWith};
+use crate::admin::context::Desk;
 use crate::admin::error::Failure;
 use crate::admin::fields;
 use crate::admin::look::{At, Look};
@@ -53,11 +54,31 @@ impl Resource for Wish {
     }
 }
 
+/// The node that leads plans and orders; the others know what it stored.
+fn obtained_here(desk: &Desk) -> Result<(), Failure> {
+    let leader = desk.member.leader();
+    if leader == Some(desk.member.node()) {
+        return Ok(());
+    }
+    let snapshot = desk.snapshot.borrow();
+    let name = leader.and_then(|leader| snapshot.nodes.get(&leader)).map(|node| node.name.to_string());
+    let detail = match &name {
+        Some(name) => format!("certificates are obtained by the node that leads, which is {name}"),
+        None => "certificates are obtained by the node that leads, and none does now".to_owned(),
+    };
+    let remedy = match name {
+        Some(name) => format!("Ask {name}."),
+        None => "Try again in a few seconds.".to_owned(),
+    };
+    Err(Failure::new(StatusCode::CONFLICT, "not-leader", detail, remedy))
+}
+
 /// Shows what becomes of all names that want a certificate, the most urgent first.
 #[utoipa::path(get, path = "/v1/certificates/plan", tag = "certificates", params(ReadQuery),
     responses((status = 200, body = api::Plan)))]
 pub(crate) async fn plan(look: Look) -> Result<Response, Failure> {
     unlimited(look.caller.account().is_none())?;
+    obtained_here(&look.desk)?;
     let plan = look.desk.obtaining.plan();
     let items = plan.items.iter().take(PLAN_SHOWN_MAX).map(planned).collect();
     Ok(look.stamped(axum::Json(api::Plan { items }).into_response()))
@@ -79,6 +100,7 @@ pub(crate) async fn renew(AskWith(ask, body): AskWith<api::Renew>) -> Result<Res
     unlimited(ask.caller.account().is_none())?;
     let names: Vec<String> = body.names.iter().map(|name| wanted(name)).collect::<Result<_, _>>()?;
     let found: Vec<Purpose> = names.iter().map(|name| purpose(&ask.snapshot, name)).collect::<Result<_, _>>()?;
+    obtained_here(&ask.desk)?;
     ask.desk.obtaining.renew(found);
     Ok((StatusCode::ACCEPTED, axum::Json(api::Renewing { names })).into_response())
 }

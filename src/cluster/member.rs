@@ -241,6 +241,16 @@ impl Member {
         self.leader() == Some(self.node)
     }
 
+    /// Waits until this node leads, or leads no more.
+    pub async fn until_leading(&self, wanted: bool) {
+        let mut seen = self.raft.server_metrics();
+        let is_so = seen.wait_for(|seen| (seen.current_leader == Some(self.node.0)) == wanted);
+        if is_so.await.is_err() {
+            // raft has ended: nobody leads here again.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// The end of this node's log.
     pub(crate) async fn last_log(&self) -> Option<LogId> {
         self.log.clone().get_log_state().await.ok().and_then(|state| state.last_log_id)

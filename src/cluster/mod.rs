@@ -7,6 +7,7 @@ mod copies;
 pub mod door;
 pub mod founding;
 mod handover;
+pub mod inbound;
 pub mod joining;
 pub mod look;
 pub mod member;

@@ -33,10 +33,21 @@ pub(crate) fn start(
     });
     // Kept over a panic: who asks for the plan holds on to this one.
     let keeper = Arc::new(Mutex::new(keeper));
+    let member = member.clone();
     tasks.spawn("issuers", Ends::AtGiveUp, move |stop| {
-        let keeper = Arc::clone(&keeper);
+        let (keeper, member) = (Arc::clone(&keeper), member.clone());
         async move {
-            keeper.lock().await.run(&stop).await;
+            let mut keeper = keeper.lock().await;
+            while !stop.is_given_up() {
+                tokio::select! {
+                    () = member.until_leading(true) => {}
+                    () = stop.give_up() => {}
+                }
+                tokio::select! {
+                    () = keeper.run(&stop) => {}
+                    () = member.until_leading(false) => keeper.rest().await,
+                }
+            }
             Ok(())
         }
     });

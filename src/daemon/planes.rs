@@ -1,6 +1,7 @@
 //! What serves customers: the planes, and what feeds them. Wires only.
 use std::sync::Arc;
 
+use crate::cluster::inbound::Arrivals;
 use crate::cluster::member::Member;
 use crate::config::Config;
 use crate::daemon::listen::{self, Shown};
@@ -45,6 +46,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) local: &'a Local,
     pub(crate) dirs: &'a Arc<SiteDirs>,
     pub(crate) flushes: Flushes,
+    pub(crate) arrivals: Arrivals,
     pub(crate) inherited: &'a Inherited,
     pub(crate) shown: &'a Shown,
 }
@@ -62,6 +64,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         local,
         dirs,
         flushes,
+        arrivals,
         inherited,
         shown,
     } = ground;
@@ -92,6 +95,8 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         metrics,
         local: local.clone(),
         flushes,
+        peers: member.peers().clone(),
+        arrivals,
         inherited,
         shown: shown.clone(),
     };

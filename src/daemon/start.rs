@@ -13,6 +13,7 @@ use crate::admin::context::{Context, NodeInfo};
 use crate::base::ids::NodeId;
 use crate::base::names::NodeName;
 use crate::cluster::adoption::{self, AdoptionError};
+use crate::cluster::inbound::{self, Arrivals};
 use crate::cluster::member::{Member, StartError};
 use crate::cluster::peer::book::Book;
 use crate::config::Config;
@@ -137,6 +138,15 @@ fn again() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What everything of a node stands on.
+struct Base {
+    config: Config,
+    board: Board,
+    tasks: Tasks,
+    blocking: Blocking,
+    inherited: Inherited,
+}
+
 async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<End, RunError> {
     let mut signals = Signals::new()?;
     let board = Board::default();
@@ -144,30 +154,32 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     let blocking = Blocking::new(Handle::current());
     let metrics = Metrics::install()?;
     let (predecessor, inherited) = handover::inherit().await?;
+    let base = Base { config, board, tasks, blocking, inherited };
+    let Base { config, board, tasks, blocking, inherited } = &base;
 
-    let (lock, local) = data_dir(&tasks, &config.node.data_dir, &blocking)?;
-    let (member, joined) = member(&tasks, &config, &board, &blocking, lock).await?;
+    let (lock, local) = data_dir(&base)?;
+    let (member, joined) = member(&base, lock).await?;
     let held = member.is_founded() || joined;
     let keyring = Arc::new(identity::keyring(&config.node.data_dir, held)?);
-    let (desk, shown) = listen::desk(&config, &inherited)?;
-    peers::start(&tasks, channel(&config, &member, &keyring, &board, &shown, &inherited));
+    let (desk, shown) = listen::desk(config, inherited)?;
+    let arrivals = peers(&base, &member, &keyring, &shown);
     if joined {
         member.follow().await;
     } else {
-        lead(&tasks, &member, &config, &keyring).await?;
+        lead(&base, &member, &keyring).await?;
     }
     identity::prove(&member, &keyring, &config.node.data_dir)?;
-    reload::compare_name(&config, &member, &board);
-    let tls = tls::start(&tasks, &member, &keyring, &blocking, &config.node.name).await?;
+    reload::compare_name(config, &member, board);
+    let tls = tls::start(tasks, &member, &keyring, blocking, &config.node.name).await?;
 
     let dirs = Arc::new(SiteDirs::open(&config.node.data_dir)?);
     let (flush, flushes) = Flush::new();
-    let obtaining = certificates::start(&tasks, &member, &keyring, &board, &blocking, &config);
+    let obtaining = certificates::start(tasks, &member, &keyring, board, blocking, config);
     planes::start(Ground {
-        config: &config,
-        tasks: &tasks,
-        board: &board,
-        blocking: &blocking,
+        config,
+        tasks,
+        board,
+        blocking,
         metrics: &metrics,
         member: &member,
         keyring: &keyring,
@@ -175,35 +187,53 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
         local: &local,
         dirs: &dirs,
         flushes,
-        inherited: &inherited,
+        arrivals,
+        inherited,
         shown: &shown,
     })?;
     let again = Arc::new(Notify::new());
-    let context = Context {
+    let api = admin::router(Context {
         door: member.door(),
         snapshot: member.snapshot(),
         history: member.history(),
         member: member.clone(),
         board: board.clone(),
-        blocking,
+        blocking: blocking.clone(),
         keyring,
         obtaining,
         metrics,
         local,
         logs: Logs::new(dirs, Bounds::default()),
         flush,
-        info: info(&config, member.node(), &shown),
+        info: info(config, member.node(), &shown),
         again: Arc::clone(&again),
-    };
-    let api = admin::router(context);
+    });
     tasks.spawn("admin", Ends::AtDrain, move |stop| listen::admit(desk.clone(), api.clone(), stop));
 
-    handover::serves(predecessor, &board, &inherited).await;
-    announce(&tasks, &member, &config.node.name);
-    let life = Life { tasks: &tasks, board: &board, inherited: &inherited, member: &member, again: &again };
-    let end = handover::until_the_end(&mut signals, (file, log, &config), life).await?;
+    handover::serves(predecessor, board, inherited).await;
+    announce(tasks, &member, &config.node.name);
+    let life = Life { tasks, board, inherited, member: &member, again: &again };
+    let end = handover::until_the_end(&mut signals, (file, log, config), life).await?;
     tracing::info!("stopped");
     Ok(end)
+}
+
+/// Opens the peer channel; gives what other nodes carry here.
+fn peers(base: &Base, member: &Member, keyring: &Arc<Keyring>, shown: &Shown) -> Arrivals {
+    let (inbound, arrivals) = inbound::channel();
+    let channel = Channel {
+        config: base.config.cluster.clone(),
+        member: member.clone(),
+        keyring: Arc::clone(keyring),
+        board: base.board.clone(),
+        shown: Arc::clone(shown),
+        inbound,
+        data_dir: base.config.node.data_dir.clone(),
+        inherited: base.inherited.clone(),
+        bound: Arc::default(),
+    };
+    peers::start(&base.tasks, channel);
+    arrivals
 }
 
 /// The node serves.
@@ -211,26 +241,6 @@ fn announce(tasks: &Tasks, member: &Member, name: &NodeName) {
     watch(tasks, member);
     let revision = member.snapshot().borrow().revision;
     tracing::info!(node = %name, id = %member.node(), revision, "ready");
-}
-
-fn channel(
-    config: &Config,
-    member: &Member,
-    keyring: &Arc<Keyring>,
-    board: &Board,
-    shown: &Shown,
-    inherited: &Inherited,
-) -> Channel {
-    Channel {
-        inherited: inherited.clone(),
-        bound: Arc::default(),
-        config: config.cluster.clone(),
-        member: member.clone(),
-        keyring: Arc::clone(keyring),
-        board: board.clone(),
-        shown: Arc::clone(shown),
-        data_dir: config.node.data_dir.clone(),
-    }
 }
 
 fn info(config: &Config, id: NodeId, shown: &Shown) -> NodeInfo {
@@ -253,24 +263,20 @@ fn watch(tasks: &Tasks, member: &Member) {
 }
 
 /// The data directory, whose lock is held from here, as the node that starts is to find it.
-fn data_dir(tasks: &Tasks, path: &Path, blocking: &Blocking) -> Result<(DirLock, Local), RunError> {
+fn data_dir(base: &Base) -> Result<(DirLock, Local), RunError> {
+    let path = base.config.node.data_dir.as_path();
     let made = std::fs::DirBuilder::new().recursive(true).create(path);
     made.map_err(|source| RunError::DataDir { path: path.to_owned(), source })?;
     let lock = lock::acquire(path)?;
     adoption::adopt(path)?;
     let local = Local::open(path);
-    keep_local_facts(tasks, local.clone(), blocking);
+    keep_local_facts(&base.tasks, local.clone(), &base.blocking);
     Ok((lock, local))
 }
 
 /// Opens the databases and takes part in raft; also says whether this node joined a cluster that others had founded.
-async fn member(
-    tasks: &Tasks,
-    config: &Config,
-    board: &Board,
-    blocking: &Blocking,
-    lock: DirLock,
-) -> Result<(Member, bool), RunError> {
+async fn member(base: &Base, lock: DirLock) -> Result<(Member, bool), RunError> {
+    let Base { config, board, tasks, blocking, .. } = base;
     let path = &config.node.data_dir;
     let store = Store::open(path)?;
     keep_copies(tasks, Copies::new(&store.machine, path));
@@ -321,7 +327,8 @@ fn give_up_databases_last(tasks: &Tasks, member: &Member, blocking: &Blocking, l
 }
 
 /// Leads a cluster of one, founding it at the first start. Where that has to wait (a full disk), serving does not.
-async fn lead(tasks: &Tasks, member: &Member, config: &Config, keyring: &Arc<Keyring>) -> Result<(), RunError> {
+async fn lead(base: &Base, member: &Member, keyring: &Arc<Keyring>) -> Result<(), RunError> {
+    let Base { config, tasks, .. } = base;
     let leads = member.lead().await.map_err(IdentityError::from)?;
     if member.is_founded() || (leads && identity::found(member, &config.node.name, keyring).await.is_ok()) {
         return Ok(());

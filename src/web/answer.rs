@@ -16,6 +16,7 @@ use crate::model::sites::{Handler, Site};
 use crate::web::asked::Asked;
 use crate::web::auth::Entry;
 use crate::web::body::Body;
+use crate::web::carried::Visit;
 use crate::web::conn::Held;
 use crate::web::options;
 use crate::web::pages;
@@ -32,7 +33,9 @@ use crate::web::threads::{Decided, Thread};
 pub(crate) struct Guest {
     thread: Arc<Thread>,
     pulse: Arc<Pulse>,
-    _held: Held,
+    _held: Arc<Held>,
+    /// Whether another node carries the visitor here: it is carried once.
+    carried: bool,
     /// Where the connection comes from; an IPv4 address is never written as IPv6.
     peer: IpAddr,
     /// The same, as it is written.
@@ -49,9 +52,13 @@ pub(crate) async fn answer(guest: Arc<Guest>, mut request: Request<Incoming>) ->
     let _counted = Panics;
     let switch = Switch::of(&mut request);
     let (parts, body) = request.into_parts();
-    let Decided { route, site, tally } = guest.decide(&parts);
+    let Decided { route, mut site, mut tally } = guest.decide(&parts);
     let most = site.as_ref().and_then(|site| site.options.max_body);
     let asked = Asked::new(body, &guest.pulse, most.unwrap_or(WEB_BODY_MAX));
+    if guest.carries(&route) {
+        // Its home counts it.
+        (site, tally) = (None, None);
+    }
     let mut user = None;
     let Answer { response, tunnel } = match route {
         Route::Of(site, turn) => guest.serve(&site, turn, &parts, asked, &mut user).await,
@@ -86,13 +93,20 @@ pub(crate) async fn answer(guest: Arc<Guest>, mut request: Request<Incoming>) ->
 impl Guest {
     /// `at`: where the connection comes from, and where HTTPS is reached. `secure`: as the field.
     pub(crate) fn new(
-        (thread, held): (Arc<Thread>, Held),
+        (thread, held): (Arc<Thread>, Arc<Held>),
         pulse: &Arc<Pulse>,
         (peer, https_port): (IpAddr, u16),
         secure: Option<Option<Host>>,
     ) -> Self {
         let (told, peer_text) = (Told::new(peer, secure.is_some()), peer.to_string());
-        Self { thread, pulse: Arc::clone(pulse), _held: held, peer, peer_text, secure, https_port, told }
+        let pulse = Arc::clone(pulse);
+        Self { thread, pulse, _held: held, carried: false, peer, peer_text, secure, https_port, told }
+    }
+
+    /// A visitor of another node.
+    pub(crate) fn carried(ground: (Arc<Thread>, Arc<Held>), pulse: &Arc<Pulse>, visit: Visit) -> Self {
+        let Visit { peer, https_port, host, .. } = visit;
+        Self { carried: true, ..Self::new(ground, pulse, (peer, https_port), Some(Some(host))) }
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
@@ -105,8 +119,25 @@ impl Guest {
         self.thread.decide(door, self.https_port, &head)
     }
 
+    /// Whether a request goes on to another node.
+    fn carries(&self, route: &Route) -> bool {
+        !self.carried && matches!(route, Route::Of(_, Turn::Elsewhere))
+    }
+
+    /// Has the home of a site answer, which dresses the answer too.
+    async fn carry(&self, site: &Site, parts: &Parts, asked: Asked) -> Answer {
+        let Some(Some(host)) = &self.secure else { return Answer::from(pages::elsewhere()) };
+        let (peer, https_port, revision) = (self.peer, self.https_port, site.revision);
+        let told = Told::carried(&Visit { peer, https_port, revision, host: host.clone() });
+        self.thread.proxied(site, parts, asked, &told).await
+    }
+
     /// Answers for a site: by its handler, where the visitor may enter, and dressed as the site wants it.
     async fn serve(&self, site: &Site, turn: Turn, parts: &Parts, asked: Asked, user: &mut Option<String>) -> Answer {
+        if turn == Turn::Elsewhere && !self.carried {
+            // In a box, as below.
+            return Box::pin(self.carry(site, parts, asked)).await;
+        }
         // That is the provider's word.
         let suspended = matches!(turn, Turn::Suspended);
         let mut answer = match self.unlock(site, turn, parts, user).await {

@@ -15,6 +15,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::base::limits::{
@@ -22,12 +23,15 @@ use crate::base::limits::{
     WEB_PENDING_RESETS_MAX, WEB_PING_EVERY, WEB_PING_WAIT, WEB_SEND_BUFFER_MAX, WEB_STREAMS_MAX,
 };
 use crate::base::names::Host;
+use crate::cluster::inbound::Carried;
 use crate::ops::places::Place;
 use crate::ops::stop::Stop;
 use crate::tls::order::ACME_TLS;
 use crate::web::answer::{Guest, answer};
+use crate::web::carried::Visit;
 use crate::web::felt::Felt;
 use crate::web::listen::Alive;
+use crate::web::pages;
 use crate::web::pulse::{Pulse, Waits};
 use crate::web::secure::{Outbox, Secure};
 use crate::web::sent::Sent;
@@ -49,8 +53,15 @@ pub(crate) struct Visitor {
 /// What a connection holds for as long as it lives, also after an upgrade: its place among all, and the end of its thread.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) _place: Place,
+    pub(crate) _place: Seat,
     pub(crate) _alive: Alive,
+}
+
+/// A place among visitors, or among what other nodes carry here.
+#[derive(Debug)]
+pub(crate) enum Seat {
+    Visitor { _place: Place },
+    Node { _place: OwnedSemaphorePermit },
 }
 
 /// Talks with a visitor until either has had enough.
@@ -58,7 +69,7 @@ pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool
     let Visitor { stream, peer, held } = visitor;
     if !secure {
         let pulse = Pulse::new(true, &WAITS);
-        let guest = Guest::new((thread, held), &pulse, (peer, https_port), None);
+        let guest = Guest::new((thread, Arc::new(held)), &pulse, (peer, https_port), None);
         return http_1(stream, None, &pulse, service(guest), &stop).await;
     }
     let accepted = timeout(WEB_HANDSHAKE_WAIT, Secure::accept(thread.tls(), stream)).await;
@@ -74,12 +85,35 @@ pub(crate) async fn converse(thread: Arc<Thread>, visitor: Visitor, secure: bool
     let sni = stream.server_name().and_then(|name| Host::parse(&name).ok());
     let two = stream.speaks(HTTP_2);
     let pulse = Pulse::new(!two, &WAITS);
-    let guest = Guest::new((thread, held), &pulse, (peer, https_port), Some(sni));
+    let guest = Guest::new((thread, Arc::new(held)), &pulse, (peer, https_port), Some(sni));
     if two {
         http_2(stream, Some(outbox), &pulse, service(guest), &stop).await;
     } else {
         http_1(stream, Some(outbox), &pulse, service(guest), &stop).await;
     }
+}
+
+/// Serves what another node carries here, request by request of whichever visitor.
+pub(crate) async fn attend(thread: Arc<Thread>, carried: Carried, alive: Alive, stop: Stop) {
+    let socket = match TcpStream::from_std(carried.socket) {
+        Ok(socket) => socket,
+        Err(error) => return failed("carried", &error),
+    };
+    let (stream, outbox) = Secure::carry_on(carried.session, socket);
+    let pulse = Pulse::new(true, &WAITS);
+    let held = Arc::new(Held { _place: Seat::Node { _place: carried.place }, _alive: alive });
+    let felt = Arc::clone(&pulse);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (ground, pulse) = ((Arc::clone(&thread), Arc::clone(&held)), Arc::clone(&felt));
+        async move {
+            let Some(visit) = Visit::take(request.headers_mut()) else {
+                return Ok(pages::bad_request().map(|body| Sent::new(body, None, None, pulse.open())));
+            };
+            ground.0.catches_up(visit.revision).await;
+            answer(Arc::new(Guest::carried(ground, &pulse, visit)), request).await
+        }
+    });
+    http_1(stream, Some(outbox), &pulse, service, &stop).await;
 }
 
 fn failed(reason: &'static str, error: &dyn std::error::Error) {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::base::limits::{WEB_ACCEPT_PAUSE, WEB_LOG_EVERY};
 use crate::ops::stop::Stop;
-use crate::web::conn::{Held, Visitor, converse};
+use crate::web::conn::{Held, Seat, Visitor, converse};
 use crate::web::ports::Opened;
 use crate::web::threads::Thread;
 
@@ -43,7 +43,7 @@ pub(crate) async fn accept(thread: Arc<Thread>, opened: Arc<Opened>, alive: Aliv
         };
         let https_port = if secure { port } else { thread.https_port() };
         let (thread, stop) = (Arc::clone(&thread), stop.clone());
-        let held = Held { _place: place, _alive: alive.clone() };
+        let held = Held { _place: Seat::Visitor { _place: place }, _alive: alive.clone() };
         let visitor = Visitor { stream, peer: peer.ip().to_canonical(), held };
         tokio::spawn(converse(thread, visitor, secure, https_port, stop));
         None

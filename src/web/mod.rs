@@ -4,6 +4,7 @@ mod answer;
 mod asked;
 mod auth;
 pub mod body;
+mod carried;
 mod conn;
 mod counts;
 mod felt;
@@ -34,6 +35,8 @@ use crate::base::ids::NodeId;
 use crate::base::limits::{
     PROXY_CONNECTIONS_MAX, WEB_CONNECTIONS_MAX, WEB_CONNECTIONS_PER_ADDRESS, WEB_DESCRIPTORS_LEFT,
 };
+use crate::cluster::inbound::Arrivals;
+use crate::cluster::peer::dial::Peers;
 use crate::config;
 use crate::files::logs::Bounds;
 use crate::files::sites::SiteDirs;
@@ -72,6 +75,7 @@ struct Plane {
     local: Local,
     log: Arc<Log>,
     gatekeeper: Gatekeeper,
+    arrivals: Arrivals,
     /// How many serve; on the board the directories count as one more.
     threads: usize,
     reporter: PlaneReporter,
@@ -92,6 +96,9 @@ pub struct Web<'a> {
     pub local: Local,
     /// Who wants the access logs to be written at once.
     pub flushes: Flushes,
+    /// The way to the homes of other sites, and the visitors that other nodes carry here.
+    pub peers: Peers,
+    pub arrivals: Arrivals,
     pub inherited: &'a Inherited,
     /// Where `ruche status` reads what is listened on.
     pub shown: Shown,
@@ -107,7 +114,8 @@ impl Web<'_> {
         let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
         let descriptors = descriptors::raise().saturating_sub(WEB_DESCRIPTORS_LEFT);
         // Of every three connections one may be to an upstream.
-        let upstreams = Upstreams::new(self.blocking.clone(), PROXY_CONNECTIONS_MAX.min(descriptors / 3));
+        let most = PROXY_CONNECTIONS_MAX.min(descriptors / 3);
+        let upstreams = Upstreams::new(self.blocking.clone(), most, self.node, self.peers);
         let most = WEB_CONNECTIONS_MAX.min(descriptors - descriptors / 3);
         let tallies = Arc::new(Tallies::default());
         let (ports, https_port) = ports::open(config, threads, self.inherited, board, self.shown);
@@ -126,6 +134,7 @@ impl Web<'_> {
             local: self.local,
             log: Arc::new(Log::new(threads)),
             gatekeeper: Gatekeeper::new(),
+            arrivals: self.arrivals,
             threads,
             reporter: board.register_plane("web", threads + 1),
         });

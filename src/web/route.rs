@@ -72,7 +72,7 @@ pub enum Turn {
         area: usize,
         then: Box<Turn>,
     },
-    /// Its files are at home on another node.
+    /// It is at home on another node.
     Elsewhere,
 }
 
@@ -191,6 +191,8 @@ fn turn(state: &State, here: Here, site: &Site, host: &Host, method: &Method, ta
     let then = handled(here, site, target);
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     match area_of(&site.options.areas, path) {
+        // Its home asks who enters.
+        Some(_) if then == Turn::Elsewhere => then,
         Some(area) => Turn::Locked { area, then: then.into() },
         None => then,
     }
@@ -202,7 +204,7 @@ fn handled(here: Here, site: &Site, target: &str) -> Turn {
             status: StatusCode::from_u16(*status).unwrap_or(StatusCode::PERMANENT_REDIRECT),
             location: redirect::to_url(to, target),
         },
-        Handler::Static | Handler::Php { .. } if site.home != here.node => Turn::Elsewhere,
+        Handler::Static | Handler::Php { .. } | Handler::Proxy { .. } if site.home != here.node => Turn::Elsewhere,
         Handler::Static | Handler::Php { .. } | Handler::Proxy { .. } => Turn::Serve,
     }
 }

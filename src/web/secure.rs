@@ -51,8 +51,18 @@ impl Secure {
         poll_fn(|cx| state.shake_hands(cx)).await?;
         // With TLS 1.2 the client still waits for our last words.
         state.holds_tickets = state.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        Ok(Self::of(state))
+    }
+
+    /// Goes on where a handshake was made already.
+    pub(crate) fn carry_on(mut session: ServerConnection, socket: TcpStream) -> (Self, Outbox) {
+        session.set_buffer_limit(None);
+        Self::of(State { socket, session, gathered: Vec::new(), at_once: false, holds_tickets: false, ended: false })
+    }
+
+    fn of(state: State) -> (Self, Outbox) {
         let state = Arc::new(Mutex::new(state));
-        Ok((Self(Arc::clone(&state)), Outbox(state)))
+        (Self(Arc::clone(&state)), Outbox(state))
     }
 
     /// The name the client asked for.

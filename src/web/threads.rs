@@ -12,8 +12,9 @@ use rustls::ServerConfig;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
+use crate::base::limits::peers::CARRIED_BEHIND_WAIT;
 use crate::model::options::Area;
 use crate::model::sites::{Handler, Site};
 use crate::model::state::Snapshot;
@@ -26,6 +27,7 @@ use crate::web::Plane;
 use crate::web::asked::Asked;
 use crate::web::auth::{Entered, Entry};
 use crate::web::body::Body;
+use crate::web::conn::attend;
 use crate::web::counts::{Counts, Tally};
 use crate::web::listen::{Alive, accept};
 use crate::web::log::{Line, Lines};
@@ -122,7 +124,18 @@ impl Thread {
         self.lines.begin(site.id, peer, user, status, parts)
     }
 
-    /// Answers with what a site's upstreams say.
+    /// Waits a while for a revision that another node knows already.
+    pub(crate) async fn catches_up(&self, revision: u64) {
+        if lock(&self.view).now().revision >= revision {
+            return;
+        }
+        let mut view = self.plane.feed.view();
+        let follow = async { while view.now().revision < revision && view.changed().await {} };
+        // What is answered then is what this node knows.
+        let _ = timeout(CARRIED_BEHIND_WAIT, follow).await;
+    }
+
+    /// Answers with what a site's upstreams, or its home, say.
     pub(crate) async fn proxied(&self, site: &Site, parts: &Parts, asked: Asked, told: &Told) -> Answer {
         let cluster = lock(&self.view).now().cluster.clone();
         self.proxy.serve(site, parts, asked, told, cluster).await
@@ -170,7 +183,7 @@ async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
         let mut opened = thread.plane.ports.opened();
         let mut accepting = JoinSet::new();
         let mut sweeping = pin!(thread.proxy.sweep());
-        let mut fed = true;
+        let (mut fed, mut reached) = (true, true);
         while !stop.is_given_up() {
             tokio::select! {
                 changed = newest.changed(), if fed => {
@@ -180,6 +193,12 @@ async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
                 one = opened.next() => {
                     accepting.spawn(accept(Arc::clone(&thread), one, Alive::clone(&alive), stop.clone()));
                 }
+                carried = thread.plane.arrivals.next(), if reached => match carried {
+                    Some(carried) => {
+                        tokio::spawn(attend(Arc::clone(&thread), carried, Alive::clone(&alive), stop.clone()));
+                    }
+                    None => reached = false,
+                },
                 () = &mut sweeping => {}
                 Some(ended) = accepting.join_next() => ended??,
                 () = stop.give_up() => {}

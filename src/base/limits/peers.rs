@@ -32,6 +32,10 @@ pub const PEER_COPY_PIECE: usize = 256 << 10;
 pub const PEER_COPY_MAX: u64 = 2 << 30;
 /// Idle connections kept to one peer for what this node asks by itself.
 pub const PEER_IDLE_KEPT: usize = 4;
+/// Connections that carry visitors and wait for a thread: it takes them at once, or is drowned.
+pub const CARRIED_WAITING_MAX: usize = 64;
+/// How long a request waits for a change that the node which carried it knew already.
+pub const CARRIED_BEHIND_WAIT: Duration = Duration::from_secs(2);
 /// Addresses in a join token: who makes one names some nodes, in case the first is away.
 pub const JOIN_ADDRESSES_MAX: usize = 5;
 /// How long a join token is good for unless it is said otherwise.

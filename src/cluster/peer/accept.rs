@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +16,7 @@ use crate::base::limits::peers::{
     PEER_CONNECT_WAIT, PEER_CONNECTIONS_MAX, PEER_FRAME_MAX, PEER_IDLE_WAIT, PEER_PAUSE_FIRST, PEER_PAUSE_MAX,
     PEER_RPC_WAIT, PEER_STRANGER_FRAME_MAX, PEER_STRANGERS_MAX,
 };
+use crate::cluster::inbound::{Carried, Inbound};
 use crate::cluster::member::Member;
 use crate::cluster::peer::PROTOCOL;
 use crate::cluster::peer::error::PeerError;
@@ -35,6 +36,8 @@ pub struct Reception {
     pub member: Member,
     pub keyring: Arc<Keyring>,
     pub board: Board,
+    /// Where visitors of other nodes are served.
+    inbound: Inbound,
     places: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     /// Somebody called whom this node does not know.
@@ -42,11 +45,12 @@ pub struct Reception {
 }
 
 impl Reception {
-    pub fn new(member: Member, keyring: Arc<Keyring>, board: Board) -> Self {
+    pub fn new(member: Member, keyring: Arc<Keyring>, board: Board, inbound: Inbound) -> Self {
         Self {
             member,
             keyring,
             board,
+            inbound,
             places: Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX)),
             strangers: Arc::new(Semaphore::new(PEER_STRANGERS_MAX)),
             unknown: Arc::default(),
@@ -99,7 +103,6 @@ impl Reception {
             };
             let (reception, acceptor) = (Arc::clone(&self), TlsAcceptor::from(Arc::clone(&config)));
             calls.spawn(async move {
-                let _place = place;
                 let opened = timeout(PEER_CONNECT_WAIT, reception.open(acceptor, socket)).await;
                 let called = match opened {
                     Ok(Ok(Some(called))) => called,
@@ -109,7 +112,7 @@ impl Reception {
                 if called.opening.class != Class::Join {
                     drop(stranger);
                 }
-                if let Err(error) = reception.serve_one(called, from).await {
+                if let Err(error) = reception.serve_one(called, from, place).await {
                     tracing::debug!(%from, "a call of a peer ended: failed to {error}");
                 }
             });
@@ -148,16 +151,23 @@ impl Reception {
         if opening.to != book.own() {
             return Some(Why::OtherNode);
         }
+        if opening.class == Class::Forward && self.inbound.is_closed() {
+            return Some(Why::NotServed);
+        }
         (who != Some(opening.from)).then_some(Why::NotAMember)
     }
 
-    async fn serve_one(&self, called: Open, from: SocketAddr) -> Result<(), PeerError> {
+    async fn serve_one(&self, called: Open, from: SocketAddr, place: OwnedSemaphorePermit) -> Result<(), PeerError> {
         let Open { mut stream, key, opening } = called;
         match opening.class {
             Class::Raft => self.answer_all(&mut stream, &key, opening.from).await,
             Class::Bulk => self.member.take_copy(&mut stream, opening.from).await,
             Class::Join => self.let_in(&mut stream, &key, from).await,
-            Class::Forward => Ok(()),
+            Class::Forward => {
+                let (socket, session) = stream.into_inner();
+                self.inbound.hand_in(Carried { socket: socket.into_std()?, session, place });
+                Ok(())
+            }
         }
     }
 

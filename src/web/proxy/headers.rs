@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use crate::base::ids::NodeId;
+use crate::web::carried::{CARRIED, Visit};
 
 pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// RFC 8586. No `Via`: upstreams take it as a reason not to compress, and it names the software to whoever reads their logs.
@@ -34,6 +35,13 @@ impl Told {
         let proto = if secure { "https" } else { "http" };
         let lines = format!("x-forwarded-for: {address}\r\nx-real-ip: {address}\r\nx-forwarded-proto: {proto}\r\n");
         Self { lines, node, proto }
+    }
+
+    /// What the home of a site is told beside that.
+    pub(crate) fn carried(visit: &Visit) -> Self {
+        let mut told = Self::new(visit.peer, true);
+        told.lines.push_str(&format!("{CARRIED}: {visit}\r\n"));
+        told
     }
 
     fn write(&self, out: &mut Vec<u8>, host: &[u8]) {
@@ -213,6 +221,7 @@ fn is_ours(name: &str) -> bool {
                 | "x-rewrite-url"
                 | "x-url-scheme"
                 | "front-end-https"
+                | CARRIED
         ) || name.starts_with("x-forwarded-")
     };
     if name.contains('_') { known(&name.replace('_', "-")) } else { known(name) }

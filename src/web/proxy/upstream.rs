@@ -12,7 +12,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::base::ids::NodeId;
 use crate::base::limits::{PROXY_CONNECT_WAIT, PROXY_HANDSHAKE_WAIT};
+use crate::cluster::peer::dial::Peers;
+use crate::cluster::peer::messages::Class;
 use crate::fetch::target::Wire;
 use crate::fetch::trust::Trust;
 use crate::model::cluster::Cluster;
@@ -34,8 +37,14 @@ pub(crate) struct Upstream {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Address {
-    Tcp { host: String, port: u16, tls: bool },
+    Tcp {
+        host: String,
+        port: u16,
+        tls: bool,
+    },
     Unix(PathBuf),
+    /// The home of the site.
+    Node(NodeId),
 }
 
 impl Address {
@@ -57,6 +66,8 @@ pub(crate) struct Upstreams {
     known: Mutex<Known>,
     names: Names,
     blocking: Blocking,
+    here: NodeId,
+    peers: Peers,
     places: Arc<Semaphore>,
     trust: Mutex<Option<(Option<Vec<u8>>, Trust)>>,
     pub(crate) counts: Counts,
@@ -80,11 +91,13 @@ pub(crate) struct Counts {
 
 impl Upstreams {
     /// `most`: connections at one time.
-    pub(crate) fn new(blocking: Blocking, most: usize) -> Arc<Self> {
+    pub(crate) fn new(blocking: Blocking, most: usize, here: NodeId, peers: Peers) -> Arc<Self> {
         Arc::new(Self {
             known: Mutex::default(),
             names: Names::new(blocking.clone()),
             blocking,
+            here,
+            peers,
             places: Arc::new(Semaphore::new(most)),
             trust: Mutex::default(),
             counts: Counts::default(),
@@ -92,12 +105,16 @@ impl Upstreams {
     }
 
     pub(crate) fn of(&self, site: &Site) -> Vec<Arc<Upstream>> {
+        if site.home != self.here {
+            let name = format!("node {}", site.home);
+            return vec![self.one(&name, true, |_| Some(Address::Node(site.home)))];
+        }
         let crate::model::sites::Handler::Proxy { upstreams } = &site.handler else { return Vec::new() };
         let trusted = site.account.is_none();
-        upstreams.iter().map(|name| self.one(name, trusted)).collect()
+        upstreams.iter().map(|name| self.one(name, trusted, Address::parse)).collect()
     }
 
-    fn one(&self, name: &str, trusted: bool) -> Arc<Upstream> {
+    fn one(&self, name: &str, trusted: bool, address: impl Fn(&str) -> Option<Address>) -> Arc<Upstream> {
         let mut known = lock(&self.known);
         let key = (name.to_owned(), trusted);
         if let Some(upstream) = known.all.get(&key).and_then(Weak::upgrade) {
@@ -108,7 +125,7 @@ impl Upstreams {
             known.sweep_at = 2 * known.all.len() + 16;
         }
         let (name, health) = (name.to_owned(), Health::new(Instant::now()));
-        let upstream = Arc::new(Upstream { address: Address::parse(&name), name, trusted, health });
+        let upstream = Arc::new(Upstream { address: address(&name), name, trusted, health });
         known.all.insert(key, Arc::downgrade(&upstream));
         upstream
     }
@@ -124,6 +141,10 @@ impl Upstreams {
             Address::Unix(path) => {
                 let stream = timeout(PROXY_CONNECT_WAIT, UnixStream::connect(path)).await;
                 Ok(Box::new(stream.map_err(|_| Fault::ConnectLate)?.map_err(Fault::Connect)?))
+            }
+            Address::Node(node) => {
+                let stream = self.peers.open(*node, Class::Forward).await;
+                Ok(Box::new(stream.map_err(|error| Fault::Connect(std::io::Error::other(error)))?))
             }
             Address::Tcp { host, port, tls } => {
                 let stream = dial(self.names.addresses(host, upstream.trusted).await?, *port).await?;
