@@ -64,7 +64,10 @@ fn refuses_or_is_right(node: &mut Node, writers: &[Writer], what: &str) -> bool 
         return false;
     }
     assert_eq!(code, Some(DAMAGED), "{what}: ended otherwise than by a refusal: {said}");
-    assert!(said.contains(".db") && said.contains("put "), "{what}: file or remedy are not named: {said}");
+    assert!(
+        said.contains(".db") && said.contains("`ruche cluster recover` puts "),
+        "{what}: file or remedy are not named: {said}"
+    );
     assert!(!said.contains("panicked"), "{what}: {said}");
     true
 }

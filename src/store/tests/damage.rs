@@ -158,7 +158,7 @@ async fn a_file_that_is_missing_is_told() {
         let bad = without(name);
         for _ in 0..2 {
             let said = refused(bad.path());
-            assert!(said.contains("state.db") && said.contains("log.db") && said.contains("backup"), "{said}");
+            assert!(said.contains("state.db") && said.contains("log.db") && said.contains("recover"), "{said}");
         }
     }
     // An empty file is as good as none; a directory, another file or a link in its place are none of ours.
