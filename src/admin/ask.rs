@@ -238,11 +238,18 @@ impl Ask {
         let deadline = Instant::now() + SERVED_WAIT;
         // Who reads after this answer, reads its own write.
         let mut published = self.desk.snapshot.clone();
-        let shown = timeout_at(deadline, published.wait_for(|snapshot| snapshot.revision >= answer.revision)).await;
-        let shown = shown.is_ok_and(|shown| shown.is_ok());
-        let served = match self.wait {
-            true => Some(shown && self.desk.board.wait_served(answer.revision, deadline).await),
-            false => None,
+        let wait = async {
+            let shown = published.wait_for(|snapshot| snapshot.revision >= answer.revision);
+            let shown = timeout_at(deadline, shown).await.is_ok_and(|shown| shown.is_ok());
+            match self.wait {
+                true => Some(shown && self.desk.board.wait_served(answer.revision, deadline).await),
+                false => None,
+            }
+        };
+        let served = tokio::select! {
+            served = wait => served,
+            // A node that stops learns nothing more.
+            () = self.desk.member.has_ended() => self.wait.then_some(false),
         };
         let object = answer.object.and_then(R::of);
         Ok(Done { revision: answer.revision, object, repeated: answer.repeated, served, request_id })

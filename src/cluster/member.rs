@@ -251,6 +251,12 @@ impl Member {
         }
     }
 
+    /// Waits until raft has ended here.
+    pub async fn has_ended(&self) {
+        let mut seen = self.raft.server_metrics();
+        while seen.changed().await.is_ok() {}
+    }
+
     /// The end of this node's log.
     pub(crate) async fn last_log(&self) -> Option<LogId> {
         self.log.clone().get_log_state().await.ok().and_then(|state| state.last_log_id)

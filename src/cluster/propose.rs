@@ -109,7 +109,7 @@ async fn bring(member: &Member, stop: &Stop, mut envelopes: Vec<Envelope>, asker
         let leader = seen.borrow_and_update().current_leader.map(NodeId);
         let attempt = match leader {
             Some(leader) if leader == member.node() => here(member, &mut envelopes).await,
-            Some(leader) => elsewhere(member, leader, &envelopes).await,
+            Some(leader) => elsewhere(member, stop, leader, &envelopes).await,
             None => Attempt::NotTaken,
         };
         match attempt {
@@ -144,7 +144,9 @@ async fn here(member: &Member, envelopes: &mut Vec<Envelope>) -> Attempt {
     *envelopes = batch.envelopes;
     match member.raft().client_write_ff(payload).await {
         Ok(answered) => {
-            let mut answered = pin!(answered);
+            let (mut answered, mut seen) = (pin!(answered), member.raft().server_metrics());
+            let mut followed =
+                pin!(seen.wait_for(|seen| seen.current_leader.is_some_and(|other| other != member.node().0)));
             loop {
                 tokio::select! {
                     written = &mut answered => return match written {
@@ -152,6 +154,8 @@ async fn here(member: &Member, envelopes: &mut Vec<Envelope>) -> Attempt {
                         // raft ended with the entry under way: it may be on disk.
                         Err(_) => Attempt::Decided(unknown(envelopes)),
                     },
+                    // Whoever leads now has the entry or never gets it; asked again it says which.
+                    _ = &mut followed => return Attempt::Perhaps,
                     () = sleep(QUORUM_SILENCE) => if !member.has_quorum() {
                         return Attempt::Perhaps;
                     },
@@ -177,7 +181,7 @@ fn decisions(written: ClientWriteResult<TypeConfig>) -> Attempt {
 }
 
 /// Another node leads: it is asked, and left as soon as it leads no more. The answer counts when this node has applied it as well.
-async fn elsewhere(member: &Member, leader: NodeId, envelopes: &[Envelope]) -> Attempt {
+async fn elsewhere(member: &Member, stop: &Stop, leader: NodeId, envelopes: &[Envelope]) -> Attempt {
     let ask = Ask::Write(envelopes.to_vec());
     let mut seen = member.raft().server_metrics();
     let said = tokio::select! {
@@ -192,8 +196,11 @@ async fn elsewhere(member: &Member, leader: NodeId, envelopes: &[Envelope]) -> A
             let revision = answers.iter().flatten().map(|answer| answer.revision).max().unwrap_or_default();
             let mut snapshot = member.snapshot();
             let applied = snapshot.wait_for(|snapshot| snapshot.revision >= revision);
-            // A node that lags far behind answers all the same: the change is made.
-            let _ = timeout(LEADER_WAIT, applied).await;
+            // A node that lags far behind, or that stops, answers all the same: the change is made.
+            tokio::select! {
+                _ = timeout(LEADER_WAIT, applied) => {}
+                () = stop.give_up() => {}
+            }
             Attempt::Decided(answers)
         }
         Ok(Said::NotLeader) | Err(PeerError::Unreached(_)) => Attempt::NotTaken,
