@@ -149,7 +149,18 @@ async fn the_state_is_only_so_far_behind() {
 /// disk is what the log had up to some entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_stop_gives_up_leaves_no_gap() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    // The space may be back before the thread has looked at the stop: then nothing is given up.
+    for _ in 0..20 {
+        let Some(disk) = SmallDisk::mount() else { return };
+        if gives_up(&disk).await {
+            return;
+        }
+    }
+    panic!("nothing was ever given up");
+}
+
+/// Stops while the disk is full and looks at what is there afterwards; says whether anything was given up.
+async fn gives_up(disk: &SmallDisk) -> bool {
     let log = batches(24, 500);
     let health = HealthCell::new();
     let (machine, _) = crate::store::machine::Machine::open(disk.path(), health.clone()).unwrap();
@@ -171,8 +182,8 @@ async fn what_a_stop_gives_up_leaves_no_gap() {
     drop(machine);
     let (again, meta) = crate::store::machine::Machine::open(disk.path(), HealthCell::new()).unwrap();
     let written = meta.applied.map_or(0, |at| at.index as usize + 1);
-    assert!(written < log.len());
     assert_same(&again.snapshot().borrow(), &in_memory(&log[..written]));
+    written < log.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
