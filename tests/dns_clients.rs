@@ -120,7 +120,8 @@ fn a_site_is_found_by_its_name() {
     assert_eq!(short("www.blog.example.org", "AAAA"), "2001:db8::7");
     assert_eq!(short("web.example.org", "A"), "192.0.2.80", "the zone says where that is");
     dns.node.ask("DELETE", "/v1/sites/blog.example.org", None, &[]).done();
-    assert!(dns.dig(&["blog.example.org", "A"]).contains("status: NXDOMAIN"));
+    let gone = dns.dig(&["blog.example.org", "A"]);
+    assert!(gone.contains("status: NXDOMAIN"), "{gone}");
 }
 
 #[test]
