@@ -3,6 +3,7 @@
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -50,6 +51,47 @@ fn three_nodes_are_one_and_go_on_without_the_leader() {
     cluster.write_at_last(first, "handed.example");
     cluster.nodes[second].start();
     cluster.agree(&[0, 1, 2]);
+}
+
+#[test]
+fn certificates_are_asked_for_where_they_are_obtained() {
+    let cluster = Cluster::of(2);
+    let leader = cluster.leader(0).unwrap();
+    assert_eq!(cluster.nodes[leader].get("/v1/certificates/plan").status, 200);
+    let told = cluster.nodes[1 - leader].get("/v1/certificates/plan");
+    assert_eq!((told.status, told.code()), (409, "not-leader"), "{}", told.text);
+    assert!(told.text.contains(&format!("Ask pi-{leader}.")), "{}", told.text);
+}
+
+#[test]
+fn a_leader_that_stops_under_load_leaves_nothing_in_doubt() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.leader(0).unwrap();
+    let clients: Vec<_> = cluster.nodes.iter().map(|node| node.client()).collect();
+    let (over, lines) = (AtomicBool::new(false), cluster.nodes[leader].log_lines());
+    std::thread::scope(|threads| {
+        for (at, mut client) in clients.into_iter().enumerate() {
+            let over = &over;
+            threads.spawn(move || {
+                for number in 0.. {
+                    let zone = json!({"name": format!("w{at}-{number}.example")});
+                    match client.ask("POST", "/v1/zones", Some(&zone), &[]) {
+                        Ok(answer) => assert!(matches!(answer.status, 201 | 503), "{}", answer.text),
+                        Err(_) => client.reconnect(),
+                    }
+                    if over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let ended = cluster.nodes[leader].term().success();
+        over.store(true, Ordering::Relaxed);
+        assert!(ended);
+    });
+    let said = cluster.nodes[leader].log_after(lines);
+    assert!(said.contains("handed over") && !said.contains("cut off"), "{said}");
 }
 
 #[test]

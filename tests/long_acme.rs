@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
 
 use std::fs;
-use std::io::{BufReader, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,27 +10,16 @@ use serde_json::json;
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
-use support::http;
 use support::issuer::Stub;
 use support::measure::{is_judged, rss_kib};
-use support::sites::{Sites, Tls};
+use support::sites::{Sites, asks_for_fine};
 
 const EACH: Duration = Duration::from_secs(90);
 /// Between two requests: a small machine is not asked all the time.
 const PACE: Duration = Duration::from_millis(5);
 const HARMS: [&str; 7] = ["hang", "garbage", "endless", "trickle", "broken", "nonce", "reset"];
-const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: one.example\r\n\r\n";
 /// Of each issuer a certificate store and a buffer may be kept for a while.
 const GROWTH_MAX_KIB: u64 = 24 << 10;
-
-fn ask(stream: &mut Tls) {
-    stream.write_all(GET).unwrap();
-    let mut stream = BufReader::with_capacity(1, stream);
-    assert_eq!(http::head(&mut stream).unwrap().0, 200);
-    let mut body = [0; 4];
-    stream.read_exact(&mut body).unwrap();
-    assert_eq!(&body, b"fine");
-}
 
 /// How long requests take on one connection, until told to stop.
 fn asked(sites: &Sites, over: &AtomicBool) -> Vec<Duration> {
@@ -39,7 +27,7 @@ fn asked(sites: &Sites, over: &AtomicBool) -> Vec<Duration> {
     let mut times = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        ask(&mut stream);
+        asks_for_fine(&mut stream);
         times.push(begun.elapsed());
         std::thread::sleep(PACE);
     }

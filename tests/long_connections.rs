@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
 
 use std::fs;
-use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -11,9 +10,8 @@ use serde_json::json;
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
-use support::http;
 use support::measure::{is_judged, pss_kib};
-use support::sites::{Sites, Tls};
+use support::sites::{Sites, asks_for_fine};
 use support::until;
 
 const IDLE: usize = 10_000;
@@ -22,16 +20,6 @@ const PER_ADDRESS: usize = 500;
 const TRIES: usize = 50;
 const ANSWER_MAX: Duration = Duration::from_millis(100);
 const PSS_MAX_KIB: u64 = 400 << 10;
-const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: one.example\r\n\r\n";
-
-fn ask(stream: &mut Tls) {
-    stream.write_all(GET).unwrap();
-    let mut stream = BufReader::with_capacity(1, stream);
-    assert_eq!(http::head(&mut stream).unwrap().0, 200);
-    let mut body = [0; 4];
-    stream.read_exact(&mut body).unwrap();
-    assert_eq!(&body, b"fine");
-}
 
 #[test]
 #[ignore = "long: ten thousand connections"]
@@ -41,10 +29,10 @@ fn ten_thousand_idle_visitors_keep_nobody_waiting() {
     assert!(may > IDLE + 500, "{may} descriptors are too few for this test");
     let root = sites.create("one.example", json!({}));
     fs::write(root.join("index.html"), "fine").unwrap();
-    ask(&mut sites.tls(Some("one.example"), &["http/1.1"]).unwrap());
+    asks_for_fine(&mut sites.tls(Some("one.example"), &["http/1.1"]).unwrap());
     let (before, begun) = (pss_kib(sites.node.pid()), Instant::now());
     // Some are kept whole, to ask at the end; of the others the socket is enough.
-    let (mut whole, mut idle) = (Vec::<Tls>::new(), Vec::<TcpStream>::new());
+    let (mut whole, mut idle) = (Vec::new(), Vec::<TcpStream>::new());
     for number in 0..IDLE {
         let from = [127, 0, 1 + (number / PER_ADDRESS / 200) as u8, 2 + (number / PER_ADDRESS % 200) as u8];
         let alpn = if number % 2 == 0 { "http/1.1" } else { "h2" };
@@ -57,7 +45,7 @@ fn ten_thousand_idle_visitors_keep_nobody_waiting() {
     let mut times: Vec<Duration> = (0..TRIES)
         .map(|_| {
             let begun = Instant::now();
-            ask(&mut sites.tls(Some("one.example"), &["http/1.1"]).unwrap());
+            asks_for_fine(&mut sites.tls(Some("one.example"), &["http/1.1"]).unwrap());
             begun.elapsed()
         })
         .collect();
@@ -68,7 +56,7 @@ fn ten_thousand_idle_visitors_keep_nobody_waiting() {
         "{IDLE} idle TLS connections, made in {took:?}: {each:.1} KiB each, PSS {pss} KiB in all; \
          connection, handshake and page for one more: median {median:?}, slowest of {TRIES} {slowest:?}"
     );
-    whole.iter_mut().for_each(ask);
+    whole.iter_mut().for_each(asks_for_fine);
     if is_judged() {
         assert!(slowest < ANSWER_MAX && pss < PSS_MAX_KIB);
     }

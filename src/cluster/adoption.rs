@@ -14,7 +14,7 @@ use crate::cluster::peer::messages::Members;
 use crate::files::atomic::{self, AtomicError};
 
 /// Everything a cluster leaves on a disk. The node's own key is not among it.
-const HELD: [&str; 12] = [
+const HELD: [&str; 13] = [
     "state.db",
     "state.db-wal",
     "state.db-shm",
@@ -25,6 +25,7 @@ const HELD: [&str; 12] = [
     "local.db-wal",
     "keyring",
     "members",
+    "copies",
     "sites",
     "trash",
 ];
@@ -176,6 +177,7 @@ mod tests {
             fs::write(dir.join(name), format!("old {name}")).unwrap();
         }
         fs::create_dir_all(dir.join("sites/1/public")).unwrap();
+        fs::create_dir_all(dir.join("copies")).unwrap();
     }
 
     #[test]
@@ -202,6 +204,8 @@ mod tests {
             assert_eq!(fs::read(folder.join("keyring")).unwrap(), b"old keyring", "crash {crash}");
             assert_eq!(fs::read(folder.join("state.db")).unwrap(), b"old state.db");
             assert!(folder.join("sites/1/public").exists() && !dir.join("sites").exists());
+            // A copy of the other state in the place of this one would be another cluster's.
+            assert!(folder.join("copies").exists() && !dir.join("copies").exists());
             assert_eq!(fs::read(dir.join("node.key")).unwrap(), b"old node.key");
             assert_eq!(joined(dir).unwrap(), Joined { node: NodeId(5), members: welcome().members });
             assert!(!dir.join(PLAN).exists());

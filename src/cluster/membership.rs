@@ -121,7 +121,7 @@ impl Member {
                 }
             };
             if let Err(error) = done {
-                tracing::warn!("the membership stays as it is for now: {error}");
+                tracing::warn!("it is tried again: failed to change the membership: {error}");
             }
         }
         let silent = |node: NodeId| self.peers().book().last_heard(node);

@@ -1,6 +1,6 @@
 //! A node that serves sites on free ports of 127.0.0.1, and visitors: curl, and connections whose every byte is the test's.
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
+use super::http;
 use super::node::Node;
 
 /// Longer than any answer takes.
@@ -175,6 +176,16 @@ impl Sites {
         assert_eq!(self.metric("ruche_task_failures_total{task=\"web-0\"}"), 0);
         assert_eq!(self.get(&format!("https://{host}/")).status, 200);
     }
+}
+
+/// One request more on a connection to `one.example`, whose page is `fine`.
+pub fn asks_for_fine(stream: &mut Tls) {
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: one.example\r\n\r\n").unwrap();
+    let mut stream = BufReader::with_capacity(1, stream);
+    assert_eq!(http::head(&mut stream).unwrap().0, 200);
+    let mut body = [0; 4];
+    stream.read_exact(&mut body).unwrap();
+    assert_eq!(&body, b"fine");
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {
