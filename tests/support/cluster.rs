@@ -1,5 +1,5 @@
 //! Several nodes of one cluster as processes on loopback.
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::node::{Node, binary};
 use super::until;
+
+/// Where a node on a machine of its own listens for peers.
+const PORT: u16 = 7480;
 
 pub struct Cluster {
     pub nodes: Vec<Node>,
@@ -19,10 +22,15 @@ fn free() -> SocketAddr {
 
 /// A node that listens for peers at a place that stays its own.
 pub fn node(name: &str) -> Node {
-    let node = Node::new();
+    node_at(Node::new(), name, None)
+}
+
+/// The same on a machine of its own, where it has this address.
+pub fn node_at(node: Node, name: &str, address: Option<Ipv4Addr>) -> Node {
+    let listen = address.map_or_else(free, |address| SocketAddr::from((address, PORT)));
     let text = std::fs::read_to_string(node.config()).unwrap();
     let text = text.replace("name = \"test\"", &format!("name = \"{name}\""));
-    let text = text.replace("[cluster]\nlisten = []", &format!("[cluster]\nlisten = [\"{}\"]", free()));
+    let text = text.replace("[cluster]\nlisten = []", &format!("[cluster]\nlisten = [\"{listen}\"]"));
     std::fs::write(node.config(), text).unwrap();
     node
 }
@@ -44,7 +52,12 @@ pub fn token(node: &Node) -> String {
 impl Cluster {
     /// So many nodes, all members, all of them voters that may be.
     pub fn of(count: usize) -> Self {
-        let mut nodes: Vec<Node> = (0..count).map(|at| node(&format!("pi-{at}"))).collect();
+        Self::join((0..count).map(|at| node(&format!("pi-{at}"))).collect())
+    }
+
+    /// Starts these nodes and makes them one cluster.
+    pub fn join(mut nodes: Vec<Node>) -> Self {
+        let count = nodes.len();
         nodes.iter_mut().for_each(Node::spawn);
         nodes.iter_mut().for_each(Node::wait_ready);
         for node in &nodes[1..] {

@@ -1,7 +1,8 @@
-//! Three nodes, writers on all of them, and one fault after the other: killed, frozen, stopped, two at a time. What was acknowledged
-//! is on every node afterwards, whoever led.
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+//! Three nodes, writers and readers on all of them, and one fault after the other: killed, frozen, stopped, cut off, deafened, with
+//! lossy links, a full disk, a wiped one, another clock. What was acknowledged is on every node afterwards, whoever led, and who
+//! asked the quorum was never told less than was acknowledged before.
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,80 +11,257 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::chance::Chance;
-use crate::support::cluster::Cluster;
+use crate::support::checker::{self, Written};
+use crate::support::cluster::{Cluster, node_at, ruche, token};
+use crate::support::faults::SmallDisk;
 use crate::support::http::Client;
+use crate::support::net::Net;
+use crate::support::node::Node;
 use crate::support::until;
 
 /// Rounds between two comparisons of all that was written.
 const COMPARED_EVERY: usize = 10;
+const DISK_KIB: usize = 96 << 10;
+/// Replaces the functions that tell the time; Debian's package `faketime` has it.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
-#[derive(Debug, Default)]
-struct Written {
-    /// What was acknowledged, and when the last of it was.
-    zones: BTreeSet<String>,
-    last: Option<Instant>,
-    /// The longest time without an acknowledgement since somebody last asked.
-    gap: Duration,
+/// Three nodes, and what faults are made with. Where a tool is not to be had, said aloud, its faults are left out.
+pub struct Rig {
+    pub cluster: Cluster,
+    /// Dropped after the nodes, in this order.
+    disks: Vec<SmallDisk>,
+    pub net: Option<Net>,
+    clocks: bool,
 }
 
-impl Written {
-    fn note(&mut self, zone: String) {
-        let now = Instant::now();
-        self.gap = self.gap.max(self.last.map_or(Duration::ZERO, |last| now - last));
-        self.last = Some(now);
-        self.zones.insert(zone);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Killed,
+    Frozen,
+    Restarted,
+    TwoKilled,
+    CutOff,
+    Deaf,
+    Lossy,
+    Full,
+    Wiped,
+    Clock,
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        let net = Net::of(3);
+        let clocks = Path::new(FAKETIME).exists();
+        if !clocks {
+            println!("SKIPPED: there is no {FAKETIME}, so no clock jumps");
+        }
+        let mut disks = Vec::new();
+        let nodes = (0..3).map(|at| node(at, net.as_ref(), &mut disks, clocks)).collect();
+        let cluster = Cluster::join(nodes);
+        cluster.nodes[0].post("/v1/zones", json!({"name": checker::ZONE})).done();
+        Self { cluster, disks, net, clocks }
+    }
+
+    /// The faults that can be made here.
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = vec![Fault::Killed, Fault::Frozen, Fault::Restarted, Fault::TwoKilled, Fault::Wiped];
+        if self.net.is_some() {
+            faults.extend([Fault::CutOff, Fault::Deaf, Fault::Lossy]);
+        }
+        if self.disks.len() == 3 {
+            faults.push(Fault::Full);
+        }
+        if self.clocks {
+            faults.push(Fault::Clock);
+        }
+        faults
+    }
+
+    pub fn leader(&self) -> usize {
+        let cluster = &self.cluster;
+        until(30, "somebody leads", || cluster.leader(0).filter(|leader| cluster.leader(*leader) == Some(*leader)))
+    }
+
+    /// One fault from its beginning to its end; says which.
+    fn make(&mut self, fault: Fault, chance: &mut Chance, written: &Mutex<Written>) -> String {
+        let leader = self.leader();
+        let at = if chance.below(2) == 0 { leader } else { chance.below(3) };
+        let (one, other) = ((at + 1) % 3, (at + 2) % 3);
+        let wait = Duration::from_millis(chance.below(3000) as u64);
+        let long = wait + Duration::from_secs(2);
+        let nodes = &mut self.cluster.nodes;
+        match fault {
+            Fault::Killed => {
+                nodes[at].kill();
+                std::thread::sleep(wait);
+                nodes[at].start();
+            }
+            Fault::TwoKilled => {
+                nodes[at].kill();
+                nodes[one].kill();
+                std::thread::sleep(wait);
+                nodes[at].start();
+                nodes[one].start();
+            }
+            Fault::Frozen => {
+                nodes[at].signal(Signal::STOP);
+                std::thread::sleep(long);
+                nodes[at].signal(Signal::CONT);
+            }
+            Fault::Restarted => nodes[at].restart(),
+            Fault::Full => {
+                self.disks[at].fill();
+                std::thread::sleep(long);
+                self.disks[at].free();
+            }
+            Fault::Wiped => {
+                written.lock().unwrap().away = Some(at);
+                self.wipe(at);
+                written.lock().unwrap().away = None;
+            }
+            Fault::Clock => {
+                let hours = chance.below(9) as i64 - 4;
+                set_clock(&nodes[at], hours * 3600);
+                std::thread::sleep(long);
+                set_clock(&nodes[at], 0);
+            }
+            Fault::CutOff | Fault::Deaf | Fault::Lossy => {
+                let net = self.net.as_ref().expect("it is a fault of nets");
+                match fault {
+                    Fault::CutOff => net.part(at, &[one, other]),
+                    Fault::Deaf => net.deafen(at, one),
+                    _ => net.lose(at, 10 + chance.below(30)),
+                }
+                std::thread::sleep(2 * long);
+                net.heal();
+            }
+        }
+        format!("{fault:?}, {}", if at == leader { "the leader" } else { "another" })
+    }
+
+    /// A machine loses its disk and joins as another node under its old name.
+    fn wipe(&mut self, at: usize) {
+        let (name, helper) = (format!("pi-{at}"), (at + 1) % 3);
+        let nodes = &mut self.cluster.nodes;
+        nodes[at].kill();
+        for entry in fs::read_dir(&nodes[at].data).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+        until(30, "the lost node is removed", || ruche(&nodes[helper], &["--yes", "node", "rm", &name]).ok());
+        nodes[at].start();
+        let token = until(30, "there is a token", || Some(token(&nodes[helper])));
+        ruche(&nodes[at], &["cluster", "join", &token]).unwrap();
+        until(60, "all of them vote again", || (self.cluster.voters(helper).len() == 3).then_some(()));
     }
 }
 
+fn node(at: usize, net: Option<&Net>, disks: &mut Vec<SmallDisk>, clocks: bool) -> Node {
+    let dir = tempfile::Builder::new().prefix("ruche-test-").tempdir().unwrap();
+    let root = dir.path().to_owned();
+    let disk = SmallDisk::mount(&root.join("disk"), DISK_KIB);
+    let data = disk.as_ref().map_or_else(|| root.join("data"), |disk| disk.path().join("data"));
+    disks.extend(disk);
+    let mut node = node_at(Node::with_data(dir, data), &format!("pi-{at}"), net.map(|net| net.address(at)));
+    let text = fs::read_to_string(node.config()).unwrap();
+    fs::write(node.config(), text.replace("[dns]\nlisten = []", "[dns]\nlisten = [\"127.0.0.1:0\"]")).unwrap();
+    if let Some(net) = net {
+        node.under = net.under(at);
+    }
+    if clocks {
+        set_clock(&node, 0);
+        let offset = clock(&node).display().to_string();
+        // Only what people call the time: deadlines go by another clock, which nobody can set.
+        let env = [("LD_PRELOAD", FAKETIME), ("FAKETIME_TIMESTAMP_FILE", &offset), ("FAKETIME_CACHE_DURATION", "1")];
+        node.env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        node.env.push(("FAKETIME_DONT_FAKE_MONOTONIC".into(), "1".into()));
+    }
+    node
+}
+
+fn clock(node: &Node) -> PathBuf {
+    node.path("clock")
+}
+
+/// How far a machine's clock is off.
+fn set_clock(node: &Node, seconds: i64) {
+    let path = clock(node);
+    fs::write(path.with_extension("new"), format!("{seconds:+}\n")).unwrap();
+    fs::rename(path.with_extension("new"), path).unwrap();
+}
+
+/// So many faults drawn by chance; each kind once before any comes again.
 pub fn run(rounds: usize) {
     let mut chance = Chance::of_this_run();
-    let mut cluster = Cluster::of(3);
-    let sockets: Vec<PathBuf> = cluster.nodes.iter().map(|node| node.socket()).collect();
+    let mut rig = Rig::new();
+    let sockets: Vec<PathBuf> = rig.cluster.nodes.iter().map(|node| node.socket()).collect();
     let (written, over) = (Mutex::new(Written::default()), AtomicBool::new(false));
-    let mut gaps = Vec::new();
+    let (mut gaps, mut faults) = (Vec::new(), Vec::new());
     std::thread::scope(|threads| {
+        let _over = Over(&over);
         for writer in 0..3 {
             let (sockets, written, over, chance) = (&sockets, &written, &over, chance.fork());
             threads.spawn(move || write(writer, sockets, chance, written, over));
         }
+        for _ in 0..2 {
+            let (sockets, written, over, chance) = (&sockets, &written, &over, chance.fork());
+            threads.spawn(move || read(sockets, chance, written, over));
+        }
         for round in 1..=rounds {
-            let fault = break_something(&mut cluster, &mut chance);
-            let before = written.lock().unwrap().zones.len();
+            if faults.is_empty() {
+                faults = rig.faults();
+            }
+            let fault = faults.swap_remove(chance.below(faults.len()));
+            let started = Instant::now();
+            let made = rig.make(fault, &mut chance, &written);
+            let before = written.lock().unwrap().records.len();
             until(60, "changes are acknowledged again", || {
-                (written.lock().unwrap().zones.len() > before + 3).then_some(())
+                (written.lock().unwrap().records.len() > before + 3).then_some(())
             });
             let gap = std::mem::take(&mut written.lock().unwrap().gap);
-            println!("round {round}: {fault}, longest silence {} ms", gap.as_millis());
+            println!("round {round}: {made}, {:.1?}, longest silence {} ms", started.elapsed(), gap.as_millis());
             gaps.push(gap);
             if round % COMPARED_EVERY == 0 || round == rounds {
-                compare(&cluster, &written);
+                compare(&rig.cluster, &written);
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
-    compare(&cluster, &written);
+    compare(&rig.cluster, &written);
     gaps.sort_unstable();
-    let (count, middle) = (written.lock().unwrap().zones.len(), gaps[gaps.len() / 2].as_millis());
-    let most = gaps.last().map_or(0, Duration::as_millis);
+    let written = written.into_inner().unwrap();
+    let (middle, most) = (gaps[gaps.len() / 2].as_millis(), gaps.last().map_or(0, Duration::as_millis));
+    assert!(written.stale.is_empty(), "the quorum was asked and told less than was acknowledged: {:?}", written.stale);
+    assert!(written.reads > rounds, "nobody asked the quorum");
     println!(
-        "{rounds} rounds, {count} changes acknowledged, 0 lost; longest silence: median {middle} ms, at most {most} ms"
+        "{rounds} rounds, {} changes acknowledged, 0 lost; {} reads of the quorum, 0 stale; longest silence: median {middle} ms, at most {most} ms",
+        written.records.len(),
+        written.reads
     );
 }
 
-/// Makes zones through any of the nodes, each until it is known to be there.
+/// Whatever ends the rounds ends those who write and read.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Makes records through any of the nodes, each until it is known to be there.
 fn write(writer: usize, sockets: &[PathBuf], mut chance: Chance, written: &Mutex<Written>, over: &AtomicBool) {
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
-        let zone = format!("w{writer}-{number}.example");
+        let name = format!("w{writer}-{number}");
         let mut client = Client::new(&sockets[chance.below(sockets.len())]);
-        let made = client.ask("POST", "/v1/zones", Some(&json!({"name": zone})), &[]);
-        match made {
-            // 409: a try whose answer was lost was taken.
-            Ok(answer) if matches!(answer.status, 200 | 201 | 409) => {
-                written.lock().unwrap().note(zone);
+        let body = json!({"ttl": 300, "values": [checker::VALUE]});
+        match client.ask("PUT", &checker::path(&name), Some(&body), &[]) {
+            Ok(answer) if answer.is_done() => {
+                written.lock().unwrap().note(name);
                 number += 1;
             }
-            Ok(answer) => assert!(matches!(answer.status, 503 | 504), "{}", answer.text),
+            // 404: a node that lost its disk is of no cluster yet, or its first copy of the state has not come.
+            Ok(answer) => assert!(matches!(answer.status, 404 | 503 | 504 | 507), "{}", answer.text),
             // Killed, or not there yet.
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
@@ -91,54 +269,37 @@ fn write(writer: usize, sockets: &[PathBuf], mut chance: Chance, written: &Mutex
     }
 }
 
-/// One fault from its beginning to its end; says which.
-fn break_something(cluster: &mut Cluster, chance: &mut Chance) -> &'static str {
-    let leader = until(30, "somebody leads", || cluster.leader(0).filter(|leader| cluster.leader(*leader).is_some()));
-    let at = if chance.below(2) == 0 { leader } else { chance.below(3) };
-    let wait = Duration::from_millis(chance.below(3000) as u64);
-    match chance.below(5) {
-        0 | 1 => {
-            cluster.nodes[at].kill();
-            std::thread::sleep(wait);
-            cluster.nodes[at].start();
-            if at == leader { "the leader was killed" } else { "a node was killed" }
-        }
-        2 => {
-            cluster.nodes[at].signal(Signal::STOP);
-            std::thread::sleep(wait + Duration::from_secs(1));
-            cluster.nodes[at].signal(Signal::CONT);
-            if at == leader { "the leader was frozen" } else { "a node was frozen" }
-        }
-        3 => {
-            cluster.nodes[at].restart();
-            if at == leader { "the leader was restarted" } else { "a node was restarted" }
-        }
-        _ => {
-            let other = (at + 1) % 3;
-            cluster.nodes[at].kill();
-            cluster.nodes[other].kill();
-            std::thread::sleep(wait);
-            cluster.nodes[at].start();
-            cluster.nodes[other].start();
-            "two nodes were killed"
+/// Asks the quorum through any of the nodes for what was acknowledged before.
+fn read(sockets: &[PathBuf], mut chance: Chance, written: &Mutex<Written>, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(10));
+        let at = chance.below(sockets.len());
+        let Some(name) = written.lock().unwrap().wanted(at) else { continue };
+        let mut client = Client::new(&sockets[at]);
+        let path = format!("{}?consistent=true", checker::path(&name));
+        if let Ok(answer) = client.ask("GET", &path, None, &[]) {
+            written.lock().unwrap().read(at, &name, &answer);
         }
     }
 }
 
-/// Every node has what was acknowledged, and the same state.
+/// Every node has what was acknowledged, answers for it, and has the same state.
 fn compare(cluster: &Cluster, written: &Mutex<Written>) {
-    let acknowledged = written.lock().unwrap().zones.clone();
+    let acknowledged = written.lock().unwrap().records.clone();
     for (at, node) in cluster.nodes.iter().enumerate() {
         until(60, "a node has all that was acknowledged", || {
-            let held = node.all("/v1/zones");
-            let held: BTreeSet<&str> = held.iter().filter_map(|zone| zone["name"].as_str()).collect();
-            let lost = acknowledged.iter().filter(|zone| !held.contains(zone.as_str())).count();
-            if lost > 0 {
-                println!("node {at} lacks {lost} of {}", acknowledged.len());
+            let lost = checker::lost(&acknowledged, &checker::held(node));
+            if !lost.is_empty() {
+                println!("node {at} lacks {} of {}", lost.len(), acknowledged.len());
                 std::thread::sleep(Duration::from_millis(200));
             }
-            (lost == 0).then_some(())
+            lost.is_empty().then_some(())
         });
+        assert_eq!(
+            checker::unanswered(node, &acknowledged),
+            Vec::<String>::new(),
+            "node {at} does not answer for these"
+        );
         let seen = node.get("/v1/cluster").done().json;
         let nodes = seen["nodes"].as_array().unwrap();
         assert!(nodes.iter().all(|node| node["differs"] != true), "{seen}");

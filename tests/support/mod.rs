@@ -2,6 +2,7 @@
 //! promised, and the tools that make faults. Ends only processes it started.
 pub mod backend;
 pub mod chance;
+pub mod checker;
 pub mod cluster;
 pub mod dns;
 pub mod ear;
@@ -12,6 +13,7 @@ pub mod http;
 pub mod issuer;
 pub mod load;
 pub mod measure;
+pub mod net;
 pub mod node;
 pub mod power;
 pub mod sites;

@@ -1,0 +1,118 @@
+//! Machines with a network of their own: a namespace each, on one bridge, and rules that part them, deafen one of them, or lose what is
+//! sent. Needs root; where it cannot be had that is said aloud.
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Nets made by this process: each has its own names.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Unmade with this value.
+#[derive(Debug)]
+pub struct Net {
+    name: String,
+    count: usize,
+}
+
+impl Net {
+    /// So many machines. None where this process may make no namespaces, said aloud.
+    pub fn of(count: usize) -> Option<Self> {
+        let name = format!("ruche-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let net = Self { name, count };
+        match net.make() {
+            Ok(()) => Some(net),
+            Err(said) => {
+                println!("SKIPPED: no network namespaces can be made here, so no link is cut: {said}");
+                None
+            }
+        }
+    }
+
+    fn make(&self) -> Result<(), String> {
+        let hub = self.space("hub");
+        ip(&["netns", "add", &hub])?;
+        ip(&["-n", &hub, "link", "add", "bridge", "type", "bridge"])?;
+        ip(&["-n", &hub, "link", "set", "bridge", "up"])?;
+        for at in 0..self.count {
+            let (space, port) = (self.space(at), format!("port{at}"));
+            ip(&["netns", "add", &space])?;
+            ip(&["-n", &hub, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &space])?;
+            ip(&["-n", &hub, "link", "set", &port, "master", "bridge", "up"])?;
+            let address = format!("{}/24", self.address(at));
+            ip(&["-n", &space, "address", "add", &address, "dev", "eth0"])?;
+            ip(&["-n", &space, "link", "set", "eth0", "up"])?;
+            ip(&["-n", &space, "link", "set", "lo", "up"])?;
+            self.rule(at, "")?;
+        }
+        Ok(())
+    }
+
+    fn space(&self, of: impl std::fmt::Display) -> String {
+        format!("{}-{of}", self.name)
+    }
+
+    pub fn address(&self, at: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, 99, 0, u8::try_from(at + 1).unwrap())
+    }
+
+    /// What a program is started with to be on that machine.
+    pub fn under(&self, at: usize) -> Vec<String> {
+        vec!["nsenter".into(), format!("--net=/run/netns/{}", self.space(at))]
+    }
+
+    /// Nothing passes between one machine and some others, and nobody is told.
+    pub fn part(&self, at: usize, others: &[usize]) {
+        let address = |other: &usize| self.address(*other).to_string();
+        let others = others.iter().map(address).collect::<Vec<_>>().join(", ");
+        let rules = [("input", "saddr"), ("output", "daddr")]
+            .map(|(hook, side)| chain(hook, &format!("ip {side} {{ {others} }} drop")));
+        self.rule(at, &rules.concat()).unwrap();
+    }
+
+    /// What one machine says does not reach the other; the way back is open.
+    pub fn deafen(&self, at: usize, to: usize) {
+        self.rule(at, &chain("input", &format!("ip saddr {} drop", self.address(to)))).unwrap();
+    }
+
+    /// Of what comes to a machine this part is lost.
+    pub fn lose(&self, at: usize, percent: usize) {
+        let rule = format!("iifname \"eth0\" numgen random mod 100 < {percent} drop");
+        self.rule(at, &chain("input", &rule)).unwrap();
+    }
+
+    /// All links are whole again.
+    pub fn heal(&self) {
+        (0..self.count).for_each(|at| self.rule(at, "").unwrap());
+    }
+
+    /// Replaces the rules of a machine.
+    fn rule(&self, at: usize, chains: &str) -> Result<(), String> {
+        let under = self.under(at);
+        let mut nft = Command::new(&under[0]);
+        nft.args(&under[1..]).args(["nft", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut nft = nft.spawn().map_err(|error| error.to_string())?;
+        let text = format!("flush ruleset\ntable inet faults {{ {chains} }}\n");
+        nft.stdin.take().unwrap().write_all(text.as_bytes()).map_err(|error| error.to_string())?;
+        let done = nft.wait_with_output().map_err(|error| error.to_string())?;
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for at in 0..self.count {
+            let _ = ip(&["netns", "delete", &self.space(at)]);
+        }
+        let _ = ip(&["netns", "delete", &self.space("hub")]);
+    }
+}
+
+fn chain(hook: &str, rule: &str) -> String {
+    format!("chain {hook} {{ type filter hook {hook} priority 0; {rule}; }}\n")
+}
+
+fn ip(arguments: &[&str]) -> Result<(), String> {
+    let done = Command::new("ip").args(arguments).output().map_err(|error| error.to_string())?;
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+}
