@@ -6,6 +6,14 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
+use openraft::{CommittedLeaderId, EntryPayload};
+use ruche::base::clock::Time;
+use ruche::base::ids::{RequestId, Seed};
+use ruche::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope};
+use ruche::model::joins::JoinTokenCreate;
+use ruche::store::node::Store;
+use ruche::store::types::{Entry, LogId, Payload};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -191,4 +199,61 @@ fn a_leader_that_leaves_is_followed_even_by_the_only_other_one() {
     cluster.write_at_last(1, "own.example");
     assert_eq!(cluster.nodes[1].all("/v1/zones").len(), 2);
     assert_eq!(cluster.nodes[0].all("/v1/zones").len(), 0);
+}
+
+/// An entry of the log says another thing on one node than on the others, as if its program had decided otherwise.
+#[test]
+fn a_node_that_diverged_says_so_and_takes_the_state_of_the_others() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.leader(0).unwrap();
+    let odd = (leader + 1) % 3;
+    cluster.agree(&[0, 1, 2]);
+    assert!(cluster.nodes[odd].term().success());
+    let raft = cluster.status(leader)["raft"].clone();
+    let (term, index) = (raft["term"].as_u64().unwrap(), raft["log_index"].as_u64().unwrap() + 1);
+    cluster.nodes[leader].post("/v1/cluster/token", json!({})).done();
+    let id = cluster.nodes[leader].get(&format!("/v1/nodes/pi-{leader}")).done().json["id"].clone();
+    let id = u64::from_str_radix(id.as_str().unwrap(), 16).unwrap();
+    let at = LogId::new(CommittedLeaderId::new(term, id), index);
+    assert_eq!(cluster.status(leader)["raft"]["log_index"], index, "nothing else was written");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(decide_otherwise(&cluster.nodes[odd].data, at));
+    let lines = cluster.nodes[odd].log_lines();
+    cluster.nodes[odd].start();
+    let data = cluster.nodes[odd].data.clone();
+    let aside = || {
+        let all = std::fs::read_dir(&data).unwrap().flatten().map(|entry| entry.path());
+        all.filter(|path| path.to_string_lossy().contains("set-aside")).map(|path| path.join("state.db")).next()
+    };
+    until(40, "it takes the state of the others", || {
+        cluster.nodes[odd].log_after(lines).contains("the state was taken from the leader").then_some(())
+    });
+    assert!(aside().is_some_and(|kept| kept.exists()));
+    assert!(cluster.nodes[odd].log_after(lines).contains("is not that of the others"));
+    cluster.agree(&[0, 1, 2]);
+    // And goes on from there, also after a restart.
+    cluster.nodes[leader].post("/v1/zones", json!({"name": "after.example"})).done();
+    cluster.agree(&[0, 1, 2]);
+    cluster.nodes[odd].restart();
+    cluster.agree(&[0, 1, 2]);
+}
+
+/// Puts another change in the place of the one that comes next.
+async fn decide_otherwise(data: &std::path::Path, at: LogId) {
+    let mut store = Store::open(data).unwrap();
+    let last = store.log.get_log_state().await.unwrap().last_log_id.unwrap();
+    assert_eq!(last.index + 1, at.index, "it had all of the log");
+    let envelope = Envelope {
+        request_id: RequestId { key: [9; 16], digest: [9; 16] },
+        actor: Actor::System,
+        seed: Seed([9; 16]),
+        expect: None,
+        change: Change::JoinTokenCreate(JoinTokenCreate { hash: [9; 32], lasts: 1000 }),
+    };
+    let batch = Batch { version: BATCH_VERSION, time: Time::now(), envelopes: vec![envelope] };
+    let entry = Entry { log_id: at, payload: EntryPayload::Normal(Payload(batch.encode().into())) };
+    store.log.blocking_append([entry.clone()]).await.unwrap();
+    store.machine.apply([entry]).await.unwrap();
+    store.machine.close();
+    store.log.close();
 }

@@ -40,6 +40,7 @@ impl Member {
                 Said::Done
             }
             Ask::Members => Said::Members(self.peers().book().members()),
+            Ask::Copy => self.give_copy(from).await,
             Ask::Look => Said::Look(Box::new(self.look(board))),
         }
     }

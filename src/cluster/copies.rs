@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 
 use openraft::Snapshot;
-use openraft::raft::SnapshotResponse;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -19,19 +18,26 @@ use crate::cluster::peer::messages::{Class, CopyHead, CopySaid};
 use crate::ops::blocking::Blocking;
 use crate::store::types::{TypeConfig, Vote};
 
+/// How a copy is to be taken.
+pub(crate) struct Way {
+    pub(crate) vote: Vote,
+    /// In the place of a state that is wrong, and not by raft.
+    pub(crate) instead: bool,
+}
+
 pub(crate) async fn send_copy(
     peers: &Peers,
     blocking: &Blocking,
     to: NodeId,
-    vote: Vote,
+    Way { vote, instead }: Way,
     snapshot: Snapshot<TypeConfig>,
-) -> Result<SnapshotResponse<u64>, PeerError> {
+) -> Result<CopySaid, PeerError> {
     let path = snapshot.snapshot.path().ok_or_else(|| PeerError::Failed("there is no copy to send".into()))?;
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
     let mut stream = peers.open(to, Class::Bulk).await?;
     tracing::info!(node = %to, bytes, "sending a copy of the state");
-    send(&mut stream, &CopyHead { vote, meta: snapshot.meta.clone(), bytes }).await?;
+    send(&mut stream, &CopyHead { vote, meta: snapshot.meta.clone(), bytes, instead }).await?;
     let mut left = bytes;
     let mut piece = vec![0; PEER_COPY_PIECE];
     while left > 0 {
@@ -44,8 +50,8 @@ pub(crate) async fn send_copy(
     stream.flush().await?;
     // It is verified row by row and taken up before the answer.
     match timeout(10 * PEER_COPY_WAIT, receive(&mut stream, PEER_FRAME_MAX)).await.map_err(|_| PeerError::Late)?? {
-        CopySaid::Taken(response) => Ok(response),
         CopySaid::Failed(text) => Err(PeerError::Failed(text)),
+        taken => Ok(taken),
     }
 }
 
@@ -73,6 +79,10 @@ impl Member {
             self.voice().hear_copy(from);
         }
         drop(file);
+        if head.instead {
+            let said = self.take_over(head, copied).await;
+            return send(stream, &said).await;
+        }
         let snapshot = Snapshot { meta: head.meta, snapshot: copied };
         let said = match self.raft().install_full_snapshot(head.vote, snapshot).await {
             Ok(response) => CopySaid::Taken(response),

@@ -1,4 +1,5 @@
 //! This node as a member: raft started on the opened store, its tasks, its status, its end.
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -87,6 +88,8 @@ pub struct Member {
     voice: Arc<Voice>,
     /// Hands over: another node is to lead.
     retiring: Arc<AtomicBool>,
+    /// Where this node's state goes, which is wrong, when the copy comes that was asked for.
+    retaking: Arc<Mutex<Option<PathBuf>>>,
     blocking: Blocking,
 }
 
@@ -112,9 +115,22 @@ impl Member {
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let undecided = Undecided::default();
         let door = Door::new(queue, undecided.clone(), health.clone());
-        let (voice, retiring) = Default::default();
-        let member =
-            Self { raft, node, door, snapshot, history, health, log, machine, peers, voice, retiring, blocking };
+        let (voice, retiring, retaking) = Default::default();
+        let member = Self {
+            raft,
+            node,
+            door,
+            snapshot,
+            history,
+            health,
+            log,
+            machine,
+            peers,
+            voice,
+            retiring,
+            retaking,
+            blocking,
+        };
         Ok((member, Proposals { queue: proposals, undecided }))
     }
 
@@ -149,6 +165,14 @@ impl Member {
             let member = leader.clone();
             async move {
                 member.tend_members(&stop).await;
+                Ok(())
+            }
+        });
+        let (compared, shown) = (self.clone(), board.clone());
+        tasks.spawn("agreement", Ends::AtGiveUp, move |stop| {
+            let (member, board) = (compared.clone(), shown.clone());
+            async move {
+                member.keep_agreed(&board, &stop).await;
                 Ok(())
             }
         });
@@ -226,6 +250,18 @@ impl Member {
 
     pub(crate) fn retiring(&self) -> &AtomicBool {
         &self.retiring
+    }
+
+    pub(crate) fn retaking(&self) -> &Mutex<Option<PathBuf>> {
+        &self.retaking
+    }
+
+    pub(crate) fn machine(&self) -> Machine {
+        self.machine.clone()
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        self.log.clone()
     }
 
     pub(crate) fn blocking(&self) -> &Blocking {

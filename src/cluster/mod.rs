@@ -1,5 +1,6 @@
 //! The cluster as this node is part of it: raft over `store`, the peer channel, membership, the one write door, what it says of itself.
 pub mod adoption;
+mod agreement;
 mod answers;
 pub mod certificates;
 pub mod cookies;

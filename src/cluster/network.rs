@@ -18,7 +18,7 @@ use crate::base::limits::peers::{PEER_PAUSE_FIRST, PEER_PAUSE_MAX, PEER_RPC_WAIT
 use crate::cluster::copies;
 use crate::cluster::peer::dial::{Peers, Stream, exchange};
 use crate::cluster::peer::error::PeerError;
-use crate::cluster::peer::messages::{Ask, Class, Said};
+use crate::cluster::peer::messages::{Ask, Class, CopySaid, Said};
 use crate::ops::blocking::Blocking;
 use crate::store::types::{Peer, TypeConfig};
 
@@ -122,8 +122,10 @@ impl RaftNetwork<TypeConfig> for Way {
         let Network { peers, blocking } = &self.network;
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = copies::send_copy(peers, blocking, self.target, vote, snapshot) => {
-                sent.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))
+            sent = copies::send_copy(peers, blocking, self.target, copies::Way { vote, instead: false }, snapshot) => match sent {
+                Ok(CopySaid::Taken(response)) => Ok(response),
+                Ok(_) => Err(StreamingError::Unreachable(odd())),
+                Err(error) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
             }
         }
     }

@@ -2,6 +2,7 @@
 //! recovery copy alike. Never shows a key in a message.
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,11 @@ impl fmt::Display for KeyId {
 
 type Key = Zeroizing<[u8; 32]>;
 
+/// Shared by all who seal and open: a key that comes is there for all of them.
+pub struct Keyring(RwLock<Ring>);
+
 #[derive(Clone, PartialEq, Eq)]
-pub struct Keyring {
+struct Ring {
     keys: BTreeMap<KeyId, Key>,
     current: KeyId,
     /// The id of the next key to be added.
@@ -32,8 +36,8 @@ pub struct Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<u32> = self.keys.keys().map(|id| id.0).collect();
-        write!(f, "Keyring(keys {ids:?}, current {}, {})", self.current, self.fingerprint())
+        let ids: Vec<u32> = self.ids().iter().map(|id| id.0).collect();
+        write!(f, "Keyring(keys {ids:?}, current {}, {})", self.current().0, self.fingerprint())
     }
 }
 
@@ -57,57 +61,84 @@ pub enum KeyringError {
 const MAGIC: &str = "ruche-keyring";
 const VERSION: &str = "1";
 
+impl PartialEq for Keyring {
+    fn eq(&self, other: &Self) -> bool {
+        *self.ring() == *other.ring()
+    }
+}
+
+impl Eq for Keyring {}
+
 impl Keyring {
     /// A keyring of one key, made of 32 bytes from the system's generator.
     pub fn generate(random: [u8; 32]) -> Self {
-        Self { keys: BTreeMap::from([(KeyId(1), Key::new(random))]), current: KeyId(1), next: 2 }
+        Self(RwLock::new(Ring { keys: BTreeMap::from([(KeyId(1), Key::new(random))]), current: KeyId(1), next: 2 }))
+    }
+
+    fn ring(&self) -> RwLockReadGuard<'_, Ring> {
+        // Whatever changes it is checked before anything is written.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Ring> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds what the other one does, from here on.
+    pub fn take_up(&self, other: &Self) {
+        let ring = other.ring().clone();
+        *self.change() = ring;
     }
 
     /// The key that seals.
-    pub fn current(&self) -> (KeyId, &[u8; 32]) {
-        (self.current, &self.keys[&self.current])
+    pub fn current(&self) -> (KeyId, Key) {
+        let ring = self.ring();
+        (ring.current, ring.keys[&ring.current].clone())
     }
 
-    pub fn key(&self, id: KeyId) -> Option<&[u8; 32]> {
-        self.keys.get(&id).map(|key| &**key)
+    pub fn key(&self, id: KeyId) -> Option<Key> {
+        self.ring().keys.get(&id).cloned()
     }
 
-    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
-        self.keys.keys().copied()
+    pub fn ids(&self) -> Vec<KeyId> {
+        self.ring().keys.keys().copied().collect()
     }
 
     /// Adds a key that opens but does not seal yet: every node must have it first.
-    pub fn add(&mut self, random: [u8; 32]) -> Result<KeyId, KeyringError> {
-        if self.keys.len() >= KEYRING_KEYS_MAX || self.next == u32::MAX {
+    pub fn add(&self, random: [u8; 32]) -> Result<KeyId, KeyringError> {
+        let mut ring = self.change();
+        if ring.keys.len() >= KEYRING_KEYS_MAX || ring.next == u32::MAX {
             return Err(KeyringError::Full);
         }
-        let id = KeyId(self.next);
-        self.next += 1;
-        self.keys.insert(id, Key::new(random));
+        let id = KeyId(ring.next);
+        ring.next += 1;
+        ring.keys.insert(id, Key::new(random));
         Ok(id)
     }
 
-    pub fn make_current(&mut self, id: KeyId) -> Result<(), KeyringError> {
-        if !self.keys.contains_key(&id) {
+    pub fn make_current(&self, id: KeyId) -> Result<(), KeyringError> {
+        let mut ring = self.change();
+        if !ring.keys.contains_key(&id) {
             return Err(KeyringError::Unknown(id));
         }
-        self.current = id;
+        ring.current = id;
         Ok(())
     }
 
     /// Drops a key nothing is sealed with any more.
-    pub fn drop_key(&mut self, id: KeyId) -> Result<(), KeyringError> {
-        if id == self.current {
+    pub fn drop_key(&self, id: KeyId) -> Result<(), KeyringError> {
+        let mut ring = self.change();
+        if id == ring.current {
             return Err(KeyringError::Current(id));
         }
-        self.keys.remove(&id).map(drop).ok_or(KeyringError::Unknown(id))
+        ring.keys.remove(&id).map(drop).ok_or(KeyringError::Unknown(id))
     }
 
     /// What two people compare to know that they hold the same keys; it tells nothing about them.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(b"ruche keyring fingerprint 1");
-        for (id, key) in &self.keys {
+        for (id, key) in &self.ring().keys {
             hash.update(id.0.to_be_bytes());
             hash.update(**key);
         }
@@ -118,7 +149,7 @@ impl Keyring {
 
     /// The file of a node. One item a line; the last line is a checksum of those before it.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let body = self.body();
+        let body = self.ring().body();
         let mut bytes = Zeroizing::new(body.as_bytes().to_vec());
         bytes.extend(format!("check {}\n", checksum(&body)).bytes());
         bytes
@@ -165,12 +196,15 @@ impl Keyring {
         if checksum(&body) != check {
             return Err(KeyringError::Damaged("its checksum differs"));
         }
-        Self::from_items(items).ok_or(KeyringError::Damaged("a line of it"))
+        let ring = Ring::from_items(items).ok_or(KeyringError::Damaged("a line of it"))?;
+        Ok(Self(RwLock::new(ring)))
     }
+}
 
+impl Ring {
     fn from_items(items: &[&str]) -> Option<Self> {
         let [current, next, keys @ ..] = items else { return None };
-        let mut keyring = Self {
+        let mut ring = Self {
             keys: BTreeMap::new(),
             current: KeyId(current.strip_prefix("current ")?.parse().ok()?),
             next: next.strip_prefix("next ")?.parse().ok()?,
@@ -179,14 +213,14 @@ impl Keyring {
             let (id, text) = line.strip_prefix("key ")?.split_once(' ')?;
             let id = KeyId(id.parse().ok()?);
             let mut key = Key::default();
-            if text.len() != 64 || HEXLOWER.decode_mut(text.as_bytes(), &mut *key).is_err() || id.0 >= keyring.next {
+            if text.len() != 64 || HEXLOWER.decode_mut(text.as_bytes(), &mut *key).is_err() || id.0 >= ring.next {
                 return None;
             }
-            if keyring.keys.insert(id, key).is_some() {
+            if ring.keys.insert(id, key).is_some() {
                 return None;
             }
         }
-        (keyring.keys.contains_key(&keyring.current) && keyring.keys.len() <= KEYRING_KEYS_MAX).then_some(keyring)
+        (ring.keys.contains_key(&ring.current) && ring.keys.len() <= KEYRING_KEYS_MAX).then_some(ring)
     }
 
     fn body(&self) -> Zeroizing<String> {
@@ -212,7 +246,7 @@ mod tests {
     use super::*;
 
     fn keyring() -> Keyring {
-        let mut keyring = Keyring::generate([0xab; 32]);
+        let keyring = Keyring::generate([0xab; 32]);
         let second = keyring.add([0xcd; 32]).unwrap();
         keyring.make_current(second).unwrap();
         keyring
@@ -278,13 +312,13 @@ mod tests {
 
     #[test]
     fn ids_are_not_reused_and_the_ring_is_bounded() {
-        let mut keyring = keyring();
+        let keyring = keyring();
         let third = keyring.add([1; 32]).unwrap();
         keyring.drop_key(third).unwrap();
-        let mut keyring = Keyring::from_bytes(&keyring.to_bytes()).unwrap();
+        let keyring = Keyring::from_bytes(&keyring.to_bytes()).unwrap();
         assert_eq!(keyring.add([2; 32]), Ok(KeyId(4)));
         assert_eq!(keyring.make_current(third), Err(KeyringError::Unknown(third)));
-        while keyring.ids().count() < KEYRING_KEYS_MAX {
+        while keyring.ids().len() < KEYRING_KEYS_MAX {
             keyring.add([3; 32]).unwrap();
         }
         assert_eq!(keyring.add([3; 32]), Err(KeyringError::Full));

@@ -52,7 +52,7 @@ pub enum SealError {
 pub fn seal(keyring: &Keyring, place: &Place<'_>, plaintext: &[u8], nonce: [u8; 24]) -> Sealed {
     let (key_id, key) = keyring.current();
     let payload = Payload { msg: plaintext, aad: &place.associated(key_id) };
-    let bytes = XChaCha20Poly1305::new(key.into())
+    let bytes = XChaCha20Poly1305::new((&*key).into())
         .encrypt(&XNonce::from(nonce), payload)
         .expect("a secret is far shorter than the 256 GiB the cipher can take");
     Sealed { key_id, nonce, bytes }
@@ -64,7 +64,7 @@ pub fn open(keyring: &Keyring, place: &Place<'_>, sealed: &Sealed) -> Result<Zer
         return Err(SealError::NoKey { place: place.shown(), key_id: sealed.key_id });
     };
     let payload = Payload { msg: &sealed.bytes, aad: &place.associated(sealed.key_id) };
-    XChaCha20Poly1305::new(key.into())
+    XChaCha20Poly1305::new((&*key).into())
         .decrypt(&XNonce::from(sealed.nonce), payload)
         .map(Zeroizing::new)
         .map_err(|_| SealError::NotAuthentic { place: place.shown() })
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_rotated_keyring_opens_what_the_old_key_sealed_until_it_is_dropped() {
-        let mut keyring = keyring();
+        let keyring = keyring();
         let old = seal(&keyring, &PLACE, b"old", [1; 24]);
         let first = keyring.current().0;
         let second = keyring.add([2; 32]).unwrap();

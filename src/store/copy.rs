@@ -88,6 +88,13 @@ pub(crate) fn make(owner: &mut Owner, dir: &Path) -> Result<(Meta, Copied), Copy
     Ok((owner.meta.clone(), copied))
 }
 
+/// Keeps the state as it is in a folder of its own.
+pub(crate) fn keep(owner: &mut Owner, dir: &Path, aside: &Path) -> Result<(), CopyError> {
+    let (_, copied) = make(owner, dir)?;
+    std::fs::create_dir_all(aside)?;
+    Ok(std::fs::rename(copied.path().unwrap_or(dir), aside.join("state.db"))?)
+}
+
 /// Replaces the state by a copy, in one transaction of SQLite, after every row of it was verified.
 pub(crate) fn install(
     owner: &mut Owner,
@@ -96,10 +103,12 @@ pub(crate) fn install(
 ) -> Result<Option<(State, Meta)>, CopyError> {
     let Some(path) = copied.path() else { return Ok(None) };
     let source = database::open(path, LEVEL, &schema::SCHEMA, "OFF")?;
-    let (state, meta) = schema::load(&source).map_err(CopyError::Damaged)?;
+    let (state, mut meta) = schema::load(&source).map_err(CopyError::Damaged)?;
     if (meta.applied, meta.membership.clone()) != wanted {
         return Err(CopyError::OtherIndex);
     }
+    meta.copied = meta.applied;
+    schema::write_meta(&source, &meta)?;
     let target = Rc::get_mut(&mut owner.writer.connection).ok_or(CopyError::InUse)?;
     target.flush_prepared_statement_cache();
     copy(&source, target)?;

@@ -64,6 +64,8 @@ struct Owner {
 pub struct Extent {
     pub purged: Option<LogId>,
     pub last: Option<LogId>,
+    /// It is tied to a node: not a fresh one in the place of another that was lost.
+    pub used: bool,
     bytes: u64,
 }
 
@@ -89,6 +91,12 @@ impl Log {
     /// Ties the log to a node, once: a vote belongs to who cast it.
     pub async fn set_node_id(&self, id: NodeId) -> Result<(), StorageError> {
         self.write(move |connection| write_meta(connection, "node", &id)).await
+    }
+
+    /// Nothing up to this entry is in the log any more, for whoever asks it from now on.
+    pub(crate) fn begin_after(&self, upto: LogId) {
+        // What fails is in the health of the node: nothing is written any more.
+        let _ = self.thread.send(Box::new(move |owner: &mut Owner| drop(owner.purge(upto))));
     }
 
     /// Returns when the thread of the database has come to this call.
@@ -293,24 +301,26 @@ impl RaftLogStorage<TypeConfig> for Log {
             let mut cache = self.cache();
             cache.entries = cache.entries.split_off(&(upto.index + 1));
         }
-        let purge = move |owner: &mut Owner| {
-            owner.writer.commit(|connection| {
-                write_meta(connection, "purged", &upto)?;
-                connection.execute("DELETE FROM log WHERE at <= ?1", [upto.index as i64]).map(drop)
-            })?;
-            owner.writer.commit(|connection| {
-                connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-                let size = "SELECT coalesce(sum(length(value)), 0) FROM log";
-                connection.query_row(size, [], |row| row.get::<_, i64>(0))
-            })
-        };
-        let stored = self.thread.call(purge).await.map_err(lost)?.map_err(failed)?;
+        let stored = self.thread.call(move |owner| owner.purge(upto)).await.map_err(lost)?.map_err(failed)?;
         self.cache().stored = stored.unsigned_abs();
         Ok(())
     }
 }
 
 impl Owner {
+    /// Drops the entries up to this one; returns the bytes of those that are left.
+    fn purge(&mut self, upto: LogId) -> Result<i64, WriteFailed> {
+        self.writer.commit(|connection| {
+            write_meta(connection, "purged", &upto)?;
+            connection.execute("DELETE FROM log WHERE at <= ?1", [upto.index as i64]).map(drop)
+        })?;
+        self.writer.commit(|connection| {
+            connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            let size = "SELECT coalesce(sum(length(value)), 0) FROM log";
+            connection.query_row(size, [], |row| row.get::<_, i64>(0))
+        })
+    }
+
     /// Counts what was written and moves the write-ahead log on when it has grown.
     fn wrote(&mut self, rows: usize) {
         self.pages += 2 + u32::try_from(rows).unwrap_or(u32::MAX / 2);
@@ -377,8 +387,8 @@ fn read_rows(connection: &Connection, first: u64, end: u64) -> Result<Vec<Row>, 
 fn verify(connection: &Connection) -> Result<Extent, String> {
     let purged: Option<LogId> = read_meta(connection, "purged")?;
     read_meta::<Vote>(connection, "vote")?;
-    read_meta::<NodeId>(connection, "node")?;
-    let mut extent = Extent { purged, last: purged, bytes: 0 };
+    let used = read_meta::<NodeId>(connection, "node")?.is_some();
+    let mut extent = Extent { purged, last: purged, used, bytes: 0 };
     let mut statement =
         connection.prepare("SELECT at, value, checksum FROM log ORDER BY at").map_err(|error| error.to_string())?;
     let mut rows = statement.query([]).map_err(|error| error.to_string())?;

@@ -45,6 +45,8 @@ pub struct Machine {
     health: HealthCell,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     starting: Arc<AtomicBool>,
+    /// Held while entries are applied, and while a copy takes the place of what they made.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The state as applied, and what `state.db` is to say of itself once it holds as much.
@@ -106,6 +108,7 @@ impl Machine {
             health,
             snapshot,
             starting: Arc::default(),
+            turn: Arc::default(),
         };
         Ok((machine, meta))
     }
@@ -124,7 +127,8 @@ impl Machine {
         while next < end {
             let entries = log.limited_get_log_entries(next, end).await?;
             next += entries.len().max(1) as u64;
-            let Prepared { state, meta, effects, .. } = self.prepare(entries).map_err(|error| unreadable(&error))?;
+            let Prepared { state, meta, effects, .. } =
+                self.prepare(self.held(), entries).map_err(|error| unreadable(&error))?;
             let behind = Behind { effects, meta: meta.clone(), room: Vec::new() };
             let written = self.thread.call(move |owner| owner.write_at_once(behind)).await.map_err(lost)?;
             if written.is_err() {
@@ -164,9 +168,50 @@ impl Machine {
         self.thread.cease_waiting();
     }
 
+    /// Puts a copy of another node's state in the place of this one, which is wrong, while the node serves: what was committed after
+    /// the copy is applied to it again. What was wrong is kept aside.
+    pub async fn replace(
+        &self,
+        meta: &SnapshotMeta<u64, Peer>,
+        copied: Box<Copied>,
+        log: &mut Log,
+        aside: PathBuf,
+    ) -> Result<(), StorageError> {
+        let _turn = self.turn.lock().await;
+        let after = |at: Option<LogId>| at.map_or(0, |at| at.index + 1);
+        let (mut next, end) = (after(meta.last_log_id), after(self.applied()));
+        let mut entries = Vec::new();
+        while next < end {
+            let some = log.limited_get_log_entries(next, end).await?;
+            let missing = || std::io::Error::other("the log begins after the copy");
+            if some.first().is_none_or(|entry| entry.log_id.index != next) {
+                return Err(StorageIOError::write_snapshot(Some(meta.signature()), &missing()).into());
+            }
+            next += some.len() as u64;
+            entries.extend(some);
+        }
+        let wanted = (meta.last_log_id, meta.last_membership.clone());
+        let dir = self.dir.clone();
+        let installed = self.thread.call(move |owner| {
+            copy::keep(owner, &dir, &aside)?;
+            copy::install(owner, &copied, wanted)
+        });
+        let installed = installed.await.map_err(lost)?;
+        let installed = installed.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error))?;
+        let Some(held) = installed else { return Ok(()) };
+        let Prepared { state, meta, effects, .. } = self.prepare(held, entries).map_err(|error| unreadable(&error))?;
+        self.image().swap(state, meta.clone());
+        self.write_behind(effects, meta, None);
+        Ok(())
+    }
+
     /// Closes the database. Blocks until its thread has ended.
     pub fn close(&self) {
         self.thread.close();
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(crate) fn thread(&self) -> &Arc<Thread<Owner>> {
@@ -187,11 +232,12 @@ impl Machine {
         self.thread.call(|owner| owner.meta.clone()).await.map_err(|error| StorageIOError::read(&error).into())
     }
 
-    fn prepare(&self, entries: Vec<Entry>) -> Result<Prepared, BatchError> {
-        let (state, meta) = {
-            let image = self.image();
-            (image.state.clone(), image.meta.clone())
-        };
+    fn held(&self) -> (State, Meta) {
+        let image = self.image();
+        (image.state.clone(), image.meta.clone())
+    }
+
+    fn prepare(&self, (state, meta): (State, Meta), entries: Vec<Entry>) -> Result<Prepared, BatchError> {
         let mut prepared = Prepared { state, meta, effects: Vec::new(), answers: Vec::with_capacity(entries.len()) };
         for entry in entries {
             prepared.meta.applied = Some(entry.log_id);
@@ -216,15 +262,15 @@ impl Machine {
 
     /// Leaves it to the thread of the database to write what was applied, with what else comes in the next moments: a page
     /// that many changes touch is written once.
-    fn write_behind(&self, effects: Vec<Effect>, meta: Meta, room: OwnedSemaphorePermit) {
+    fn write_behind(&self, effects: Vec<Effect>, meta: Meta, room: Option<OwnedSemaphorePermit>) {
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(behind) = &mut *behind {
             behind.effects.extend(effects);
             behind.meta = meta;
-            behind.room.push(room);
+            behind.room.extend(room);
             return;
         }
-        *behind = Some(Behind { effects, meta, room: vec![room] });
+        *behind = Some(Behind { effects, meta, room: room.into_iter().collect() });
         self.applied.notify_one();
     }
 }
@@ -352,9 +398,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         if let Some(reason) = self.health.failed() {
             return Err(StorageIOError::write_state_machine(&std::io::Error::other(reason)).into());
         }
-        let Prepared { state, meta, effects, answers } = self.prepare(entries).map_err(|error| unreadable(&error))?;
+        let _turn = self.turn.lock().await;
+        let Prepared { state, meta, effects, answers } =
+            self.prepare(self.held(), entries).map_err(|error| unreadable(&error))?;
         self.image().swap(state, meta.clone());
-        self.write_behind(effects, meta, room);
+        self.write_behind(effects, meta, Some(room));
         Ok(answers)
     }
 

@@ -29,7 +29,13 @@ impl Store {
         let (machine, meta) = Machine::open(dir, health.clone())?;
         let (last, purged) = (extent.last.map(|last| last.index), extent.purged.map(|purged| purged.index));
         let applied = meta.applied.map(|applied| applied.index);
-        if applied > last {
+        if let (Some(copied), true) =
+            (meta.copied.filter(|_| extent.used), applied > last && meta.applied == meta.copied)
+        {
+            // Killed between taking up a copy of the state and the purge of the log up to there.
+            tracing::info!(index = copied.index, "the log begins after the copy of the state that was taken up");
+            log.begin_after(copied);
+        } else if applied > last {
             let found = format!("log.db {}, state.db {}", end(last), end(applied));
             return Err(OpenError::Apart { dir: dir.display().to_string(), found });
         }

@@ -45,6 +45,9 @@ pub(crate) struct Meta {
     pub(crate) hash: [u8; 16],
     #[serde(with = "serde_bytes")]
     pub(crate) history: [u8; 16],
+    /// Up to where the last copy went that was taken up: a log that ends before it has not been told yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) copied: Option<LogId>,
 }
 
 /// Writes what changes did; returns the history's new sum.

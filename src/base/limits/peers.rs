@@ -77,3 +77,8 @@ pub const PEER_LOOK_WAIT: Duration = Duration::from_secs(2);
 pub const TEND_EVERY: Duration = Duration::from_secs(1);
 /// Pause before a node says again where it is, when that could not be written.
 pub const SAY_RETRY: Duration = Duration::from_secs(3);
+/// How long after a change the state is compared with that of others: by then they have it too.
+pub const COMPARE_AFTER: Duration = Duration::from_secs(10);
+/// How often, and with which pauses, two states are looked for at one revision: where changes come all the time they may never meet.
+pub const COMPARE_TRIES: usize = 10;
+pub const COMPARE_RETRY: Duration = Duration::from_millis(100);

@@ -94,6 +94,8 @@ pub(crate) enum Ask {
     Members,
     /// How the node is.
     Look,
+    /// A copy of the state, for one that is wrong.
+    Copy,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -134,11 +136,15 @@ pub(crate) struct CopyHead {
     pub(crate) vote: Vote,
     pub(crate) meta: SnapshotMeta<u64, Peer>,
     pub(crate) bytes: u64,
+    /// It was asked for by a node whose state is wrong; raft has no part in it.
+    #[serde(default)]
+    pub(crate) instead: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum CopySaid {
     Taken(SnapshotResponse<u64>),
+    Retaken,
     Failed(String),
 }
 

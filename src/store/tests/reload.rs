@@ -1,5 +1,5 @@
 //! The reload property: one log gives one state and one history, in one go, in pieces, reloaded from SQLite, through a copy.
-use openraft::storage::RaftStateMachine;
+use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use proptest::prelude::*;
 
 use crate::model::answer::Event;
@@ -60,6 +60,35 @@ async fn check(batches: &[Batch], cuts: [usize; 2]) {
         .unwrap()
         .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("copy-"));
     assert_eq!(left.count(), 0, "copies are removed");
+}
+
+/// Killed between the copy and the purge of the log that raft asks for after it.
+#[tokio::test]
+async fn a_log_that_was_not_told_of_a_copy_begins_after_it() {
+    let batches = crate::store::tests::bench::batches(7, 60);
+    let [source_dir, copied_dir] = [dir(), dir()];
+    let mut source = Store::open(source_dir.path()).unwrap();
+    run(&mut source, 0, &batches).await;
+    let mut copied = Store::open(copied_dir.path()).unwrap();
+    copied.log.set_node_id(crate::base::ids::NodeId(3)).await.unwrap();
+    run(&mut copied, 0, &batches[..10]).await;
+    let snapshot = source.machine.get_current_snapshot().await.unwrap().unwrap();
+    copied.machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    copied.machine.close();
+    copied.log.close();
+    for _ in 0..2 {
+        let mut again = Store::open(copied_dir.path()).unwrap();
+        assert_same(&now(&again), &in_memory(&batches));
+        let state = again.log.get_log_state().await.unwrap();
+        let ends = [state.last_log_id, state.last_purged_log_id].map(|id| id.unwrap().index);
+        assert_eq!(ends, [batches.len() as u64 - 1; 2]);
+        again.machine.close();
+        again.log.close();
+    }
+    // A log that is lost altogether is another matter: its vote is lost with it.
+    std::fs::remove_file(copied_dir.path().join("log.db")).unwrap();
+    let _ = std::fs::remove_file(copied_dir.path().join("log.db-wal"));
+    assert!(crate::store::tests::bench::refused(copied_dir.path()).contains("log.db is empty"));
 }
 
 proptest! {
