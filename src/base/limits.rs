@@ -431,6 +431,20 @@ pub const FTP_COPY_STEP: u64 = 32 << 20;
 pub const FTP_FILE_WORK_AT_ONCE: usize = BLOCKING_THREADS_MAX / 2;
 /// Names of a directory in memory at one time.
 pub const FTP_NAMES_AT_ONCE: usize = 1000;
+/// One message between a session and the home of its site elsewhere: `FTP_NAMES_AT_ONCE` names, each with all a link may say, or a
+/// piece of a file.
+pub const FTP_CARRIED_FRAME_MAX: usize = 6 << 20;
+/// How long a home elsewhere is tried to be reached, at whatever number of addresses.
+pub const FTP_HOME_REACH_WAIT: Duration = Duration::from_secs(6);
+/// How often a home says that it is still at an operation, and the silence after which it is given up.
+pub const FTP_HOME_BUSY_EVERY: Duration = Duration::from_secs(4);
+pub const FTP_HOME_SILENCE: Duration = Duration::from_secs(15);
+/// A slow client's bytes go on to the home at least so often; the home waits for them twice as long as for a client.
+pub const FTP_CARRIED_EVERY: Duration = Duration::from_secs(20);
+pub const FTP_CARRIED_WAIT: Duration = Duration::from_secs(120);
+/// How long an operation waits at a site whose files are being taken over, and how often it looks.
+pub const FTP_FROZEN_WAIT: Duration = Duration::from_secs(5);
+pub const FTP_FROZEN_LOOK: Duration = Duration::from_millis(50);
 /// Failed logins on one connection before it is ended.
 pub const FTP_LOGIN_TRIES: u32 = 3;
 /// Failed logins of one address, and for one login, that cost nothing yet: people mistype, clients repeat.

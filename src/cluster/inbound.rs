@@ -1,18 +1,56 @@
-//! Connections on which another node carries visitors here: proved, opened, and handed to who serves sites. Never read.
+//! Connections on which another node carries visitors, or operations on files, here: proved, opened, and handed to who serves them.
+//! Never read.
+use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustls::ServerConnection;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio_rustls::TlsAcceptor;
 
+use crate::base::ids::NodeId;
 use crate::base::limits::peers::CARRIED_WAITING_MAX;
+use crate::cluster::peer::accept::Called;
+use crate::cluster::peer::dial::Peers;
 
 /// One such connection, with its place among those of peers.
-#[derive(Debug)]
 pub struct Carried {
     pub socket: TcpStream,
     pub session: ServerConnection,
     pub place: OwnedSemaphorePermit,
+    pub caller: Caller,
+    pub(crate) acceptor: TlsAcceptor,
+}
+
+/// The node that carries something here, by the key it proved.
+#[derive(Debug)]
+pub struct Caller {
+    pub(crate) peers: Peers,
+    pub(crate) node: NodeId,
+    pub(crate) key: Vec<u8>,
+}
+
+impl Caller {
+    /// Whether it still is a member: asked before each answer.
+    pub fn is_member(&self) -> bool {
+        self.peers.book().who(&self.key) == Some(self.node)
+    }
+}
+
+impl std::fmt::Debug for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Carried({:?})", self.socket)
+    }
+}
+
+impl Carried {
+    /// The stream, on the runtime of the caller.
+    pub(crate) async fn stream(self) -> io::Result<(Called, Caller, OwnedSemaphorePermit)> {
+        let (socket, session) = (tokio::net::TcpStream::from_std(self.socket)?, self.session);
+        // The handshake is done: it goes on where it was.
+        let stream = self.acceptor.accept_with(socket, |begun| *begun = session).await?;
+        Ok((stream, self.caller, self.place))
+    }
 }
 
 /// Where they are handed in.
@@ -29,7 +67,7 @@ pub fn channel() -> (Inbound, Arrivals) {
 }
 
 impl Inbound {
-    /// Whether nobody serves sites here.
+    /// Whether nobody serves what would be handed in.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.is_closed()
     }

@@ -38,7 +38,13 @@ pub(crate) fn shown(name: &str, address: String) -> api::status::Listener {
 /// Tells `ruche status` where the planes listen.
 pub(crate) fn shown_to(list: &Shown) -> ports::Shown {
     let list = Arc::clone(list);
-    ports::Shown::new(move |name, address| list.send_modify(|all| all.push(shown(name, address.to_string()))))
+    ports::Shown::new(move |name, address, open| {
+        let one = shown(name, address.to_string());
+        list.send_modify(|all| match open {
+            true => all.push(one),
+            false => all.retain(|other| (&other.name, &other.address) != (&one.name, &one.address)),
+        });
+    })
 }
 
 /// Serves the desk until the stop. The next process finds the addresses free as soon as they were given up here.

@@ -26,7 +26,8 @@ pub(crate) struct Channel {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) board: Board,
     pub(crate) shown: Shown,
-    pub(crate) inbound: Inbound,
+    pub(crate) visitors: Inbound,
+    pub(crate) files: Inbound,
     pub(crate) data_dir: PathBuf,
     pub(crate) inherited: Inherited,
     /// Bound once: a panic of the task that serves them gives no address up.
@@ -51,7 +52,8 @@ impl Channel {
             all.extend(bound.iter().map(|address| shown(NAME, address.to_string())));
         });
         let reach = if self.config.advertise.is_empty() { reach(&bound) } else { self.config.advertise.clone() };
-        let reception = Arc::new(Reception::new(self.member.clone(), self.keyring, self.board, self.inbound));
+        let reception =
+            Arc::new(Reception::new(self.member.clone(), self.keyring, self.board, self.visitors, self.files));
         let serve = reception.serve(listeners, stop.clone());
         let (served, ()) = tokio::join!(serve, self.member.say_where(reach, &stop));
         if stop.is_given_up() {

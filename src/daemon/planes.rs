@@ -1,6 +1,8 @@
 //! What serves customers: the planes, and what feeds them. Wires only.
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::cluster::inbound::Arrivals;
 use crate::cluster::member::Member;
 use crate::config::Config;
@@ -9,10 +11,13 @@ use crate::dns::Dns;
 use crate::files::gate::Gates;
 use crate::files::sites::SiteDirs;
 use crate::ftp::Ftp;
+use crate::model::nodes::Role;
+use crate::model::state::Snapshot;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::inherited::Inherited;
 use crate::ops::metrics::Metrics;
+use crate::ops::ports;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::keyring::Keyring;
 use crate::store::feed::{Feed, Feeder};
@@ -46,7 +51,9 @@ pub(crate) struct Ground<'a> {
     pub(crate) local: &'a Local,
     pub(crate) dirs: &'a Arc<SiteDirs>,
     pub(crate) flushes: Flushes,
-    pub(crate) arrivals: Arrivals,
+    /// What other nodes carry here: visitors, and operations on files.
+    pub(crate) visitors: Arrivals,
+    pub(crate) files: Arrivals,
     pub(crate) inherited: &'a Inherited,
     pub(crate) shown: &'a Shown,
 }
@@ -64,12 +71,14 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         local,
         dirs,
         flushes,
-        arrivals,
+        visitors,
+        files,
         inherited,
         shown,
     } = ground;
     let feed = feed(member, tasks);
     let shown = listen::shown_to(shown);
+    let roles = roles(member, &feed, tasks);
     let ftp = Ftp {
         config: &config.ftp,
         node: member.node(),
@@ -79,9 +88,11 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         gates: Gates::default(),
         blocking: blocking.clone(),
         door: member.door().only(),
+        peers: member.peers().clone(),
+        arrivals: files,
         board,
         inherited,
-        shown: shown.clone(),
+        shown: (shown.clone(), roles.ftp),
     };
     ftp.start(tasks);
     let web = Web {
@@ -96,9 +107,9 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         local: local.clone(),
         flushes,
         peers: member.peers().clone(),
-        arrivals,
+        arrivals: visitors,
         inherited,
-        shown: shown.clone(),
+        shown: (shown.clone(), roles.web),
     };
     web.start(tasks);
     let dns = Dns {
@@ -109,7 +120,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         board,
         metrics,
         inherited,
-        shown,
+        shown: (shown, roles.dns),
     };
     dns.start(tasks);
     Ok(())
@@ -123,4 +134,36 @@ fn feed(member: &Member, tasks: &Tasks) -> Feed {
         Ok(())
     });
     feed
+}
+
+/// Which planes are asked on this node.
+struct Roles {
+    web: ports::Role,
+    dns: ports::Role,
+    ftp: ports::Role,
+}
+
+/// Tells the planes, as the state says it, whether this node has their role; until the state knows this node it has all.
+fn roles(member: &Member, feed: &Feed, tasks: &Tasks) -> Roles {
+    let (node, mut view) = (member.node(), feed.view());
+    let has = move |state: &Snapshot, role| state.nodes.get(&node).is_none_or(|node| node.roles.contains(&role));
+    let switches = [Role::Web, Role::Dns, Role::Ftp].map(|role| (role, watch::Sender::new(has(view.now(), role))));
+    let [web, dns, ftp] = switches.each_ref().map(|(_, switch)| switch.subscribe());
+    tasks.spawn_once("roles", Ends::AtGiveUp, move |stop| async move {
+        loop {
+            tokio::select! {
+                fed = view.changed() => if !fed { stop.give_up().await },
+                () = stop.give_up() => {}
+            }
+            if stop.is_given_up() {
+                return Ok(());
+            }
+            let newest = view.now();
+            for (role, switch) in &switches {
+                let now = has(newest, *role);
+                switch.send_if_modified(|before| std::mem::replace(before, now) != now);
+            }
+        }
+    });
+    Roles { web, dns, ftp }
 }

@@ -162,7 +162,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     let held = member.is_founded() || joined;
     let keyring = Arc::new(identity::keyring(&config.node.data_dir, held)?);
     let (desk, shown) = listen::desk(config, inherited)?;
-    let arrivals = peers(&base, &member, &keyring, &shown);
+    let (visitors, files) = peers(&base, &member, &keyring, &shown);
     if joined {
         member.follow().await;
     } else {
@@ -187,7 +187,8 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
         local: &local,
         dirs: &dirs,
         flushes,
-        arrivals,
+        visitors,
+        files,
         inherited,
         shown: &shown,
     })?;
@@ -218,22 +219,23 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     Ok(end)
 }
 
-/// Opens the peer channel; gives what other nodes carry here.
-fn peers(base: &Base, member: &Member, keyring: &Arc<Keyring>, shown: &Shown) -> Arrivals {
-    let (inbound, arrivals) = inbound::channel();
+/// Opens the peer channel; gives what other nodes carry here: visitors, and operations on files.
+fn peers(base: &Base, member: &Member, keyring: &Arc<Keyring>, shown: &Shown) -> (Arrivals, Arrivals) {
+    let ((visitors, arriving), (files, asked)) = (inbound::channel(), inbound::channel());
     let channel = Channel {
         config: base.config.cluster.clone(),
         member: member.clone(),
         keyring: Arc::clone(keyring),
         board: base.board.clone(),
         shown: Arc::clone(shown),
-        inbound,
+        visitors,
+        files,
         data_dir: base.config.node.data_dir.clone(),
         inherited: base.inherited.clone(),
         bound: Arc::default(),
     };
     peers::start(&base.tasks, channel);
-    arrivals
+    (arriving, asked)
 }
 
 /// The node serves.

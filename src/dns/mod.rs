@@ -35,7 +35,7 @@ use crate::ops::board::{Board, PlaneReporter};
 use crate::ops::inherited::Inherited;
 use crate::ops::metrics::Metrics;
 use crate::ops::places::Places;
-use crate::ops::ports::{Ports, Shown};
+use crate::ops::ports::{Ports, Role, Shown};
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::keyring::Keyring;
 use crate::store::feed::Feed;
@@ -62,8 +62,8 @@ pub struct Dns<'a> {
     pub board: &'a Board,
     pub metrics: &'a Metrics,
     pub inherited: &'a Inherited,
-    /// Where `ruche status` reads what is listened on.
-    pub shown: Shown,
+    /// Where `ruche status` reads what is listened on, and whether anything is to be.
+    pub shown: (Shown, Role),
 }
 
 impl Dns<'_> {

@@ -8,7 +8,7 @@ use crate::base::limits::{DNS_PORT_TRIES, DNS_RECEIVE_BUFFER};
 use crate::ops::board::Board;
 use crate::ops::inherited::Inherited;
 use crate::ops::listeners;
-use crate::ops::ports::{Ports, Shown, Wanted};
+use crate::ops::ports::{Ports, Role, Shown, Wanted};
 use crate::ops::sockets::SocketError;
 
 /// One address that is listened on.
@@ -35,7 +35,7 @@ pub(crate) fn open(
     threads: usize,
     inherited: &Inherited,
     board: &Board,
-    shown: Shown,
+    shown: (Shown, Role),
 ) -> Ports<Opened> {
     Ports::open(Wanted::all("dns.listen", addresses), inherited, board, shown, move |wanted, inherited| {
         let opened = bind(wanted.address, threads, inherited)?;

@@ -2,6 +2,7 @@
 //! (RFC 7766). Bounded in all, by address and by time; never waits for one client with another's answer.
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use crate::base::limits::{
 use crate::dns::Plane;
 use crate::dns::answer::{Asker, Transport, answer};
 use crate::dns::counts::Tally;
+use crate::dns::ports::Opened;
 use crate::dns::zones::Zones;
 use crate::ops::places::Places;
+use crate::ops::ports::Ports;
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
 
@@ -50,14 +53,14 @@ pub(crate) async fn run(plane: Arc<Plane>, name: &'static str, tally: Arc<Tally>
     }
 }
 
-fn body(plane: &Plane, tally: Arc<Tally>, stop: &Stop) -> io::Result<()> {
+fn body(plane: &Arc<Plane>, tally: Arc<Tally>, stop: &Stop) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(plane, tally, stop));
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(plane: &Plane, tally: Arc<Tally>, stop: &Stop) -> io::Result<()> {
+async fn serve(plane: &Arc<Plane>, tally: Arc<Tally>, stop: &Stop) -> io::Result<()> {
     let (zones, places) = (plane.zones.subscribe(), Arc::clone(&plane.places));
     let shared = Arc::new(Shared { zones, tally, places, scratch: Mutex::new(vec![0; DNS_MESSAGE_MAX]) });
     let mut opened = plane.ports.opened();
@@ -65,7 +68,9 @@ async fn serve(plane: &Plane, tally: Arc<Tally>, stop: &Stop) -> io::Result<()> 
     while !stop.is_given_up() {
         tokio::select! {
             one = opened.next() => {
-                accepting.spawn(accept(TcpListener::from_std(one.tcp()?)?, Arc::clone(&shared), stop.clone()));
+                let listener = TcpListener::from_std(one.what.tcp()?)?;
+                let (plane, shared, stop) = (Arc::clone(plane), Arc::clone(&shared), stop.clone());
+                accepting.spawn(async move { accept(&plane.ports, one.serial, listener, shared, stop).await });
             }
             Some(ended) = accepting.join_next() => ended??,
             () = stop.give_up() => {}
@@ -79,12 +84,20 @@ async fn serve(plane: &Plane, tally: Arc<Tally>, stop: &Stop) -> io::Result<()> 
 }
 
 /// Accepts until the listener is given up, and returns when its connections have ended.
-async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Stop) -> io::Result<()> {
+async fn accept(
+    ports: &Ports<Opened>,
+    serial: u64,
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    stop: Stop,
+) -> io::Result<()> {
     let mut connections = JoinSet::new();
+    let mut given_up = pin!(ports.given_up(serial, &stop));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            () = &mut given_up => break,
             () = stop.give_up() => break,
         };
         let (stream, peer) = match accepted {

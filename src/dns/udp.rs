@@ -39,7 +39,8 @@ enum Local {
     V6(Ipv6Addr, u32),
 }
 
-/// Runs one thread until the stop; `at` says which address it listens on. An error is a panic of the thread, or of the kernel.
+/// Runs one thread, whenever its address is listened on, until the stop; `at` says which address. An error is a panic of the thread, or
+/// of the kernel.
 pub(crate) async fn run(
     plane: Arc<Plane>,
     at: usize,
@@ -48,28 +49,37 @@ pub(crate) async fn run(
     tally: Arc<Tally>,
     stop: Stop,
 ) -> TaskResult {
-    let opened = tokio::select! {
-        opened = plane.ports.one(at) => opened,
-        () = stop.give_up() => None,
-    };
-    let Some(socket) = opened.map(|opened| opened.udp(index)).transpose()? else { return Ok(()) };
-    let ending = Arc::new(AtomicBool::new(false));
-    let (done, mut ended) = oneshot::channel();
-    let (own, told, zones) = (socket.try_clone()?, Arc::clone(&ending), plane.zones.subscribe());
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _ = done.send(serve(&own, zones, &tally, &told));
-    })?;
-    let ended = tokio::select! {
-        ended = &mut ended => ended,
-        () = stop.give_up() => {
-            ending.store(true, Ordering::Release);
-            wake(&socket, &mut ended).await
-        }
-    };
-    match ended {
-        Ok(ended) => Ok(ended?),
-        Err(_) => Err(format!("keep the thread {name}: it panicked").into()),
+    loop {
+        let opened = tokio::select! {
+            opened = plane.ports.one(at) => opened,
+            () = stop.give_up() => None,
+        };
+        let Some(held) = opened else { return Ok(()) };
+        let (socket, serial) = (held.what.udp(index)?, held.serial);
+        drop(held);
+        let ending = Arc::new(AtomicBool::new(false));
+        let (done, mut ended) = oneshot::channel();
+        let (own, told, zones) = (socket.try_clone()?, Arc::clone(&ending), plane.zones.subscribe());
+        let counted = Arc::clone(&tally);
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _ = done.send(serve(&own, zones, &counted, &told));
+        })?;
+        let ended = tokio::select! {
+            ended = &mut ended => ended,
+            () = stop.give_up() => end(&ending, &socket, &mut ended).await,
+            () = plane.ports.given_up(serial, &stop) => end(&ending, &socket, &mut ended).await,
+        };
+        ended.map_err(|_| format!("keep the thread {name}: it panicked"))??;
     }
+}
+
+async fn end(
+    ending: &AtomicBool,
+    socket: &UdpSocket,
+    ended: &mut oneshot::Receiver<io::Result<()>>,
+) -> Result<io::Result<()>, RecvError> {
+    ending.store(true, Ordering::Release);
+    wake(socket, ended).await
 }
 
 /// Has a thread that sleeps in the kernel see that it is to end. The socket stays as it is: the next process may have it already, and

@@ -5,24 +5,26 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::files::jail::{Jail, JailError};
 
 /// What a name stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     File,
     Dir,
     /// With what it says, which need not exist.
-    Link(Vec<u8>),
+    Link(#[serde(with = "serde_bytes")] Vec<u8>),
     /// A FIFO, a socket or a device.
     Other,
 }
 
 /// One name of a directory, or what one path leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// As it is on the disk: any bytes but `/` and NUL.
+    #[serde(with = "serde_bytes")]
     pub name: Vec<u8>,
     pub kind: Kind,
     pub len: u64,

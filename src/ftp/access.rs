@@ -1,12 +1,10 @@
 //! Who may come in: TLS, login and password (RFC 959 section 4.1.1, RFC 4217).
 use std::io;
-use std::sync::Arc;
 
 use crate::base::limits::FTP_LOGIN_TRIES;
 use crate::base::names::Login;
-use crate::files::write::WriteError;
 use crate::ftp::commands::Password;
-use crate::ftp::guest::{Denied, Guest, standing};
+use crate::ftp::guest::{Denied, Guest, LATER, standing};
 use crate::ftp::login::verified;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
@@ -53,16 +51,13 @@ impl Session {
     async fn admitted(&self, user: FtpUser) -> Result<Guest, Reply> {
         let plane = &self.plane;
         let newest = plane.snapshot();
-        let standing = standing(&newest, &user, plane.node).map_err(Denied::login_reply)?;
-        let permit = plane.gates.enter(user.site, standing.epoch)?;
-        let (stores, dirs, known) = (Arc::clone(&plane.stores), Arc::clone(&plane.dirs), user.clone());
-        let opened = plane.work(move || {
-            // A node without web servers has nobody else who makes it.
-            dirs.make(known.site).map_err(|error| error.to_string())?;
-            stores.open(&dirs, &permit, &known, standing.quota).map_err(|error: WriteError| error.to_string())
-        });
-        let held = opened.await?.map_err(|error| Reply::failed(451, error))?;
-        Ok(Guest { user, held, granted: (newest.generation, standing) })
+        let standing = standing(&newest, &user).map_err(Denied::login_reply)?;
+        let mut guest = Guest::new(&user, newest.generation, standing, false);
+        match guest.settle(plane).await {
+            // Whoever is there first waits for the files.
+            Err(reply) if reply.code != LATER => Err(reply),
+            Ok(()) | Err(_) => Ok(guest),
+        }
     }
 
     pub(crate) fn auth(&self) -> Result<Reply, Reply> {

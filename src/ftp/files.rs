@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::base::limits::FTP_NAMES_AT_ONCE;
-use crate::files::gate::Permit;
 use crate::files::jail::{Jail, JailError};
 use crate::files::listing::{Entry, Kind as EntryKind};
-use crate::files::write::{Upload, WriteError, Writer};
+use crate::ftp::asks::{Ask, Said};
 use crate::ftp::commands::Kind;
-use crate::ftp::guest::{Denied, Guest};
+use crate::ftp::flows::no;
+use crate::ftp::guest::Guest;
 use crate::ftp::listing::{Form, facts, lines, stamp};
 use crate::ftp::paths::{quoted, resolve};
 use crate::ftp::reply::Reply;
@@ -23,55 +23,31 @@ impl Session {
         Ok(resolve(&self.cwd, argument)?)
     }
 
-    /// Reads what is there, as far as the newest snapshot lets this guest.
-    pub(crate) async fn read<T: Send + 'static>(
-        &mut self,
-        by: impl FnOnce(&Jail) -> Result<T, JailError> + Send + 'static,
-    ) -> Result<T, Reply> {
+    /// One step, wherever the files are.
+    async fn asks(&mut self, ask: Ask) -> Result<Said, Reply> {
         let plane = Arc::clone(&self.plane);
-        let guest = self.guest()?;
-        guest.standing(&plane).map_err(Denied::reply)?;
-        let jail = guest.held.writer.jail().clone();
-        Ok(plane.work(move || by(&jail)).await??)
+        self.guest()?.ask(&plane, ask).await
     }
 
-    /// Begins a file without waiting for the disk, if that can be.
-    pub(crate) fn upload_at_once(&mut self, path: &str) -> Result<Option<Upload>, Reply> {
-        let plane = Arc::clone(&self.plane);
-        let guest = self.guest()?;
-        let _permit = guest.permit(&plane)?;
-        Ok(guest.held.writer.upload_at_once(path)?)
-    }
-
-    /// Changes what is there, with a permit.
-    pub(crate) async fn change<T: Send + 'static>(
-        &mut self,
-        by: impl FnOnce(&Writer, &Permit) -> Result<T, WriteError> + Send + 'static,
-    ) -> Result<T, Reply> {
-        let plane = Arc::clone(&self.plane);
-        let guest = self.guest()?;
-        let (permit, writer) = (guest.permit(&plane)?, guest.held.writer.clone());
-        Ok(plane.work(move || by(&writer, &permit)).await??)
-    }
-
-    /// Reads what the kernel knows by heart; none where somebody would have to wait for the disk.
+    /// Reads what the kernel knows by heart; none where somebody would have to wait for the disk, or for another node.
     pub(crate) fn read_at_once<T>(
         &mut self,
         by: impl FnOnce(&Jail) -> Result<Option<T>, JailError>,
     ) -> Result<Option<T>, Reply> {
         let plane = Arc::clone(&self.plane);
-        let guest = self.guest()?;
-        guest.standing(&plane).map_err(Denied::reply)?;
-        Ok(by(guest.held.writer.jail())?)
+        match self.guest()?.at_once(&plane)? {
+            Some(writer) => Ok(by(writer.jail())?),
+            None => Ok(None),
+        }
     }
 
-    async fn entry(&mut self, argument: &str) -> Result<(String, Entry), Reply> {
+    pub(crate) async fn entry(&mut self, argument: &str) -> Result<(String, Entry), Reply> {
         let path = self.path(argument)?;
         if let Some(entry) = self.read_at_once(|jail| jail.entry_at_once(&path))? {
             return Ok((path, entry));
         }
-        let looked = path.clone();
-        let entry = self.read(move |jail| jail.entry(&looked)).await?;
+        let plane = Arc::clone(&self.plane);
+        let entry = self.guest()?.entry(&plane, &path).await?;
         Ok((path, entry))
     }
 
@@ -86,28 +62,28 @@ impl Session {
 
     pub(crate) async fn make_directory(&mut self, argument: &str) -> Result<Reply, Reply> {
         let path = self.path(argument)?;
-        let made = path.clone();
-        self.change(move |writer, permit| writer.mkdir(permit, &made)).await?;
+        self.asks(Ask::MakeDir(path.clone())).await?;
         Ok(Reply::new(257, format!("{} is there now", quoted(&path))))
     }
 
     pub(crate) async fn remove_directory(&mut self, argument: &str) -> Result<Reply, Reply> {
         let path = self.path(argument)?;
-        self.change(move |writer, permit| writer.rmdir(permit, &path)).await?;
+        self.asks(Ask::RemoveDir(path)).await?;
         Ok(Reply::new(250, "Removed"))
     }
 
     pub(crate) async fn delete(&mut self, argument: &str) -> Result<Reply, Reply> {
         let path = self.path(argument)?;
-        self.change(move |writer, permit| writer.remove(permit, &path)).await?;
+        self.asks(Ask::Remove(path)).await?;
         Ok(Reply::new(250, "Removed"))
     }
 
     pub(crate) async fn rename_from(&mut self, argument: &str) -> Result<Reply, Reply> {
         let path = self.path(argument)?;
-        let looked = path.clone();
-        if !self.read(move |jail| jail.has(&looked)).await? {
-            return Err(JailError::NotFound.into());
+        match self.asks(Ask::Has(path.clone())).await? {
+            Said::Has(true) => {}
+            Said::Has(false) => return Err(JailError::NotFound.into()),
+            said => return Err(no(said)),
         }
         self.renaming = Some(path);
         Ok(Reply::new(350, "Now RNTO"))
@@ -116,7 +92,7 @@ impl Session {
     pub(crate) async fn rename(&mut self, from: Option<String>, argument: &str) -> Result<Reply, Reply> {
         let from = from.ok_or_else(|| Reply::new(503, "RNFR comes just before"))?;
         let to = self.path(argument)?;
-        self.change(move |writer, permit| writer.rename(permit, &from, &to)).await?;
+        self.asks(Ask::Rename { from, to }).await?;
         Ok(Reply::new(250, "Renamed"))
     }
 
@@ -137,15 +113,16 @@ impl Session {
 
     pub(crate) async fn set_modified(&mut self, seconds: i64, argument: &str) -> Result<Reply, Reply> {
         let path = self.path(argument)?;
-        let set = path.clone();
-        self.change(move |writer, permit| writer.set_modified(permit, &set, seconds)).await?;
+        self.asks(Ask::SetModified { path: path.clone(), seconds }).await?;
         Ok(Reply::new(213, format!("Modify={}; /{path}", stamp(seconds))))
     }
 
     pub(crate) async fn set_mode(&mut self, mode: u32, argument: &str) -> Result<Reply, Reply> {
         let path = self.path(argument)?;
-        let mode = self.change(move |writer, permit| writer.set_mode(permit, &path, mode)).await?;
-        Ok(Reply::new(200, format!("The mode is {mode:03o}")))
+        match self.asks(Ask::SetMode { path, mode }).await? {
+            Said::Mode(mode) => Ok(Reply::new(200, format!("The mode is {mode:03o}"))),
+            said => Err(no(said)),
+        }
     }
 
     pub(crate) async fn facts_of(&mut self, argument: &str) -> Result<Reply, Reply> {
@@ -157,13 +134,14 @@ impl Session {
     /// Without a path about the session, with one a listing on the control connection: so much of it as one reply may hold.
     pub(crate) async fn stat(&mut self, argument: Option<&str>) -> Result<Reply, Reply> {
         let Some(argument) = argument else {
-            let login = format!("Logged in as {}", self.guest()?.user.login);
+            let login = format!("Logged in as {}", self.guest()?.who.login);
             let tls = if self.secure { "with TLS" } else { "without TLS" };
             return Ok(Reply::list(211, "This session:", [login, tls.to_owned()], "End"));
         };
         let (path, entry) = self.entry(argument).await?;
+        let plane = Arc::clone(&self.plane);
         let entries = match entry.kind {
-            EntryKind::Dir => self.read(move |jail| jail.list(&path)?.next(FTP_NAMES_AT_ONCE)).await?,
+            EntryKind::Dir => self.guest()?.list(&plane, path).await?.1,
             _ => vec![entry],
         };
         let text = String::from_utf8_lossy(&lines(&entries, Form::now())).into_owned();

@@ -22,16 +22,22 @@ pub(crate) async fn keep(plane: Arc<Plane>, stop: Stop) -> TaskResult {
         let newest = Arc::clone(view.now());
         for (before, after) in newest.sites_since(&known) {
             let Some(site) = after.or(before) else { continue };
-            match after.and_then(|site| epoch_here(site, plane.node)) {
+            let epoch = |site| epoch_here(site, plane.node);
+            let (before, after) = (before.and_then(|site| epoch(site)), after.and_then(|site| epoch(site)));
+            if before != after {
+                // What was counted is of other files.
+                plane.stores.forget(site.id);
+            }
+            match after {
                 Some(epoch) => plane.gates.set_epoch(site.id, epoch),
                 None => plane.gates.remove(site.id),
             }
-            if after.is_none() {
-                plane.stores.forget(site.id);
-            }
         }
         known = newest.sites.clone();
-        plane.reporter.serves(0, newest.revision);
+        plane.settled.send_replace(newest.revision);
+        if let Some(reporter) = &plane.reporter {
+            reporter.serves(0, newest.revision);
+        }
         drop(newest);
         tokio::select! {
             changed = view.changed() => if !changed { stop.give_up().await },

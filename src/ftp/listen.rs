@@ -2,6 +2,7 @@
 //! descriptors, until the listeners are given up. Never waits for a client.
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use rustix::net::sockopt;
@@ -12,7 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use crate::base::limits::FTP_ACCEPT_PAUSE;
+use crate::cluster::inbound::Carried;
 use crate::ftp::Plane;
+use crate::ftp::home::attend;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ops::places::Full;
@@ -75,13 +78,18 @@ async fn serve(plane: Arc<Plane>, threads: Arc<[Thread]>, stop: &Stop) -> io::Re
     {
         let mut opened = plane.ports.opened();
         let mut accepting = JoinSet::new();
+        let mut reached = true;
         while !stop.is_given_up() {
             tokio::select! {
                 one = opened.next() => {
-                    let listener = TcpListener::from_std(one.try_clone()?)?;
+                    let listener = TcpListener::from_std(one.what.try_clone()?)?;
                     let (plane, threads) = (Arc::clone(&plane), Arc::clone(&threads));
-                    accepting.spawn(accept(plane, threads, listener, Alive::clone(&alive), stop.clone()));
+                    accepting.spawn(accept(plane, threads, (one.serial, listener), Alive::clone(&alive), stop.clone()));
                 }
+                carried = plane.arrivals.next(), if reached => match carried {
+                    Some(carried) => begin_home(&plane, &threads, carried, Alive::clone(&alive), stop.clone()),
+                    None => reached = false,
+                },
                 Some(ended) = accepting.join_next() => ended??,
                 () = stop.give_up() => {}
             }
@@ -98,23 +106,41 @@ async fn serve(plane: Arc<Plane>, threads: Arc<[Thread]>, stop: &Stop) -> io::Re
     Ok(())
 }
 
+fn idlest(threads: &[Thread]) -> Option<&Thread> {
+    threads.iter().min_by_key(|thread| Arc::strong_count(&thread.sessions))
+}
+
+/// Serves a session of another node.
+fn begin_home(plane: &Arc<Plane>, threads: &[Thread], carried: Carried, alive: Alive, stop: Stop) {
+    let Some(thread) = idlest(threads) else { return };
+    let (plane, session) = (Arc::clone(plane), Arc::clone(&thread.sessions));
+    thread.runtime.spawn(async move {
+        if let Err(error) = attend(plane, carried, stop).await {
+            tracing::debug!("a session of another node ended: failed to {error}");
+        }
+        drop((alive, session));
+    });
+}
+
 async fn accept(
     plane: Arc<Plane>,
     threads: Arc<[Thread]>,
-    listener: TcpListener,
+    (serial, listener): (u64, TcpListener),
     alive: Alive,
     stop: Stop,
 ) -> io::Result<()> {
+    let ports = Arc::clone(&plane);
+    let mut given_up = pin!(ports.ports.given_up(serial, &stop));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            () = &mut given_up => return Ok(()),
             () = stop.give_up() => return Ok(()),
         };
         match accepted {
             Ok((stream, peer)) => match plane.places.take(peer.ip()) {
                 Ok(place) => {
-                    let least = threads.iter().min_by_key(|thread| Arc::strong_count(&thread.sessions));
-                    let (Some(thread), Ok(stream)) = (least, stream.into_std()) else { continue };
+                    let (Some(thread), Ok(stream)) = (idlest(&threads), stream.into_std()) else { continue };
                     let (plane, alive, stop) = (Arc::clone(&plane), alive.clone(), stop.clone());
                     let session = Arc::clone(&thread.sessions);
                     thread.runtime.spawn(async move {

@@ -1,15 +1,20 @@
 //! The FTP plane: takes uploads and gives files back to their owners (RFC 959, 2228, 2389, 2428, 3659, 4217), on an engine of its
-//! own. Reads snapshots and files beneath a jail; never the databases, and never opens a connection to anybody.
+//! own. Reads snapshots and files beneath a jail; never the databases, and never opens a connection to
+//! anybody but the home of a site elsewhere.
 mod access;
 mod ascii;
+mod asks;
 mod backoff;
 mod commands;
 mod crypt;
 mod fault;
 mod files;
+mod flows;
 mod guest;
+mod home;
 mod keeper;
 mod line;
+mod link;
 mod listen;
 mod listing;
 mod login;
@@ -27,13 +32,17 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::base::ids::NodeId;
+use crate::base::limits::peers::CARRIED_BEHIND_WAIT;
 use crate::base::limits::{
     FTP_CONNECTIONS_MAX, FTP_CONNECTIONS_PER_ADDRESS, FTP_FILE_WORK_AT_ONCE, FTP_STRANGERS_MAX, FTP_TRANSFERS_MAX,
 };
 use crate::cluster::door::Door;
+use crate::cluster::inbound::Arrivals;
+use crate::cluster::peer::dial::Peers;
 use crate::config;
 use crate::files::gate::Gates;
 use crate::files::sites::SiteDirs;
@@ -49,7 +58,7 @@ use crate::ops::descriptors;
 use crate::ops::inherited::Inherited;
 use crate::ops::listeners;
 use crate::ops::places::Places;
-use crate::ops::ports::{Ports, Shown, Wanted};
+use crate::ops::ports::{Ports, Role, Shown, Wanted};
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
 
@@ -72,7 +81,13 @@ struct Plane {
     stores: Arc<Stores>,
     file_work: Semaphore,
     transfers: Semaphore,
-    reporter: PlaneReporter,
+    /// None where nobody can come.
+    reporter: Option<PlaneReporter>,
+    /// The revision by which the gates are set.
+    settled: watch::Sender<u64>,
+    peers: Peers,
+    /// Operations of sessions on other nodes.
+    arrivals: Arrivals,
 }
 
 /// What the plane is given.
@@ -90,17 +105,17 @@ pub struct Ftp<'a> {
     pub door: Door<Rehash>,
     pub board: &'a Board,
     pub inherited: &'a Inherited,
-    /// Where `ruche status` reads what is listened on.
-    pub shown: Shown,
+    pub peers: Peers,
+    /// What sessions on other nodes ask of the files here.
+    pub arrivals: Arrivals,
+    /// Where `ruche status` reads what is listened on, and whether anything is to be.
+    pub shown: (Shown, Role),
 }
 
 impl Ftp<'_> {
-    /// Opens the listeners and starts the thread of the sessions. Without a listener there is no plane.
+    /// Opens the listeners and starts the threads of the sessions. Without a listener there are those of other nodes.
     pub fn start(self, tasks: &Tasks) {
         let config = self.config;
-        if config.listen.is_empty() {
-            return;
-        }
         // A session has a control connection, a data connection, a file and two directories.
         let most = FTP_CONNECTIONS_MAX.min(descriptors::raise() / 8);
         let plane = Arc::new(Plane {
@@ -120,7 +135,10 @@ impl Ftp<'_> {
             stores: Arc::default(),
             file_work: Semaphore::new(FTP_FILE_WORK_AT_ONCE),
             transfers: Semaphore::new(FTP_TRANSFERS_MAX),
-            reporter: self.board.register_plane("ftp", 1),
+            reporter: (!config.listen.is_empty()).then(|| self.board.register_plane("ftp", 1)),
+            settled: watch::Sender::new(0),
+            peers: self.peers,
+            arrivals: self.arrivals,
         });
         let ports = Arc::clone(&plane);
         // Before the sessions, so that at the stop it is told after them: it waits until they have let go.
@@ -138,7 +156,7 @@ impl Ftp<'_> {
 }
 
 /// Opens what can be listened on at once.
-fn open(list: &[SocketAddr], inherited: &Inherited, board: &Board, shown: Shown) -> Ports<TcpListener> {
+fn open(list: &[SocketAddr], inherited: &Inherited, board: &Board, shown: (Shown, Role)) -> Ports<TcpListener> {
     Ports::open(Wanted::all("ftp.listen", list), inherited, board, shown, |wanted, inherited| {
         let each = listeners::each(wanted.address, 1, inherited)?;
         let listener = each.into_iter().next().expect("it was bound for one thread");
@@ -159,6 +177,16 @@ impl Plane {
     /// The newest snapshot: nobody keeps one, for an idle session would keep an old state in memory.
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(self.feed.view().now())
+    }
+
+    /// Waits a while until this node knows a revision, and its gates are set by it; whether they are.
+    async fn catches_up(&self, revision: u64) -> bool {
+        if *self.settled.borrow() >= revision {
+            return true;
+        }
+        let mut settled = self.settled.subscribe();
+        let caught_up = timeout(CARRIED_BEHIND_WAIT, settled.wait_for(|settled| *settled >= revision)).await;
+        caught_up.is_ok_and(|settled| settled.is_ok())
     }
 
     /// Works with files, off the threads of the sessions, after those who asked before.

@@ -15,6 +15,10 @@ impl Reply {
         Self { code, text: text.into() }
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What could not be done, from an error whose text completes "failed to …".
     pub(crate) fn failed(code: u16, error: impl fmt::Display) -> Self {
         Self::new(code, format!("Failed to {error}"))

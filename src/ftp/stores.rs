@@ -87,7 +87,7 @@ impl Stores {
         Arc::clone(all.entry(site).or_default())
     }
 
-    /// The site is gone; whoever still writes to it writes to what is in the trash.
+    /// The site is gone, or at home elsewhere, or here anew; whoever still writes to it writes to what is in the trash.
     pub(crate) fn forget(&self, site: SiteId) {
         lock(&self.0).remove(&site);
     }

@@ -1,23 +1,24 @@
 //! Data: files and listings over a connection of their own, in pieces, until their end, an ABOR, or a break. What was not sent
 //! whole ends in a reset; what was not received whole is given up.
-use std::fs::File;
 use std::future::Future;
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
-use crate::base::limits::{FTP_COPY_STEP, FTP_FIRST_PIECE, FTP_NAMES_AT_ONCE, FTP_PIECE};
+use crate::base::limits::{FTP_CARRIED_EVERY, FTP_FIRST_PIECE, FTP_NAMES_AT_ONCE, FTP_PIECE};
 use crate::cluster::door::random;
 use crate::files::jail::{Found, JailError};
-use crate::files::listing::{Kind as EntryKind, Listing};
-use crate::files::write::{Upload, WriteError, Writer};
+use crate::files::listing::{Entry, Kind as EntryKind};
 use crate::ftp::Plane;
 use crate::ftp::ascii::{FromWire, ToWire};
+use crate::ftp::asks::Start;
 use crate::ftp::commands::{Epsv, Kind};
-use crate::ftp::fault::{broken, busy};
+use crate::ftp::fault::broken;
+use crate::ftp::flows::{Names, Sink, Source};
 use crate::ftp::listing::{Form, lines};
 use crate::ftp::passive::{Passive, announced};
 use crate::ftp::reply::Reply;
@@ -119,7 +120,7 @@ impl Session {
     fn begin(&mut self) -> Result<(u64, Way), Reply> {
         let offset = std::mem::take(&mut self.offset);
         let passive = self.passive.take().ok_or_else(|| Reply::new(425, "EPSV or PASV comes first"))?;
-        if self.secure && !self.private && !self.guest()?.user.allow_plain {
+        if self.secure && !self.private && !self.guest()?.allow_plain {
             return Err(Reply::new(521, "Data must be protected: say PROT P"));
         }
         let (plane, client, private) = (Arc::clone(&self.plane), self.client, self.private);
@@ -154,16 +155,17 @@ impl Session {
         {
             return self.send_small(way, bytes, ascii).await;
         }
-        let (file, length, first) = self.read(move |jail| opened(jail.look(&path)?, offset)).await?;
+        let plane = Arc::clone(&self.plane);
+        let (source, length, first) = self.guest()?.read(&plane, path, offset).await?;
         if offset > length {
             return Err(Reply::new(554, format!("The file has {length} bytes only")));
         }
-        let plane = Arc::clone(&self.plane);
         let moving = async move {
             let mut data = way.open().await?;
-            send(&plane, &mut data, file, first, ascii.then(ToWire::default)).await
+            send(&plane, &mut data, source, first, ascii.then(ToWire::default)).await
         };
-        let sent = self.during(moving).await?;
+        let (sent, source) = self.during(moving).await?;
+        self.guest()?.lay_back(source.link());
         Ok(all_sent(sent))
     }
 
@@ -198,13 +200,13 @@ impl Session {
         if self.kind == Kind::Ascii {
             return Err(Reply::new(554, "REST goes with TYPE I only"));
         }
-        self.receive(way, path, move |writer, path| writer.resume(path, Some(offset))).await
+        self.receive(way, path, Start::At(offset)).await
     }
 
     pub(crate) async fn append(&mut self, argument: &str) -> Result<Reply, Reply> {
         let (_, way) = self.begin()?;
         let path = self.path(argument)?;
-        self.receive(way, path, |writer, path| writer.resume(path, None)).await
+        self.receive(way, path, Start::AtEnd).await
     }
 
     pub(crate) async fn store_unique(&mut self) -> Result<Reply, Reply> {
@@ -216,47 +218,40 @@ impl Session {
     }
 
     async fn receive_anew(&mut self, way: Way, path: String) -> Result<Reply, Reply> {
-        match self.upload_at_once(&path)? {
-            Some(upload) => self.receive_into(upload, way, path).await,
-            None => self.receive(way, path, |writer, path| writer.upload(path)).await,
+        let plane = Arc::clone(&self.plane);
+        match self.guest()?.store_at_once(&plane, &path)? {
+            Some(sink) => self.receive_into(sink, way, path).await,
+            None => self.receive(way, path, Start::Anew).await,
         }
     }
 
-    async fn receive(
-        &mut self,
-        way: Way,
-        path: String,
-        begin: impl FnOnce(&Writer, &str) -> Result<Upload, WriteError> + Send + 'static,
-    ) -> Result<Reply, Reply> {
-        let to = path.clone();
-        let upload = self.change(move |writer, _permit| begin(writer, &to)).await?;
-        self.receive_into(upload, way, path).await
+    async fn receive(&mut self, way: Way, path: String, start: Start) -> Result<Reply, Reply> {
+        let plane = Arc::clone(&self.plane);
+        let sink = self.guest()?.store(&plane, path.clone(), start).await?;
+        self.receive_into(sink, way, path).await
     }
 
     /// Receives a file and puts it into its place.
-    async fn receive_into(&mut self, upload: Upload, way: Way, path: String) -> Result<Reply, Reply> {
+    async fn receive_into(&mut self, sink: Sink, way: Way, path: String) -> Result<Reply, Reply> {
         let plane = Arc::clone(&self.plane);
         let wire = (self.kind == Kind::Ascii).then(FromWire::default);
         let moving = async move {
-            let upload = copied(&plane, upload).await?;
+            let sink = sink.copied(&plane).await?;
             let mut data = way.open().await?;
-            received(&plane, &mut data, upload, wire).await
+            received(&plane, &mut data, sink, wire).await
         };
-        let (mut upload, last, bytes) = self.during(moving).await?;
+        let (sink, last, bytes) = self.during(moving).await?;
         // A client that was killed leaves an end of its data that looks like any other.
         if !self.control.is_there().await {
             return Err(Reply::new(426, "The file is not kept: the control connection ended before it"));
         }
         let plane = Arc::clone(&self.plane);
         let guest = self.guest()?;
-        let permit = guest.permit(&plane)?;
-        let place = plane.work(move || {
-            upload.write(&last)?;
-            upload.commit(&permit)
-        });
-        place.await??;
+        guest.standing(&plane)?;
+        let link = sink.commit(&plane, last).await?;
+        guest.lay_back(link);
         metrics::counter!("ruche_ftp_bytes_total", "direction" => "in").increment(bytes);
-        tracing::debug!(login = %self.guest()?.user.login, path, bytes, "stored");
+        tracing::debug!(login = %guest.who.login, path, bytes, "stored");
         Ok(Reply::new(226, "The file is in its place"))
     }
 
@@ -274,27 +269,24 @@ impl Session {
 
     async fn list(&mut self, argument: &str, form: Form) -> Result<Reply, Reply> {
         let (_, way) = self.begin()?;
-        let path = self.path(argument)?;
-        let only_directories = matches!(form, Form::Facts(_));
+        let (path, entry) = self.entry(argument).await?;
         let plane = Arc::clone(&self.plane);
-        let (listing, first) = self
-            .read(move |jail| {
-                let entry = jail.entry(&path)?;
-                if entry.kind == EntryKind::Dir {
-                    return some_names(jail.list(&path)?, form);
-                }
-                if only_directories { Err(JailError::NotFound) } else { Ok((None, lines(&[entry], form))) }
-            })
-            .await?;
+        let (names, entries) = if entry.kind == EntryKind::Dir {
+            let (names, entries) = self.guest()?.list(&plane, path).await?;
+            (Some(names), entries)
+        } else if matches!(form, Form::Facts(_)) {
+            return Err(JailError::NotFound.into());
+        } else {
+            (None, vec![entry])
+        };
         let moving = async move {
             let mut data = way.open().await?;
-            data.write(&first).await.map_err(broken)?;
-            if let Some(listing) = listing {
-                send_listing(&plane, &mut data, listing, form).await?;
-            }
-            data.end().await.map_err(broken)
+            let names = send_names(&plane, &mut data, names, entries, form).await?;
+            data.end().await.map_err(broken)?;
+            Ok(names)
         };
-        self.during(moving).await?;
+        let names = self.during(moving).await?;
+        self.guest()?.lay_back(names.and_then(Names::link));
         Ok(Reply::new(226, "That is all"))
     }
 }
@@ -321,28 +313,13 @@ fn small(found: Option<Found>) -> Result<Option<Vec<u8>>, JailError> {
     }
 }
 
-/// A file at its offset with its length, and its first piece read.
-fn opened(found: Found, offset: u64) -> Result<(File, u64, Vec<u8>), JailError> {
-    let Found::File(mut opened) = found else { return Err(JailError::NotRegular) };
-    opened.file.seek(SeekFrom::Start(offset.min(opened.len))).map_err(JailError::Io)?;
-    let first = piece(&mut opened.file).map_err(JailError::Io)?;
-    Ok((opened.file, opened.len, first))
-}
-
-/// The next piece of a file; empty at its end.
-fn piece(file: &mut File) -> std::io::Result<Vec<u8>> {
-    let mut piece = Vec::with_capacity(FTP_FIRST_PIECE);
-    file.take(FTP_PIECE as u64).read_to_end(&mut piece)?;
-    Ok(piece)
-}
-
 async fn send(
     plane: &Plane,
     data: &mut Data,
-    mut file: File,
+    mut source: Source,
     mut next: Vec<u8>,
     mut wire: Option<ToWire>,
-) -> Result<u64, Reply> {
+) -> Result<(u64, Source), Reply> {
     let mut sent = 0;
     while !next.is_empty() {
         let whole = next.len() == FTP_PIECE;
@@ -352,65 +329,50 @@ async fn send(
         if !whole {
             break;
         }
-        (file, next) = plane
-            .work(move || {
-                let next = piece(&mut file);
-                (file, next)
-            })
-            .await
-            .and_then(|(file, next)| Ok((file, next.map_err(busy)?)))?;
+        (source, next) = source.next(plane).await?;
     }
     data.end().await.map_err(broken)?;
-    Ok(sent)
+    Ok((sent, source))
 }
 
-async fn send_listing(plane: &Plane, data: &mut Data, mut listing: Listing, form: Form) -> Result<(), Reply> {
+/// Sends these names and those that follow.
+async fn send_names(
+    plane: &Plane,
+    data: &mut Data,
+    mut names: Option<Names>,
+    mut entries: Vec<Entry>,
+    form: Form,
+) -> Result<Option<Names>, Reply> {
     loop {
-        let (more, text) = plane.work(move || some_names(listing, form)).await??;
-        data.write(&text).await.map_err(broken)?;
-        match more {
-            Some(more) => listing = more,
-            None => return Ok(()),
+        let more = entries.len() == FTP_NAMES_AT_ONCE;
+        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        data.write(&lines(&entries, form)).await.map_err(broken)?;
+        match names {
+            Some(before) if more => {
+                let (after, next) = before.next(plane).await?;
+                (names, entries) = (Some(after), next);
+            }
+            names => return Ok(names),
         }
     }
-}
-
-/// The lines of the next names, and the listing if there may be more.
-fn some_names(mut listing: Listing, form: Form) -> Result<(Option<Listing>, Vec<u8>), JailError> {
-    let mut entries = listing.next(FTP_NAMES_AT_ONCE)?;
-    let more = entries.len() == FTP_NAMES_AT_ONCE;
-    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    Ok((more.then_some(listing), lines(&entries, form)))
-}
-
-/// With all of the file that goes on copied before it.
-async fn copied(plane: &Plane, mut upload: Upload) -> Result<Upload, Reply> {
-    while upload.is_copying() {
-        upload = plane
-            .work(move || {
-                upload.copy(FTP_COPY_STEP)?;
-                Ok::<_, WriteError>(upload)
-            })
-            .await??;
-    }
-    Ok(upload)
 }
 
 /// All but the last piece written; with that piece, and how many bytes there were.
 async fn received(
     plane: &Plane,
     data: &mut Data,
-    mut upload: Upload,
+    mut sink: Sink,
     mut wire: Option<FromWire>,
-) -> Result<(Upload, Vec<u8>, u64), Reply> {
-    let (mut piece, mut bytes) = (Vec::with_capacity(FTP_FIRST_PIECE), 0);
+) -> Result<(Sink, Vec<u8>, u64), Reply> {
+    let (mut piece, mut bytes, mut sent) = (Vec::with_capacity(FTP_FIRST_PIECE), 0, Instant::now());
     loop {
         let read = data.read(&mut piece).await.map_err(broken)?;
         bytes += read as u64;
-        if read > 0 && piece.len() < piece.capacity() {
+        let goes_on = sink.is_far() && sent.elapsed() >= FTP_CARRIED_EVERY;
+        if read > 0 && piece.len() < piece.capacity() && !goes_on {
             continue;
         }
-        if read > 0 && piece.capacity() < FTP_PIECE {
+        if read > 0 && piece.capacity() < FTP_PIECE && !goes_on {
             piece.reserve_exact(piece.capacity().min(FTP_PIECE - piece.len()));
             continue;
         }
@@ -423,15 +385,10 @@ async fn received(
         if read == 0 {
             // The client said its end; many do not wait for ours.
             let _ = data.end().await;
-            return Ok((upload, piece, bytes));
+            return Ok((sink, piece, bytes));
         }
-        (upload, piece) = plane
-            .work(move || {
-                upload.write(&piece)?;
-                piece.clear();
-                Ok::<_, WriteError>((upload, piece))
-            })
-            .await??;
+        (sink, piece) = sink.write(plane, piece).await?;
+        sent = Instant::now();
         if piece.capacity() < FTP_PIECE {
             // A conversion made it smaller.
             piece.reserve_exact(FTP_PIECE);

@@ -34,8 +34,9 @@ pub(crate) struct Guest {
     thread: Arc<Thread>,
     pulse: Arc<Pulse>,
     _held: Arc<Held>,
-    /// Whether another node carries the visitor here: it is carried once.
-    carried: bool,
+    /// What a node knew of the site that carried the visitor here. They are carried on by who knows more, after a move: never in a
+    /// circle.
+    carried: Option<u64>,
     /// Where the connection comes from; an IPv4 address is never written as IPv6.
     peer: IpAddr,
     /// The same, as it is written.
@@ -100,13 +101,13 @@ impl Guest {
     ) -> Self {
         let (told, peer_text) = (Told::new(peer, secure.is_some()), peer.to_string());
         let pulse = Arc::clone(pulse);
-        Self { thread, pulse, _held: held, carried: false, peer, peer_text, secure, https_port, told }
+        Self { thread, pulse, _held: held, carried: None, peer, peer_text, secure, https_port, told }
     }
 
     /// A visitor of another node.
     pub(crate) fn carried(ground: (Arc<Thread>, Arc<Held>), pulse: &Arc<Pulse>, visit: Visit) -> Self {
-        let Visit { peer, https_port, host, .. } = visit;
-        Self { carried: true, ..Self::new(ground, pulse, (peer, https_port), Some(Some(host))) }
+        let Visit { peer, https_port, host, revision } = visit;
+        Self { carried: Some(revision), ..Self::new(ground, pulse, (peer, https_port), Some(Some(host))) }
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
@@ -121,7 +122,11 @@ impl Guest {
 
     /// Whether a request goes on to another node.
     fn carries(&self, route: &Route) -> bool {
-        !self.carried && matches!(route, Route::Of(_, Turn::Elsewhere))
+        matches!(route, Route::Of(site, Turn::Elsewhere) if self.sends_on(site))
+    }
+
+    fn sends_on(&self, site: &Site) -> bool {
+        self.carried.is_none_or(|known| known < site.revision)
     }
 
     /// Has the home of a site answer, which dresses the answer too.
@@ -134,7 +139,7 @@ impl Guest {
 
     /// Answers for a site: by its handler, where the visitor may enter, and dressed as the site wants it.
     async fn serve(&self, site: &Site, turn: Turn, parts: &Parts, asked: Asked, user: &mut Option<String>) -> Answer {
-        if turn == Turn::Elsewhere && !self.carried {
+        if turn == Turn::Elsewhere && self.sends_on(site) {
             // In a box, as below.
             return Box::pin(self.carry(site, parts, asked)).await;
         }

@@ -102,11 +102,12 @@ pub(crate) async fn attend(thread: Arc<Thread>, carried: Carried, alive: Alive, 
     let (stream, outbox) = Secure::carry_on(carried.session, socket);
     let pulse = Pulse::new(true, &WAITS);
     let held = Arc::new(Held { _place: Seat::Node { _place: carried.place }, _alive: alive });
-    let felt = Arc::clone(&pulse);
+    let (felt, caller) = (Arc::clone(&pulse), carried.caller);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (ground, pulse) = ((Arc::clone(&thread), Arc::clone(&held)), Arc::clone(&felt));
+        let visit = Visit::take(request.headers_mut()).filter(|_| caller.is_member());
         async move {
-            let Some(visit) = Visit::take(request.headers_mut()) else {
+            let Some(visit) = visit else {
                 return Ok(pages::bad_request().map(|body| Sent::new(body, None, None, pulse.open())));
             };
             ground.0.catches_up(visit.revision).await;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::base::limits::{WEB_ACCEPT_PAUSE, WEB_LOG_EVERY};
+use crate::ops::ports;
 use crate::ops::stop::Stop;
 use crate::web::conn::{Held, Seat, Visitor, converse};
 use crate::web::ports::Opened;
@@ -21,11 +22,12 @@ use crate::web::threads::Thread;
 pub(crate) type Alive = mpsc::Sender<std::convert::Infallible>;
 
 /// Accepts until the listener is given up; whom the kernel had accepted by then is served too.
-pub(crate) async fn accept(thread: Arc<Thread>, opened: Arc<Opened>, alive: Alive, stop: Stop) -> io::Result<()> {
+pub(crate) async fn accept(thread: Arc<Thread>, held: ports::Held<Opened>, alive: Alive, stop: Stop) -> io::Result<()> {
+    let ports::Held { what: opened, serial, .. } = held;
     let listener = TcpListener::from_std(opened.listener(thread.index())?)?;
     let (port, secure) = (listener.local_addr()?.port(), opened.secure);
     drop(opened);
-    let mut given_up = pin!(thread.ports().given_up(&stop));
+    let mut given_up = pin!(thread.ports().given_up(serial, &stop));
     let admit = |accepted: io::Result<(TcpStream, SocketAddr)>| -> Option<Duration> {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,

@@ -46,7 +46,7 @@ use crate::ops::descriptors;
 use crate::ops::inherited::Inherited;
 use crate::ops::metrics::Metrics;
 use crate::ops::places::Places;
-use crate::ops::ports::{Ports, Shown};
+use crate::ops::ports::{Ports, Role, Shown};
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
 use crate::store::local::Local;
@@ -100,8 +100,8 @@ pub struct Web<'a> {
     pub peers: Peers,
     pub arrivals: Arrivals,
     pub inherited: &'a Inherited,
-    /// Where `ruche status` reads what is listened on.
-    pub shown: Shown,
+    /// Where `ruche status` reads what is listened on, and whether anything is to be.
+    pub shown: (Shown, Role),
 }
 
 impl Web<'_> {

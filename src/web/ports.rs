@@ -9,7 +9,7 @@ use crate::config;
 use crate::ops::board::Board;
 use crate::ops::inherited::Inherited;
 use crate::ops::listeners;
-use crate::ops::ports::{Ports, Shown, Wanted};
+use crate::ops::ports::{Ports, Role, Shown, Wanted};
 
 /// Where HTTPS is when the configuration does not say.
 const HTTPS: u16 = 443;
@@ -45,7 +45,7 @@ pub(crate) fn open(
     threads: usize,
     inherited: &Inherited,
     board: &Board,
-    shown: Shown,
+    shown: (Shown, Role),
 ) -> (Ports<Opened>, HttpsPort) {
     let first = config.https.first().copied();
     let configured = first.map(|address| address.port()).filter(|port| *port != 0);

@@ -16,7 +16,7 @@ use crate::base::limits::peers::{
     PEER_CONNECT_WAIT, PEER_CONNECTIONS_MAX, PEER_FRAME_MAX, PEER_IDLE_WAIT, PEER_PAUSE_FIRST, PEER_PAUSE_MAX,
     PEER_RPC_WAIT, PEER_STRANGER_FRAME_MAX, PEER_STRANGERS_MAX,
 };
-use crate::cluster::inbound::{Carried, Inbound};
+use crate::cluster::inbound::{Caller, Carried, Inbound};
 use crate::cluster::member::Member;
 use crate::cluster::peer::PROTOCOL;
 use crate::cluster::peer::error::PeerError;
@@ -37,7 +37,9 @@ pub struct Reception {
     pub keyring: Arc<Keyring>,
     pub board: Board,
     /// Where visitors of other nodes are served.
-    inbound: Inbound,
+    visitors: Inbound,
+    /// Where operations on files are.
+    files: Inbound,
     places: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     /// Somebody called whom this node does not know.
@@ -45,12 +47,13 @@ pub struct Reception {
 }
 
 impl Reception {
-    pub fn new(member: Member, keyring: Arc<Keyring>, board: Board, inbound: Inbound) -> Self {
+    pub fn new(member: Member, keyring: Arc<Keyring>, board: Board, visitors: Inbound, files: Inbound) -> Self {
         Self {
             member,
             keyring,
             board,
-            inbound,
+            visitors,
+            files,
             places: Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX)),
             strangers: Arc::new(Semaphore::new(PEER_STRANGERS_MAX)),
             unknown: Arc::default(),
@@ -131,7 +134,7 @@ impl Reception {
             return Ok(None);
         }
         send(&mut stream, &Opened::Welcome).await?;
-        Ok(Some(Open { stream, key, opening }))
+        Ok(Some(Open { stream, key, opening, acceptor }))
     }
 
     fn objection(&self, key: &[u8], opening: &Opening) -> Option<Why> {
@@ -151,21 +154,34 @@ impl Reception {
         if opening.to != book.own() {
             return Some(Why::OtherNode);
         }
-        if opening.class == Class::Forward && self.inbound.is_closed() {
+        if self.inbound(opening.class).is_some_and(Inbound::is_closed) {
             return Some(Why::NotServed);
         }
         (who != Some(opening.from)).then_some(Why::NotAMember)
     }
 
+    /// Where connections of a class are handed in.
+    fn inbound(&self, class: Class) -> Option<&Inbound> {
+        match class {
+            Class::Forward => Some(&self.visitors),
+            Class::Files => Some(&self.files),
+            Class::Raft | Class::Bulk | Class::Join => None,
+        }
+    }
+
     async fn serve_one(&self, called: Open, from: SocketAddr, place: OwnedSemaphorePermit) -> Result<(), PeerError> {
-        let Open { mut stream, key, opening } = called;
+        let Open { mut stream, key, opening, acceptor } = called;
         match opening.class {
             Class::Raft => self.answer_all(&mut stream, &key, opening.from).await,
             Class::Bulk => self.member.take_copy(&mut stream, opening.from).await,
             Class::Join => self.let_in(&mut stream, &key, from).await,
-            Class::Forward => {
+            Class::Forward | Class::Files => {
                 let (socket, session) = stream.into_inner();
-                self.inbound.hand_in(Carried { socket: socket.into_std()?, session, place });
+                let caller = Caller { peers: self.member.peers().clone(), node: opening.from, key };
+                let carried = Carried { socket: socket.into_std()?, session, place, caller, acceptor };
+                if let Some(inbound) = self.inbound(opening.class) {
+                    inbound.hand_in(carried);
+                }
                 Ok(())
             }
         }
@@ -217,4 +233,5 @@ struct Open {
     stream: Called,
     key: Vec<u8>,
     opening: Opening,
+    acceptor: TlsAcceptor,
 }

@@ -91,7 +91,7 @@ impl Peers {
 }
 
 /// Whether the other side has neither closed the connection nor said anything unasked.
-fn is_silent(stream: &Stream) -> bool {
+pub(crate) fn is_silent(stream: &Stream) -> bool {
     let mut byte = [0u8];
     let peeked = recv(stream.get_ref().0, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     matches!(peeked, Err(Errno::AGAIN))

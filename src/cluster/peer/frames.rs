@@ -7,13 +7,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::cluster::peer::error::PeerError;
 
 pub(crate) async fn send<T: Serialize>(out: &mut (impl AsyncWrite + Unpin), message: &T) -> Result<(), PeerError> {
+    out.write_all(&encoded(message)?).await?;
+    out.flush().await?;
+    Ok(())
+}
+
+/// As it goes over the wire.
+pub(crate) fn encoded<T: Serialize>(message: &T) -> Result<Vec<u8>, PeerError> {
     let mut bytes = vec![0; 4];
     rmp_serde::encode::write_named(&mut bytes, message).map_err(std::io::Error::other)?;
     let length = u32::try_from(bytes.len() - 4).map_err(|_| PeerError::TooLarge(bytes.len()))?;
     bytes[..4].copy_from_slice(&length.to_be_bytes());
-    out.write_all(&bytes).await?;
-    out.flush().await?;
-    Ok(())
+    Ok(bytes)
 }
 
 /// The next message, of `max` bytes at most.

@@ -37,6 +37,8 @@ pub(crate) enum Class {
     Forward,
     /// Whoever has a join token.
     Join,
+    /// Operations on the files of a site at home there.
+    Files,
 }
 
 /// What who was called says to an opening.

@@ -1,0 +1,290 @@
+//! An FTP session on any node reaches the files of its site at their home: what it stores is there whole or not at all, whichever of
+//! the two nodes goes away meanwhile.
+#![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+#[expect(dead_code, reason = "each file of tests uses a part of it")]
+mod support;
+
+use support::cluster::{node, ruche, token};
+use support::ftp::{HOST, PASSWORD, Uploads};
+use support::node::Node;
+use support::until;
+
+/// The home of the site, which takes no FTP itself, and another node that does.
+struct Pair {
+    home: Node,
+    other: Uploads,
+}
+
+fn pair() -> Pair {
+    let (mut home, mut other) = (node("pi-0"), node("test"));
+    let config = fs::read_to_string(other.config()).unwrap();
+    let ftp = "[ftp]\nlisten = [\"127.0.0.1:0\"]\npassive_ports = \"20000-29999\"";
+    fs::write(other.config(), config.replace("[ftp]\nlisten = []", ftp)).unwrap();
+    home.start();
+    other.start();
+    ruche(&other, &["cluster", "join", &token(&home)]).unwrap();
+    let site = json!({"host": HOST, "handler": {"type": "static"}, "node": "pi-0"});
+    let made = home.post("/v1/sites", site).done();
+    let root = PathBuf::from(made.json["root"].as_str().unwrap());
+    let mut other = Uploads { node: other, ftp: ([127, 0, 0, 1], 0).into(), root };
+    other.learn();
+    for (login, plain) in [("ada", false), ("old", true)] {
+        let user = json!({"login": login, "site": HOST, "password": PASSWORD, "allow_plain": plain});
+        home.post("/v1/ftp-users", user).done();
+    }
+    let pair = Pair { home, other };
+    pair.agrees();
+    pair
+}
+
+impl Pair {
+    /// Waits until the other node knows what was changed on the home.
+    fn agrees(&self) {
+        let revision = |node: &Node| node.get("/v1/status").done().json["revision"].as_u64().unwrap();
+        let newest = revision(&self.home);
+        until(20, "the other node knows", || (revision(&self.other.node) >= newest).then_some(()));
+    }
+
+    fn incoming(&self) -> usize {
+        fs::read_dir(self.other.root.parent().unwrap().join("incoming")).map_or(0, Iterator::count)
+    }
+}
+
+fn run(program: &str, arguments: &[&str], dir: &Path) -> String {
+    let mut command = Command::new("timeout");
+    command.args(["120", program]).args(arguments).current_dir(dir).stdin(Stdio::null());
+    let output = command.env("HOME", dir).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}", output.status);
+    text
+}
+
+fn large() -> Vec<u8> {
+    (0..2_000_000_u32).flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn lftp_and_curl_find_what_is_at_home_elsewhere() {
+    let pair = pair();
+    let (dir, ca) = (pair.other.node.path("."), pair.other.ca());
+    let tree = pair.other.node.path("tree");
+    fs::create_dir_all(tree.join("sub/deep")).unwrap();
+    for number in 0..60 {
+        fs::write(tree.join(format!("sub/f{number}")), format!("file {number}")).unwrap();
+    }
+    fs::write(tree.join("large"), large()).unwrap();
+    fs::write(tree.join("empty"), "").unwrap();
+    let port = pair.other.ftp.port();
+    let script = format!(
+        "set ssl:ca-file {}; set ssl:check-hostname no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 1; \
+         set cmd:fail-exit yes; open -u ada,'{PASSWORD}' -p {port} 127.0.0.1; mirror -R --parallel=4 tree up; mirror --parallel=4 up back; \
+         cd up; ls; cls -l large; chmod 600 large; mv large moved; rm moved; mrm -f sub/*; rmdir sub/deep; rmdir sub",
+        ca.display()
+    );
+    let said = run("lftp", &["-c", &script], &dir);
+    assert!(said.contains("large"), "{said}");
+    run("diff", &["-r", tree.to_str().unwrap(), pair.other.node.path("back").to_str().unwrap()], &dir);
+    assert!(!pair.other.root.join("up/sub").exists() && pair.other.root.join("up/empty").exists());
+    let (resolve, url) = (format!("test:{port}:127.0.0.1"), format!("ftp://test:{port}/curl/large"));
+    let user = format!("ada:{PASSWORD}");
+    let curl = |more: &[&str]| {
+        let mut all = vec!["--silent", "--show-error", "--ssl-reqd", "--cacert", ca.to_str().unwrap()];
+        all.extend(["--resolve", &resolve, "--user", &user]);
+        all.extend(more);
+        run("curl", &all, &tree)
+    };
+    curl(&["--ftp-create-dirs", "--upload-file", "large", &url]);
+    assert!(fs::read(pair.other.root.join("curl/large")).unwrap() == large());
+    fs::write(tree.join("part"), &large()[..1_234_567]).unwrap();
+    curl(&["--continue-at", "-", "--output", "part", &url]);
+    assert!(fs::read(tree.join("part")).unwrap() == large());
+    fs::write(pair.other.root.join("curl/large"), &large()[..3_000_000]).unwrap();
+    curl(&["--continue-at", "-", "--upload-file", "large", &url]);
+    assert!(fs::read(pair.other.root.join("curl/large")).unwrap() == large());
+    assert_eq!(pair.incoming(), 0);
+    pair.other.is_well();
+}
+
+#[test]
+fn a_session_does_there_what_it_does_at_home() {
+    let pair = pair();
+    let mut ada = pair.other.ada();
+    ada.says("MKD d", 257);
+    ada.says("CWD d", 250);
+    ada.store("STOR a", b"123", 226);
+    assert_eq!(ada.says("SIZE a", 213), "213 3\r\n");
+    ada.store("APPE a", b"45", 226);
+    ada.says("REST 1", 350);
+    ada.store("STOR a", b"xy", 226);
+    assert_eq!(ada.retrieve("RETR a", 226), b"1xy");
+    ada.says("REST 2", 350);
+    assert_eq!(ada.retrieve("RETR a", 226), b"y");
+    ada.says("REST 4", 350);
+    ada.port();
+    ada.says("RETR a", 554);
+    ada.says("MFMT 20200102030405 a", 213);
+    assert_eq!(ada.says("MDTM a", 213), "213 20200102030405\r\n");
+    ada.says("SITE CHMOD 7777 a", 200);
+    ada.says("TYPE A", 200);
+    ada.store("STOR t", b"a\r\nb\r\n", 226);
+    assert_eq!(ada.retrieve("RETR t", 226), b"a\r\nb\r\n");
+    ada.says("TYPE I", 200);
+    assert_eq!(fs::read(pair.other.root.join("d/t")).unwrap(), b"a\nb\n");
+    assert!(ada.says("STAT a", 213).contains(" a\r\n"));
+    ada.says("RNFR a", 350);
+    ada.says("RNTO ../b", 250);
+    ada.says("RNFR nothing", 550);
+    ada.says("RMD /d", 550);
+    ada.says("DELE t", 250);
+    ada.says("CDUP", 250);
+    ada.says("RMD d", 250);
+    ada.says("CWD d", 550);
+    for line in ["RETR .ruche-x", "RETR nothing", "STOR d/nothing", "MLSD b"] {
+        ada.port();
+        let code = if line.contains(".ruche") { 553 } else { 550 };
+        ada.says(line, code);
+    }
+    // A link that leads out is none.
+    std::os::unix::fs::symlink("/etc/passwd", pair.other.root.join("out")).unwrap();
+    ada.port();
+    ada.says("RETR out", 550);
+    fs::remove_file(pair.other.root.join("out")).unwrap();
+    for number in 0..3500 {
+        fs::write(pair.other.root.join(format!("n{number}")), "").unwrap();
+    }
+    for line in ["MLSD", "LIST", "NLST"] {
+        let listed = ada.retrieve(line, 226);
+        assert_eq!(listed.iter().filter(|byte| **byte == b'\n').count(), 3501, "{line}");
+    }
+    // The same session in many pieces, and one that is broken off.
+    fs::write(pair.other.root.join("large"), large()).unwrap();
+    assert!(ada.retrieve("RETR large", 226) == large());
+    let mut data = ada.data("RETR large");
+    data.read_exact(&mut [0; 1000]).unwrap();
+    ada.send(b"ABOR\r\n");
+    assert_eq!((ada.reply().0, ada.reply().0), (426, 226));
+    let mut data = ada.data("STOR large");
+    data.write_all(&[0; 100_000]).unwrap();
+    ada.send(b"ABOR\r\n");
+    assert_eq!((ada.reply().0, ada.reply().0), (426, 226));
+    assert!(ada.retrieve("RETR large", 226) == large());
+    until(20, "nothing is left of it", || (pair.incoming() == 0).then_some(()));
+    pair.other.is_well();
+}
+
+#[test]
+fn the_home_counts_and_decides() {
+    let pair = pair();
+    let mut ada = pair.other.ada();
+    let set = |path: &str, change| {
+        pair.home.ask("PATCH", path, Some(change), &[]).done();
+        pair.agrees();
+    };
+    set(&format!("/v1/sites/{HOST}"), json!({"quota": 1_000_000}));
+    ada.store("STOR a", &[1; 600_000], 226);
+    ada.store("STOR b", &[1; 3_000_000], 552);
+    ada.store("STOR b", &[1; 300_000], 226);
+    ada.port();
+    ada.says("APPE a", 552);
+    assert_eq!((pair.incoming(), ada.retrieve("RETR a", 226).len()), (0, 600_000));
+    ada.says("DELE a", 250);
+    ada.store("STOR c", &[1; 600_000], 226);
+    set("/v1/ftp-users/ada", json!({"disabled": true}));
+    ada.says("SIZE c", 421);
+}
+
+#[test]
+fn a_home_that_dies_is_told_of_soon_and_found_again() {
+    let mut pair = pair();
+    let other = &pair.other;
+    let mut ada = other.ada();
+    ada.store("STOR kept", &large(), 226);
+    // In the middle of an upload.
+    let mut data = ada.data("STOR kept");
+    data.write_all(&large()[..3_000_000]).unwrap();
+    until(20, "the home has some of it", || (pair.incoming() == 1).then_some(()));
+    pair.home.kill();
+    let _ = data.write_all(&large()[..3_000_000]);
+    data.end();
+    assert_eq!(ada.reply().0, 451);
+    assert!(fs::read(other.root.join("kept")).unwrap() == large());
+    // Meanwhile.
+    let begun = Instant::now();
+    ada.says("SIZE kept", 450);
+    ada.port();
+    ada.says("MLSD", 450);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    ada.says("PWD", 257);
+    let mut late = other.ada();
+    late.says("DELE kept", 450);
+    pair.home.start();
+    // The same session goes on.
+    until(20, "it is found again", || {
+        ada.try_send(b"SIZE kept\r\n").unwrap();
+        (ada.try_reply().unwrap().0 == 213).then_some(())
+    });
+    until(20, "nothing is left of it", || {
+        ada.store("STOR more", b"more", 226);
+        (pair.incoming() == 0).then_some(())
+    });
+    assert!(ada.retrieve("RETR kept", 226) == large());
+    // In the middle of a download.
+    let mut data = ada.data("RETR kept");
+    data.read_exact(&mut [0; 1000]).unwrap();
+    pair.home.kill();
+    let mut rest = Vec::new();
+    let cut = data.read_to_end(&mut rest);
+    assert!(cut.is_err() || rest.len() < large().len() - 1000, "all came though the home was gone");
+    assert!(matches!(ada.reply().0, 426 | 451));
+    pair.home.start();
+    until(20, "it is found again", || {
+        ada.try_send(b"SIZE kept\r\n").unwrap();
+        (ada.try_reply().unwrap().0 == 213).then_some(())
+    });
+    pair.other.is_well();
+}
+
+#[test]
+fn a_node_that_dies_leaves_nothing_at_the_home() {
+    let mut pair = pair();
+    let mut ada = pair.other.ada();
+    ada.store("STOR kept", b"before", 226);
+    let mut data = ada.data("STOR kept");
+    data.write_all(&large()).unwrap();
+    until(20, "the home has some of it", || (pair.incoming() == 1).then_some(()));
+    drop(ada);
+    pair.other.node.kill();
+    until(20, "nothing is left of it", || (pair.incoming() == 0).then_some(()));
+    assert_eq!(fs::read(pair.other.root.join("kept")).unwrap(), b"before");
+}
+
+#[test]
+fn a_home_that_hangs_is_given_up() {
+    let pair = pair();
+    let mut ada = pair.other.ada();
+    ada.store("STOR a", b"1", 226);
+    pair.home.signal(Signal::STOP);
+    let begun = Instant::now();
+    ada.send(b"DELE a\r\n");
+    let (code, _) = ada.reply();
+    let took = begun.elapsed();
+    pair.home.signal(Signal::CONT);
+    assert_eq!(code, 451);
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    until(20, "it is served again", || {
+        ada.try_send(b"PWD\r\n").unwrap();
+        ada.try_reply().unwrap();
+        ada.try_send(b"SIZE nothing\r\n").unwrap();
+        (ada.try_reply().unwrap().0 == 550).then_some(())
+    });
+}
