@@ -18,6 +18,7 @@ use serde_json::json;
 mod support;
 
 use support::ear::Ear;
+use support::frames::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NoFrame, Talk, asking, frame, window_update};
 use support::node::{binary, signal_to};
 use support::sites::{Sites, Tls};
 use support::until;
@@ -118,7 +119,7 @@ fn ask(stream: &mut BufReader<Tls>) -> Result<bool, String> {
 fn nobody_is_refused_while_process_after_process_takes_over() {
     let mut node = Replaceable::new();
     fs::write(node.root.join("large"), vec![7; 32 << 20]).unwrap();
-    let (ended, served) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 4]);
+    let (ended, served) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 5]);
     let slowest = Mutex::new(Duration::ZERO);
     let sites = &Sites { node: support::node::Node::new(), http: node.sites.http, https: node.sites.https };
     // It has the CA that visitors know.
@@ -180,6 +181,19 @@ fn nobody_is_refused_while_process_after_process_takes_over() {
                 }),
             );
         });
+        scope.spawn(|| {
+            until_ended(
+                4,
+                Box::new(|| {
+                    let (at, port) = dns.rsplit_once(':').unwrap();
+                    let (at, port) = (format!("@{at}"), format!("-p{port}"));
+                    let asked = ["+short", "+tcp", "+tries=1", "+time=20", &at, &port, HOST];
+                    let answer = std::process::Command::new("dig").args(asked).output().unwrap();
+                    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+                    if text.trim() == "192.0.2.7" { Ok(()) } else { Err(text) }
+                }),
+            );
+        });
         // Also where a hand-over fails the visitors are told to end, or nobody would hear why.
         let handed_over = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..5 {
@@ -198,6 +212,67 @@ fn nobody_is_refused_while_process_after_process_takes_over() {
     assert!(!log.contains("set aside"), "each process found the statistics free: {log}");
     signal_to(last, Signal::TERM);
     until(60, "the address is free", || std::net::TcpListener::bind(http).ok());
+}
+
+/// Asks for a file over HTTP/2 with windows that hold all of it.
+fn asking_for_all(sites: &Sites, path: &str) -> Talk {
+    const WINDOW: u16 = 4;
+    let mut talk = Talk::begun(sites, HOST, &[(WINDOW, 1 << 30)]);
+    let ask = frame(HEADERS, END_HEADERS | END_STREAM, 1, &asking("GET", path, HOST));
+    talk.send(&[window_update(0, 1 << 30), ask].concat());
+    talk
+}
+
+/// Reads to the end of the answer; how much of the body came.
+fn all_of(talk: &mut Talk) -> Result<usize, NoFrame> {
+    let mut octets = 0;
+    loop {
+        let frame = talk.next()?;
+        if frame.kind == DATA {
+            octets += frame.payload.len();
+        }
+        if frame.kind != GOAWAY && frame.ends_stream() {
+            return Ok(octets);
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_holds_for_a_client_is_not_taken_back() {
+    // It fits into the buffers of a connection, so the process has nothing more to send long before the client has read it.
+    const SIZE: usize = 256 << 10;
+    let mut node = Replaceable::new();
+    fs::write(node.root.join("some"), vec![7; SIZE]).unwrap();
+    let mut talk = asking_for_all(&node.sites, "/some");
+    let head = talk.next();
+    assert!(head.is_ok(), "{head:?}");
+    node.hand_over();
+    // Clients say such things while they read. To a socket that was closed they would be said too late.
+    for _ in 0..20 {
+        talk.send(&window_update(0, 1));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(all_of(&mut talk), Ok(SIZE));
+    drop(talk);
+    assert!(node.sites.node.wait_end(60).success());
+}
+
+#[test]
+fn a_client_that_pauses_at_the_end_of_its_answer_is_not_cut_off() {
+    // For one of these sizes the last piece is the engine's while the socket takes nothing.
+    let sizes = (16..64).map(|step| step * (64 << 10));
+    let mut node = Replaceable::new();
+    let mut talks = Vec::new();
+    for size in sizes {
+        fs::write(node.root.join(size.to_string()), vec![7; size]).unwrap();
+        talks.push((size, asking_for_all(&node.sites, &format!("/{size}"))));
+    }
+    node.hand_over();
+    // Longer than an idle connection has.
+    std::thread::sleep(Duration::from_secs(7));
+    for (size, talk) in &mut talks {
+        assert_eq!(all_of(talk), Ok(*size));
+    }
 }
 
 #[test]

@@ -384,6 +384,10 @@ pub const LOG_LINES_DEFAULT: usize = 20;
 pub const LOG_LINES_MAX: usize = 1000;
 /// How often the CLI asks for new lines of a log it follows.
 pub const CLIENT_LOG_EVERY: Duration = Duration::from_secs(1);
+/// How often the CLI looks whether a node runs the version it was upgraded to: each look asks all nodes.
+pub const CLIENT_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long the CLI waits until a node that was upgraded is back in its place: one that was down counts as up again after 30 seconds.
+pub const CLIENT_UPGRADE_WAIT: Duration = Duration::from_secs(120);
 /// How often the trash of removed sites is looked at.
 pub const TRASH_SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How often a site's directory that could not be made or discarded is tried again.
@@ -492,6 +496,8 @@ pub const PROXY_CONNECT_WAIT: Duration = Duration::from_secs(3);
 pub const PROXY_HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried, one after the other.
 pub const PROXY_ADDRESSES_MAX: usize = 4;
+/// Before the home of a site that refused a connection at once is called again: it is back by then if it only started again.
+pub const PROXY_NODE_PAUSE: Duration = Duration::from_millis(300);
 /// Tries of one request, each with another upstream or on a new connection, and the time in which the last one begins.
 pub const PROXY_TRIES_MAX: u32 = 4;
 pub const PROXY_TRIES_WAIT: Duration = Duration::from_secs(10);
@@ -570,6 +576,8 @@ pub const DNS_TCP_CONNECTIONS_MAX: usize = 1024;
 pub const DNS_TCP_CONNECTIONS_PER_ADDRESS: u32 = 64;
 /// How long a TCP connection is kept without a query (RFC 7766 section 6.2.3: a few seconds).
 pub const DNS_TCP_IDLE_WAIT: Duration = Duration::from_secs(10);
+/// How long one that is there when the node gives up its listeners is kept for a query that is on its way: longer than most round trips.
+pub const DNS_TCP_PART_WAIT: Duration = Duration::from_secs(1);
 /// Time from the first byte of a query to its last.
 pub const DNS_TCP_QUERY_WAIT: Duration = Duration::from_secs(5);
 /// How long a client may leave its answers lying.

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::base::clock::Time;
 use crate::base::limits::{
-    DNS_ACCEPT_PAUSE, DNS_MESSAGE_MAX, DNS_QUERY_MAX, DNS_TCP_ANSWERS_MAX, DNS_TCP_IDLE_WAIT, DNS_TCP_QUERY_WAIT,
-    DNS_TCP_READER_WAIT,
+    DNS_ACCEPT_PAUSE, DNS_MESSAGE_MAX, DNS_QUERY_MAX, DNS_TCP_ANSWERS_MAX, DNS_TCP_IDLE_WAIT, DNS_TCP_PART_WAIT,
+    DNS_TCP_QUERY_WAIT, DNS_TCP_READER_WAIT,
 };
 use crate::dns::Plane;
 use crate::dns::answer::{Asker, Transport, answer};
@@ -128,15 +128,21 @@ async fn accept(
     Ok(())
 }
 
-/// Serves one connection until its end, a pause that is too long, or the stop.
+/// Serves one connection until its end or a pause that is too long. One that came before the stop may have asked on its way here, and
+/// nobody else would answer; for longer nobody is answered from zones that are not followed any more.
 async fn converse(mut stream: TcpStream, peer: IpAddr, shared: &Shared, stop: &Stop) -> io::Result<()> {
     let mut asked = Vec::new();
     let mut deadline = Instant::now() + DNS_TCP_IDLE_WAIT;
+    let mut parting = None;
     loop {
+        let until = parting.filter(|_| asked.is_empty()).map_or(deadline, |parting| deadline.min(parting));
         let readable = tokio::select! {
             biased;
-            readable = timeout_at(deadline, stream.readable()) => readable,
-            () = stop.give_up() => return Ok(()),
+            readable = timeout_at(until, stream.readable()) => readable,
+            () = stop.give_up(), if parting.is_none() => {
+                parting = Some(Instant::now() + DNS_TCP_PART_WAIT);
+                continue;
+            }
         };
         readable.map_err(|_| io::ErrorKind::TimedOut)??;
         let before = asked.len();
@@ -203,5 +209,69 @@ impl Shared {
             answers.extend((answered.len as u16).to_be_bytes());
             answers.extend(&scratch[..answered.len]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::dns::tests::world::{query, zones};
+    use crate::ops::stop::Stopper;
+    use crate::rr::RecordType;
+
+    /// A client's end, and the connection that serves it.
+    async fn connected(stop: &Stop) -> (TcpStream, JoinHandle<io::Result<()>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        let zones = watch::Sender::new(Arc::new(zones(&[("a.example", &["www A 192.0.2.1"])]))).subscribe();
+        let places = Places::new(1, 1, metrics::Gauge::noop());
+        let (tally, scratch) = (Tally::new(Transport::Tcp), Mutex::new(vec![0; DNS_MESSAGE_MAX]));
+        let (shared, stop) = (Shared { zones, tally, places, scratch }, stop.clone());
+        (client, tokio::spawn(async move { converse(server, peer.ip(), &shared, &stop).await }))
+    }
+
+    async fn ask(client: &mut TcpStream) -> io::Result<usize> {
+        let query = query("www.a.example.", RecordType::A);
+        client.write_all(&[&(query.len() as u16).to_be_bytes()[..], &query].concat()).await?;
+        let length = client.read_u16().await?;
+        let mut answer = vec![0; length.into()];
+        client.read_exact(&mut answer).await
+    }
+
+    #[tokio::test]
+    async fn who_came_before_the_stop_is_answered_and_then_let_go() {
+        let (stopper, stop) = Stopper::new();
+        let (mut quick, serving) = connected(&stop).await;
+        let (mut silent, ending) = connected(&stop).await;
+        stopper.give_up();
+        // Time for the connection to hear of it.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let began = Instant::now();
+        for _ in 0..2 {
+            assert!(ask(&mut quick).await.unwrap() > 12);
+        }
+        assert_eq!(quick.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+        assert!(began.elapsed() < DNS_TCP_PART_WAIT * 2, "{:?}", began.elapsed());
+        serving.await.unwrap().unwrap_err();
+        ending.await.unwrap().unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_query_that_began_before_the_end_is_read_to_its_last_octet() {
+        let (stopper, stop) = Stopper::new();
+        let (mut client, _serving) = connected(&stop).await;
+        let query = query("www.a.example.", RecordType::A);
+        let whole = [&(query.len() as u16).to_be_bytes()[..], &query].concat();
+        client.write_all(&whole[..5]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stopper.give_up();
+        tokio::time::sleep(DNS_TCP_PART_WAIT * 3 / 2).await;
+        client.write_all(&whole[5..]).await.unwrap();
+        assert!(client.read_u16().await.unwrap() > 12);
     }
 }

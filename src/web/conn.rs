@@ -204,8 +204,8 @@ enum Ended {
 async fn keep(connection: impl Leave, outbox: Option<Outbox>, pulse: &Pulse, stop: &Stop) {
     let mut connection = pin!(connection);
     let mut drain = pin!(stop.drain());
-    // Since when the node drains, and since when the connection has been asked to end.
-    let (mut parting, mut left) = (None, None);
+    // Since when the node drains and by when that ends, and since when the connection has been asked to end.
+    let (mut parting, mut cut, mut left) = (None, None, None);
     let waits = pulse.waits();
     let mut alarm = pin!(sleep_until(Instant::now() + waits.idle));
     let ended = poll_fn(|cx| {
@@ -219,14 +219,19 @@ async fn keep(connection: impl Leave, outbox: Option<Outbox>, pulse: &Pulse, sto
                 }
                 return Poll::Ready(Ended::ByItself(ended));
             }
-            if let Some(Err(error)) = outbox.as_ref().map(|outbox| outbox.send(cx)) {
-                return Poll::Ready(Ended::Gone(error));
-            }
-            if parting.is_none() && drain.as_mut().poll(cx).is_ready() {
-                parting = Some(now);
+            let waiting = match outbox.as_ref().map(|outbox| outbox.send(cx)) {
+                Some(Err(error)) => return Poll::Ready(Ended::Gone(error)),
+                Some(Ok(sent)) => sent.is_pending(),
+                None => false,
+            };
+            if parting.is_none()
+                && let Poll::Ready(by) = drain.as_mut().poll(cx)
+            {
+                (parting, cut) = (Some(now), Some(by));
                 pulse.part();
             }
-            let mut due = pulse.due(left).unwrap_or(now + waits.idle);
+            // Whoever has not taken all of its answer yet has the time of one who is answered.
+            let mut due = pulse.due(left.filter(|_| !waiting)).unwrap_or(now + waits.idle);
             if let (Some(since), None) = (parting, left) {
                 // HTTP/2 has a way to say which requests it still takes.
                 due = if pulse.is_http_1() { pulse.parts(since).map_or(due, |parts| parts.min(due)) } else { now };
@@ -248,7 +253,16 @@ async fn keep(connection: impl Leave, outbox: Option<Outbox>, pulse: &Pulse, sto
             }
         }
     });
-    match ended.await {
+    let ended = ended.await;
+    if let (Ended::ByItself(Ok(())), Some(outbox)) = (&ended, &outbox)
+        && !pulse.is_http_1()
+    {
+        // Who is asked to end has some time for it, and at the end of the node half of what is left: others need theirs.
+        let now = Instant::now();
+        let most = cut.map_or(waits.leave, |by| by.saturating_duration_since(now) / 2);
+        outbox.linger(now + most).await;
+    }
+    match ended {
         Ended::ByItself(Ok(())) => {}
         Ended::ByItself(Err(error)) => failed("broken", &error),
         Ended::Gone(error) => failed("broken", &error),

@@ -12,8 +12,9 @@ use rustix::net::sockopt;
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
-use crate::base::limits::{WEB_LEAVE_WAIT, WEB_SEALED_MAX, WEB_SPARE_BUFFERS_MAX};
+use crate::base::limits::{WEB_LEAVE_WAIT, WEB_LINGER_BYTES_MAX, WEB_SEALED_MAX, WEB_SPARE_BUFFERS_MAX};
 
 /// Plaintext of one full record (RFC 8446 section 5.1).
 const RECORD: usize = 16 << 10;
@@ -82,12 +83,32 @@ impl Secure {
 }
 
 impl Outbox {
-    /// Sends what there is. What the socket does not take now wakes the task when it does.
-    pub(crate) fn send(&self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Sends what there is. What the socket does not take now is pending, and wakes the task when it does.
+    pub(crate) fn send(&self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         match lock(&self.0).send(cx) {
-            Poll::Ready(sent) => sent,
-            Poll::Pending => Ok(()),
+            Poll::Ready(sent) => sent.map(Poll::Ready),
+            Poll::Pending => Ok(Poll::Pending),
         }
+    }
+
+    /// After the end was said, takes what the client still says until it has closed too. HTTP/2 has something to say while it reads
+    /// (WINDOW_UPDATE, answers to PING), and were the socket closed over that, the kernel would take back what it holds for the client:
+    /// megabytes of an answer that is on its way.
+    pub(crate) async fn linger(&self, by: Instant) {
+        let mut left = WEB_LINGER_BYTES_MAX;
+        let closed = poll_fn(|cx| {
+            let state = &mut *lock(&self.0);
+            loop {
+                let mut piece = [0; 4 << 10];
+                match (Socket { socket: &mut state.socket, cx }).read(&mut piece) {
+                    Ok(taken @ 1..) if taken <= left => left -= taken,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+                    Ok(_) | Err(_) => return Poll::Ready(()),
+                }
+            }
+        });
+        // Who says nothing and does not close has what it wanted, or is gone.
+        let _ = timeout_at(by, closed).await;
     }
 
     /// The engine has let go: what is written from now on leaves when it is flushed.
