@@ -1,5 +1,5 @@
 //! The API as the commands call it: reads, whole lists, writes that happen once. It decides what is sent again and what is not:
-//! a write goes out again only when the connection failed, always under the same Idempotency-Key.
+//! only what a failed connection took along, a write always under the same Idempotency-Key.
 use std::io;
 use std::time::Duration;
 
@@ -112,8 +112,16 @@ fn escape(path: &mut String, text: &str) {
 
 impl Api {
     pub(crate) async fn get(&self, doing: &str, path: &str) -> Result<Bytes, Failure> {
-        let request = self.request(Method::GET, path, Bytes::new());
-        expect_success(doing, self.client.send(request).await?)
+        let ask = || self.client.send(self.request(Method::GET, path, Bytes::new()));
+        let answer = match ask().await {
+            // A node that hands over to another process ends a connection on which nothing was asked yet.
+            Err(FetchError::Broken { .. }) => {
+                sleep(CLIENT_RETRY_PAUSE).await;
+                ask().await
+            }
+            answer => answer,
+        };
+        expect_success(doing, answer?)
     }
 
     /// A list, from its first page to the last one or until `most` items are there, each as the API wrote it.

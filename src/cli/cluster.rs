@@ -15,6 +15,7 @@ use crate::cli::joining;
 use crate::cli::output::clean;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
+use crate::cli::upgrade::{self, Upgrade};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterTree {
@@ -75,6 +76,16 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Upgrade all nodes, one after the other, the one that leads last
+    ///
+    /// Shows which node runs which version and which one is next. It stops where a node has diverged, where nobody leads, and where
+    /// too few voters answer for one more to be away. With --run it does the steps itself, and waits after each until the node is back
+    /// in its place. The level of the state is not raised: the version before can be installed again the same way, with --to.
+    #[command(after_help = "Examples:
+  ruche cluster upgrade
+  ruche cluster upgrade --follow
+  ruche cluster upgrade --to 0.2.0 --run 'ssh root@$RUCHE_NODE apt-get -y install ruche=$RUCHE_VERSION'")]
+    Upgrade(Upgrade),
     /// The keys that protect the secrets of the cluster
     #[command(subcommand)]
     Key(KeyCommand),
@@ -102,6 +113,7 @@ pub(crate) async fn run(session: &Session, command: ClusterCommand) -> Result<()
             joining::join(session, token, name, discard_state, &write).await
         }
         ClusterCommand::Leave { write } => joining::leave(session, &write).await,
+        ClusterCommand::Upgrade(args) => upgrade::run(session, args).await,
         ClusterCommand::Key(KeyCommand::Export { file, write }) => export(session, file.as_deref(), &write).await,
     }
 }

@@ -26,6 +26,7 @@ mod status;
 mod target;
 mod tokens;
 mod tree;
+mod upgrade;
 mod values;
 mod visits;
 mod zone_files;

@@ -125,9 +125,11 @@ fn went_on(board: &Board, error: &HandOverError) {
 
 /// Gives up databases and listeners, waits until another process serves, and finishes what is under way here.
 async fn hand_over(successor: Successor, life: Life<'_>, signals: &mut Signals) -> Result<(), HandOverError> {
-    let Life { tasks, board, inherited, .. } = life;
+    let Life { tasks, board, inherited, member, .. } = life;
     board.set_ready(false);
     notify::busy(HAND_OVER_WAIT * 4);
+    // Changes would wait for the new process, and the others might not.
+    member.hand_over().await;
     let draining = tasks.give_up().await;
     let mut successor = tokio::select! {
         served = serve_on(successor, inherited) => served?,

@@ -102,6 +102,8 @@ pub fn run(file: Option<&Path>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // Started anew by this process, or by the one before, it would be called `exe`. Whether or not: it is for people.
+    let _ = rustix::thread::set_name(c"ruche");
     // The databases hold password hashes: they are nobody else's to read, also where no service manager said so.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let runtime = control_runtime().map_err(RunError::Runtime);
@@ -129,11 +131,14 @@ pub fn control_runtime() -> std::io::Result<Runtime> {
 /// Becomes the same program anew: the process, its service and what the service manager gave it stay.
 fn again() -> ExitCode {
     let mut program = Command::new("/proc/self/exe");
+    let mut arguments = std::env::args_os();
+    // By that name the next version is found.
+    program.arg0(arguments.next().unwrap_or_else(|| "ruche".into())).args(arguments);
     // What came with the start was withdrawn.
     for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
         program.env_remove(name);
     }
-    let error = program.args(std::env::args_os().skip(1)).exec();
+    let error = program.exec();
     tracing::error!("failed to start again: {error}");
     ExitCode::FAILURE
 }

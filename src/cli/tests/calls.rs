@@ -154,10 +154,13 @@ async fn a_write_is_sent_again_under_its_key_when_the_connection_fails() {
 }
 
 #[tokio::test]
-async fn a_read_is_not_sent_again() {
+async fn a_read_is_sent_again_once_when_the_connection_ends() {
     let fake = Fake::start(vec![Play::HangUp]);
     assert_eq!(fake.run("site show a.example").await.unwrap_err().exit(), 4);
-    assert_eq!(fake.asked().len(), 1);
+    assert_eq!(fake.asked().len(), 2);
+    let fake = Fake::start(vec![Play::HangUp, json(200, r#"{"items":[],"next":null}"#)]);
+    fake.run("site ls").await.unwrap();
+    assert_eq!(fake.asked().len(), 2);
 }
 
 #[tokio::test]
