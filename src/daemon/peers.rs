@@ -39,6 +39,8 @@ pub(crate) fn start(tasks: &Tasks, channel: Channel) {
     let kept = channel.clone();
     tasks.spawn("members", Ends::AtGiveUp, move |stop| kept.clone().keep_members(stop));
     if !channel.config.listen.is_empty() {
+        // At once, for what nobody has taken up when the node is ready is forgotten. An error is the task's to tell.
+        let _ = channel.listeners();
         tasks.spawn("peers", Ends::AtGiveUp, move |stop| channel.clone().run(stop));
     }
 }

@@ -208,6 +208,15 @@ async fn serve(plane: Arc<Plane>, index: usize, stop: &Stop) -> io::Result<()> {
             ended??;
         }
     }
+    // Other nodes may still hand in visitors until the peers' listener is given up, which is after this.
+    let mut over = pin!(stop.drain());
+    while let Some(carried) = tokio::select! {
+        biased;
+        carried = thread.plane.arrivals.next() => carried,
+        _ = &mut over => None,
+    } {
+        tokio::spawn(attend(Arc::clone(&thread), carried, Alive::clone(&alive), stop.clone()));
+    }
     drop(alive);
     let deadline = stop.drain().await;
     if timeout_at(deadline, all_gone.recv()).await.is_err() {

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::base::ids::NodeId;
-use crate::base::limits::{PROXY_CONNECT_WAIT, PROXY_HANDSHAKE_WAIT};
+use crate::base::limits::{PROXY_CONNECT_WAIT, PROXY_HANDSHAKE_WAIT, PROXY_NODE_PAUSE};
 use crate::cluster::peer::dial::Peers;
 use crate::cluster::peer::messages::Class;
 use crate::fetch::target::Wire;
@@ -143,7 +143,13 @@ impl Upstreams {
                 Ok(Box::new(stream.map_err(|_| Fault::ConnectLate)?.map_err(Fault::Connect)?))
             }
             Address::Node(node) => {
-                let stream = self.peers.open(*node, Class::Forward).await;
+                let begun = Instant::now();
+                let mut stream = self.peers.open(*node, Class::Forward).await;
+                if stream.is_err() && begun.elapsed() < PROXY_NODE_PAUSE {
+                    // It hands over to its next process, or starts again.
+                    sleep(PROXY_NODE_PAUSE).await;
+                    stream = self.peers.open(*node, Class::Forward).await;
+                }
                 Ok(Box::new(stream.map_err(|error| Fault::Connect(std::io::Error::other(error)))?))
             }
             Address::Tcp { host, port, tls } => {
