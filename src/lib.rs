@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod files;
 pub mod ftp;
 pub mod model;
+pub mod moves;
 pub mod ops;
 pub mod resolve;
 pub mod rr;

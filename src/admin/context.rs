@@ -14,6 +14,7 @@ use crate::cluster::member::Member;
 use crate::files::logs::Logs;
 use crate::model::change::Change;
 use crate::model::state::Snapshot;
+use crate::moves::Moves;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::metrics::Metrics;
@@ -38,6 +39,7 @@ pub struct Context {
     pub logs: Logs,
     /// Has what waits for the logs and the counters written.
     pub flush: Flush,
+    pub moves: Moves,
     pub info: NodeInfo,
     /// Has the node start again, as another one than it was.
     pub again: Arc<Notify>,

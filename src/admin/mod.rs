@@ -19,6 +19,7 @@ mod idempotency;
 mod issuers;
 mod joining;
 mod look;
+mod moves;
 mod nodes;
 mod obtained;
 mod operations;
@@ -84,6 +85,7 @@ macro_rules! handlers {
             accounts::show, accounts::set, accounts::remove,
             sites::list, sites::create,
             sites::show, sites::set, sites::remove,
+            moves::begin,
             visits::logs,
             visits::stats,
             visits::all,
@@ -107,6 +109,7 @@ macro_rules! handlers {
             issuers::show, issuers::set, issuers::remove,
             nodes::list,
             nodes::show, nodes::set, nodes::remove,
+            moves::drain,
             operations::list,
             operations::show,
             operations::cancel,

@@ -11,6 +11,7 @@ use crate::admin::look::{At, Look};
 use crate::admin::nodes;
 use crate::admin::options;
 use crate::admin::resource::{Resource, View, path};
+use crate::api::moves::Moving;
 use crate::api::page::{Page, PageQuery};
 use crate::api::sites as api;
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
@@ -51,6 +52,10 @@ impl Resource for Arc<Site> {
             maintenance: self.maintenance,
             options: options::shown(&self.options),
             status: status(cx.snapshot, self),
+            moving: self.moving.as_ref().map(|moving| Moving {
+                to: nodes::name(cx.snapshot, moving.to),
+                operation: moving.operation.to_string(),
+            }),
             root: has_files.then(|| root.display().to_string()),
             created: self.created.to_string(),
             revision: self.revision,

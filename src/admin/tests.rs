@@ -22,17 +22,21 @@ use crate::admin::router;
 use crate::admin::serve::{Listener, serve};
 use crate::base::ids::{ClusterId, NodeId};
 use crate::base::names::NodeName;
+use crate::cluster::inbound;
 use crate::cluster::member::Member;
 use crate::cluster::peer::book::Book;
 use crate::cluster::peer::messages::Members;
+use crate::files::gate::Gates;
 use crate::files::logs::{Bounds, Logs};
 use crate::files::sites::SiteDirs;
+use crate::moves::Moves;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::metrics::Metrics;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyId, Keyring};
+use crate::store::feed::Feeder;
 use crate::store::local::Local;
 use crate::store::node::Store;
 use crate::tls::peer::{PeerKey, generate};
@@ -90,7 +94,19 @@ impl Node {
         member.found(ClusterId(1), name.clone(), key_check).await.unwrap();
         let keyring = Arc::new(Keyring::generate([7; 32]));
         member.equip(&keyring).await.unwrap();
+        let dirs = Arc::new(SiteDirs::open(dir.path()).unwrap());
+        let moves = Moves {
+            node: NodeId(7),
+            feed: Feeder::new(member.snapshot()).1,
+            peers: member.peers().clone(),
+            dirs: Arc::clone(&dirs),
+            gates: Gates::default(),
+            blocking: Blocking::new(Handle::current()),
+            door: member.door().only(),
+            arrivals: inbound::channels().1.copies,
+        };
         let context = Context {
+            moves,
             door: member.door(),
             snapshot: member.snapshot(),
             history: member.history(),
@@ -101,7 +117,7 @@ impl Node {
             obtaining: keeper::Handle::default(),
             metrics: Metrics::install().unwrap(),
             local: Local::open(dir.path()),
-            logs: Logs::new(SiteDirs::open(dir.path()).unwrap().into(), Bounds::default()),
+            logs: Logs::new(dirs, Bounds::default()),
             flush: Flush::new().0,
             info: NodeInfo {
                 id: NodeId(7),

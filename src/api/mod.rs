@@ -8,6 +8,7 @@ pub mod ftp_users;
 pub mod headers;
 pub mod issuers;
 pub mod joining;
+pub mod moves;
 pub mod nodes;
 pub mod operations;
 pub mod options;

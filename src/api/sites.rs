@@ -2,6 +2,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::moves::Moving;
 use crate::api::options::{Options, OptionsPatch};
 use crate::api::present;
 
@@ -33,6 +34,9 @@ pub struct Site {
     #[serde(default)]
     pub options: Options,
     pub status: SiteStatus,
+    /// Where it is going; null: it stays.
+    #[serde(default)]
+    pub moving: Option<Moving>,
     /// The directory of the site's files on its home; null for a proxy or a redirect.
     pub root: Option<String>,
     /// RFC 3339.

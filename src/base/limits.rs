@@ -1,5 +1,6 @@
 //! Every bound of the program, with its reason. A queue, body, wait or count that is not bounded here is a defect.
 pub mod acme;
+pub mod moves;
 pub mod peers;
 
 use std::num::NonZeroUsize;

@@ -19,6 +19,9 @@ pub(crate) mod exit {
 pub(crate) enum Failure {
     #[error("{doing}: {reason}")]
     Usage { doing: String, reason: String, remedy: String },
+    /// Long work that began, and did not end as it was to.
+    #[error("{doing}: {reason}")]
+    Ended { doing: String, reason: String },
     #[error("{doing}: it was not confirmed")]
     Declined { doing: String },
     #[error("{doing}: {}", clause(&problem.detail))]
@@ -46,6 +49,10 @@ impl Failure {
         Self::usage(doing, "nothing to change was named", "See what can be changed with --help.")
     }
 
+    pub(crate) fn ended(doing: &str, reason: &str) -> Self {
+        Self::Ended { doing: doing.into(), reason: reason.into() }
+    }
+
     pub(crate) fn io(doing: impl Into<String>, cause: io::Error) -> Self {
         Self::Io { doing: doing.into(), cause }
     }
@@ -63,7 +70,9 @@ impl Failure {
             Self::Fetch(FetchError::Unreachable { .. } | FetchError::Broken { .. } | FetchError::Slow { .. }) => {
                 exit::UNREACHABLE
             }
-            Self::Declined { .. } | Self::Odd { .. } | Self::Fetch(_) | Self::Io { .. } => exit::FAILED,
+            Self::Ended { .. } | Self::Declined { .. } | Self::Odd { .. } | Self::Fetch(_) | Self::Io { .. } => {
+                exit::FAILED
+            }
         }
     }
 
@@ -71,6 +80,7 @@ impl Failure {
     pub(crate) fn code(&self) -> &str {
         match self {
             Self::Usage { .. } => "usage",
+            Self::Ended { .. } => "not-done",
             Self::Declined { .. } => "declined",
             Self::Problem { problem, .. } => &problem.code,
             Self::Unknown { .. } => "outcome-unknown",
@@ -86,6 +96,7 @@ impl Failure {
     pub(crate) fn remedy(&self) -> String {
         match self {
             Self::Usage { remedy, .. } => remedy.clone(),
+            Self::Ended { .. } => "Correct this and begin again; `ruche operation ls` shows what became of it.".into(),
             Self::Declined { .. } => "Nothing was changed.".into(),
             Self::Problem { problem, .. } if problem.code == "token-missing" => {
                 "Put a token into RUCHE_TOKEN; create one with `ruche token create` on the node.".into()

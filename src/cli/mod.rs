@@ -12,6 +12,7 @@ mod ftp_users;
 mod handover;
 mod issuers;
 mod joining;
+mod moves;
 mod nodes;
 mod operations;
 mod options;

@@ -10,6 +10,7 @@ use crate::base::names::NodeName;
 use crate::cli::client::path;
 use crate::cli::failure::Failure;
 use crate::cli::joining;
+use crate::cli::moves;
 use crate::cli::output::{Out, or_dash, yes_no};
 use crate::cli::session::Session;
 use crate::cli::tree::{WriteArgs, one_of};
@@ -64,6 +65,12 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Move all sites of a node to others, and give it no new ones
+    Drain {
+        node: NodeName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
     /// Take a node out of the cluster
     ///
     /// It must be home of no site; it need not be up.
@@ -99,6 +106,7 @@ pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), F
             let loses = " It is a member no more, and nobody answers it.";
             session.remove(&format!("the node {node}"), loses, one(&node), &write).await
         }
+        NodeCommand::Drain { node, write } => moves::drain(session, &node, &write).await,
         NodeCommand::Cordon { node, write } => {
             let patch = NodePatch { cordoned: Some(true), ..NodePatch::default() };
             session.patch("Cordoned", format!("cordon the node {node}"), one(&node), &patch, &write).await

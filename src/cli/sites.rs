@@ -7,6 +7,7 @@ use crate::base::limits::LOG_LINES_DEFAULT;
 use crate::base::names::{AccountName, Host, IssuerName, NodeName};
 use crate::cli::client::{Write, of_account, path, read};
 use crate::cli::failure::Failure;
+use crate::cli::moves::{self, MoveArgs};
 use crate::cli::options::{EXAMPLES, OptionArgs};
 use crate::cli::output::{Out, or_dash, unicode};
 use crate::cli::session::Session;
@@ -70,6 +71,11 @@ pub(crate) enum SiteCommand {
     },
     /// Show how many came to a site day by day, or to all sites
     Stats { host: Option<Host> },
+    /// Move a site to another node while it is served
+    #[command(after_help = "Examples:
+  ruche site move example.org --to pi-2 --dry-run
+  ruche site move example.org --to pi-2 --bandwidth 5M")]
+    Move(MoveArgs),
     /// Remove a site; its files stay in the trash for 7 days
     Rm {
         host: Host,
@@ -217,6 +223,7 @@ pub(crate) async fn run(session: &Session, command: SiteCommand) -> Result<(), F
         }
         SiteCommand::Logs { host, lines, follow } => visits::logs(session, &host, lines, follow).await,
         SiteCommand::Stats { host } => visits::stats(session, host.as_ref()).await,
+        SiteCommand::Move(args) => moves::site(session, args).await,
         SiteCommand::Rm { host, write } => {
             let what = format!("the site {}", host.to_unicode());
             session.remove(&what, " Its files stay in the trash for 7 days.", one(&host), &write).await
@@ -314,6 +321,7 @@ fn fields(out: &Out, site: &Site, certificate: Option<String>) -> String {
         ("status", Some(site.status.as_str().to_owned())),
         ("account", site.account.clone()),
         ("node", Some(site.node.clone())),
+        ("moves to", site.moving.as_ref().map(|moving| format!("{}, operation {}", moving.to, moving.operation))),
         ("standbys", listed(&site.standbys)),
         ("files", site.root.clone()),
         ("quota", Some(site.quota.map_or_else(|| "as much as its account".to_owned(), human))),

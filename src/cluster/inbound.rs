@@ -61,7 +61,31 @@ pub struct Inbound(mpsc::Sender<Carried>);
 #[derive(Debug, Clone)]
 pub struct Arrivals(Arc<Mutex<mpsc::Receiver<Carried>>>);
 
-pub fn channel() -> (Inbound, Arrivals) {
+/// Where they are handed in, by what they carry.
+#[derive(Debug, Clone)]
+pub struct Inlets {
+    /// Visitors of sites.
+    pub visitors: Inbound,
+    /// Operations on files.
+    pub files: Inbound,
+    /// Copies of files.
+    pub copies: Inbound,
+}
+
+/// Where they are taken from.
+#[derive(Debug, Clone)]
+pub struct Outlets {
+    pub visitors: Arrivals,
+    pub files: Arrivals,
+    pub copies: Arrivals,
+}
+
+pub fn channels() -> (Inlets, Outlets) {
+    let ((visitors, served), (files, asked), (copies, given)) = (channel(), channel(), channel());
+    (Inlets { visitors, files, copies }, Outlets { visitors: served, files: asked, copies: given })
+}
+
+fn channel() -> (Inbound, Arrivals) {
     let (inbound, arrivals) = mpsc::channel(CARRIED_WAITING_MAX);
     (Inbound(inbound), Arrivals(Arc::new(Mutex::new(arrivals))))
 }

@@ -2,6 +2,7 @@
 pub mod adoption;
 mod agreement;
 mod answers;
+pub mod bulk;
 pub mod certificates;
 pub mod cookies;
 mod copies;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cluster::adoption::{self, Joined};
-use crate::cluster::inbound::Inbound;
+use crate::cluster::inbound::Inlets;
 use crate::cluster::member::Member;
 use crate::cluster::peer::accept::Reception;
 use crate::config::Cluster;
@@ -26,8 +26,7 @@ pub(crate) struct Channel {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) board: Board,
     pub(crate) shown: Shown,
-    pub(crate) visitors: Inbound,
-    pub(crate) files: Inbound,
+    pub(crate) inlets: Inlets,
     pub(crate) data_dir: PathBuf,
     pub(crate) inherited: Inherited,
     /// Bound once: a panic of the task that serves them gives no address up.
@@ -54,8 +53,7 @@ impl Channel {
             all.extend(bound.iter().map(|address| shown(NAME, address.to_string())));
         });
         let reach = if self.config.advertise.is_empty() { reach(&bound) } else { self.config.advertise.clone() };
-        let reception =
-            Arc::new(Reception::new(self.member.clone(), self.keyring, self.board, self.visitors, self.files));
+        let reception = Arc::new(Reception::new(self.member.clone(), self.keyring, self.board, self.inlets));
         let serve = reception.serve(listeners, stop.clone());
         let (served, ()) = tokio::join!(serve, self.member.say_where(reach, &stop));
         if stop.is_given_up() {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cluster::inbound::Arrivals;
+use crate::cluster::inbound::Outlets;
 use crate::cluster::member::Member;
 use crate::config::Config;
 use crate::daemon::listen::{self, Shown};
@@ -13,6 +13,7 @@ use crate::files::sites::SiteDirs;
 use crate::ftp::Ftp;
 use crate::model::nodes::Role;
 use crate::model::state::Snapshot;
+use crate::moves::Moves;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::inherited::Inherited;
@@ -51,14 +52,13 @@ pub(crate) struct Ground<'a> {
     pub(crate) local: &'a Local,
     pub(crate) dirs: &'a Arc<SiteDirs>,
     pub(crate) flushes: Flushes,
-    /// What other nodes carry here: visitors, and operations on files.
-    pub(crate) visitors: Arrivals,
-    pub(crate) files: Arrivals,
+    /// What other nodes carry here.
+    pub(crate) carried: Outlets,
     pub(crate) inherited: &'a Inherited,
     pub(crate) shown: &'a Shown,
 }
 
-pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
+pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
     let Ground {
         config,
         tasks,
@@ -71,12 +71,24 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         local,
         dirs,
         flushes,
-        visitors,
-        files,
+        carried,
         inherited,
         shown,
     } = ground;
     let feed = feed(member, tasks);
+    let gates = Gates::default();
+    let moves = Moves {
+        node: member.node(),
+        feed: feed.clone(),
+        peers: member.peers().clone(),
+        dirs: Arc::clone(dirs),
+        gates: gates.clone(),
+        blocking: blocking.clone(),
+        door: member.door().only(),
+        arrivals: carried.copies,
+    };
+    // Before anybody can write to a site that is to rest.
+    moves.clone().start(tasks);
     let shown = listen::shown_to(shown);
     let roles = roles(member, &feed, tasks);
     let ftp = Ftp {
@@ -85,11 +97,11 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         feed: feed.clone(),
         tls: tls.server_for_any_name()?,
         dirs: Arc::clone(dirs),
-        gates: Gates::default(),
+        gates,
         blocking: blocking.clone(),
         door: member.door().only(),
         peers: member.peers().clone(),
-        arrivals: files,
+        arrivals: carried.files,
         board,
         inherited,
         shown: (shown.clone(), roles.ftp),
@@ -107,7 +119,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         local: local.clone(),
         flushes,
         peers: member.peers().clone(),
-        arrivals: visitors,
+        arrivals: carried.visitors,
         inherited,
         shown: (shown.clone(), roles.web),
     };
@@ -123,7 +135,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<(), PlanesError> {
         shown: (shown, roles.dns),
     };
     dns.start(tasks);
-    Ok(())
+    Ok(moves)
 }
 
 /// Paces the snapshots for all threads of all planes.

@@ -13,7 +13,7 @@ use crate::admin::context::{Context, NodeInfo};
 use crate::base::ids::NodeId;
 use crate::base::names::NodeName;
 use crate::cluster::adoption::{self, AdoptionError};
-use crate::cluster::inbound::{self, Arrivals};
+use crate::cluster::inbound::{self, Outlets};
 use crate::cluster::member::{Member, StartError};
 use crate::cluster::peer::book::Book;
 use crate::config::Config;
@@ -167,7 +167,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     let held = member.is_founded() || joined;
     let keyring = Arc::new(identity::keyring(&config.node.data_dir, held)?);
     let (desk, shown) = listen::desk(config, inherited)?;
-    let (visitors, files) = peers(&base, &member, &keyring, &shown);
+    let carried = peers(&base, &member, &keyring, &shown);
     if joined {
         member.follow().await;
     } else {
@@ -180,7 +180,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     let dirs = Arc::new(SiteDirs::open(&config.node.data_dir)?);
     let (flush, flushes) = Flush::new();
     let obtaining = certificates::start(tasks, &member, &keyring, board, blocking, config);
-    planes::start(Ground {
+    let moves = planes::start(Ground {
         config,
         tasks,
         board,
@@ -192,8 +192,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
         local: &local,
         dirs: &dirs,
         flushes,
-        visitors,
-        files,
+        carried,
         inherited,
         shown: &shown,
     })?;
@@ -211,6 +210,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
         local,
         logs: Logs::new(dirs, Bounds::default()),
         flush,
+        moves,
         info: info(config, member.node(), &shown),
         again: Arc::clone(&again),
     });
@@ -224,23 +224,22 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     Ok(end)
 }
 
-/// Opens the peer channel; gives what other nodes carry here: visitors, and operations on files.
-fn peers(base: &Base, member: &Member, keyring: &Arc<Keyring>, shown: &Shown) -> (Arrivals, Arrivals) {
-    let ((visitors, arriving), (files, asked)) = (inbound::channel(), inbound::channel());
+/// Opens the peer channel; gives what other nodes carry here.
+fn peers(base: &Base, member: &Member, keyring: &Arc<Keyring>, shown: &Shown) -> Outlets {
+    let (inlets, outlets) = inbound::channels();
     let channel = Channel {
         config: base.config.cluster.clone(),
         member: member.clone(),
         keyring: Arc::clone(keyring),
         board: base.board.clone(),
         shown: Arc::clone(shown),
-        visitors,
-        files,
+        inlets,
         data_dir: base.config.node.data_dir.clone(),
         inherited: base.inherited.clone(),
         bound: Arc::default(),
     };
     peers::start(&base.tasks, channel);
-    (arriving, asked)
+    outlets
 }
 
 /// The node serves.

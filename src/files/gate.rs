@@ -81,10 +81,19 @@ impl Gates {
         Ok(Permit { gates: self.clone(), site, epoch })
     }
 
-    /// From now on nobody enters; answers when all permits are back. If they are not by the deadline, or the caller goes away,
-    /// the gate is open as before.
-    pub async fn freeze(&self, site: SiteId, deadline: Instant) -> Result<Frozen, Refused> {
-        let frozen = self.close(site)?;
+    /// From now on nobody enters, until what this gives is dropped.
+    pub fn close(&self, site: SiteId) -> Result<Frozen, Refused> {
+        let mut gates = self.lock();
+        let gate = gates.get_mut(&site).filter(|gate| gate.epoch.is_some()).ok_or(Refused::NotHere)?;
+        if gate.frozen {
+            return Err(Refused::Frozen);
+        }
+        gate.frozen = true;
+        Ok(Frozen { gates: self.clone(), site })
+    }
+
+    /// Waits until all permits are back.
+    pub async fn emptied(&self, site: SiteId, deadline: Instant) -> Result<(), Refused> {
         let all_back = async {
             loop {
                 // Made before the look: it hears of a permit returned between the look and the wait.
@@ -95,20 +104,8 @@ impl Gates {
                 returned.await;
             }
         };
-        match tokio::time::timeout_at(deadline.into(), all_back).await {
-            Ok(()) => Ok(frozen),
-            Err(_) => Err(Refused::Busy { permits: self.permits(site) }),
-        }
-    }
-
-    fn close(&self, site: SiteId) -> Result<Frozen, Refused> {
-        let mut gates = self.lock();
-        let gate = gates.get_mut(&site).filter(|gate| gate.epoch.is_some()).ok_or(Refused::NotHere)?;
-        if gate.frozen {
-            return Err(Refused::Frozen);
-        }
-        gate.frozen = true;
-        Ok(Frozen { gates: self.clone(), site })
+        let emptied = tokio::time::timeout_at(deadline.into(), all_back).await;
+        emptied.map_err(|_| Refused::Busy { permits: self.permits(site) })
     }
 
     fn permits(&self, site: SiteId) -> usize {
@@ -168,6 +165,12 @@ mod tests {
 
     const SITE: SiteId = SiteId(7);
 
+    async fn freeze(gates: &Gates, site: SiteId, deadline: Instant) -> Result<Frozen, Refused> {
+        let frozen = gates.close(site)?;
+        gates.emptied(site, deadline).await?;
+        Ok(frozen)
+    }
+
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(20)
     }
@@ -203,14 +206,14 @@ mod tests {
         gates.set_epoch(SITE, 2);
         let new = gates.enter(SITE, 2).unwrap();
         runtime().block_on(async {
-            assert_eq!(gates.freeze(SITE, soon()).await.unwrap_err(), Refused::Busy { permits: 2 });
+            assert_eq!(freeze(&gates, SITE, soon()).await.unwrap_err(), Refused::Busy { permits: 2 });
             drop(new);
-            assert_eq!(gates.freeze(SITE, soon()).await.unwrap_err(), Refused::Busy { permits: 1 });
-            let freezing = gates.freeze(SITE, late());
+            assert_eq!(freeze(&gates, SITE, soon()).await.unwrap_err(), Refused::Busy { permits: 1 });
+            let freezing = freeze(&gates, SITE, late());
             let others = async {
                 tokio::task::yield_now().await;
                 assert_eq!(gates.enter(SITE, 2).unwrap_err(), Refused::Frozen, "while it waits");
-                assert_eq!(gates.freeze(SITE, late()).await.unwrap_err(), Refused::Frozen);
+                assert_eq!(freeze(&gates, SITE, late()).await.unwrap_err(), Refused::Frozen);
                 drop(old);
             };
             let (frozen, ()) = tokio::join!(freezing, others);
@@ -229,15 +232,15 @@ mod tests {
         gates.set_epoch(SITE, 1);
         let permit = gates.enter(SITE, 1).unwrap();
         runtime().block_on(async {
-            assert!(gates.freeze(SITE, soon()).await.is_err());
+            assert!(freeze(&gates, SITE, soon()).await.is_err());
             drop(gates.enter(SITE, 1).unwrap());
-            let given_up = tokio::time::timeout(Duration::from_millis(5), gates.freeze(SITE, late())).await;
+            let given_up = tokio::time::timeout(Duration::from_millis(5), freeze(&gates, SITE, late())).await;
             assert!(given_up.is_err());
             drop(gates.enter(SITE, 1).unwrap());
             drop(permit);
             // Even a deadline that has passed is enough where nothing is waited for.
-            drop(gates.freeze(SITE, Instant::now()).await.unwrap());
-            assert_eq!(gates.freeze(SiteId(8), late()).await.unwrap_err(), Refused::NotHere);
+            drop(freeze(&gates, SITE, Instant::now()).await.unwrap());
+            assert_eq!(freeze(&gates, SiteId(8), late()).await.unwrap_err(), Refused::NotHere);
         });
     }
 
@@ -259,9 +262,9 @@ mod tests {
             assert_eq!(gates.lock().len(), 0);
         }
         gates.set_epoch(SITE, 1);
-        let frozen = runtime().block_on(gates.freeze(SITE, soon())).unwrap();
+        let frozen = runtime().block_on(freeze(&gates, SITE, soon())).unwrap();
         gates.remove(SITE);
-        assert_eq!(runtime().block_on(gates.freeze(SITE, soon())).unwrap_err(), Refused::NotHere);
+        assert_eq!(runtime().block_on(freeze(&gates, SITE, soon())).unwrap_err(), Refused::NotHere);
         drop(frozen);
         assert_eq!(gates.lock().len(), 0);
     }
@@ -287,7 +290,7 @@ mod tests {
             let met = runtime().block_on(async {
                 for _ in 0..100 {
                     let before = entered.load(Ordering::SeqCst);
-                    let frozen = gates.freeze(SITE, late()).await.map_err(|refused| refused.to_string())?;
+                    let frozen = freeze(&gates, SITE, late()).await.map_err(|refused| refused.to_string())?;
                     for _ in 0..100 {
                         if inside.load(Ordering::SeqCst) != 0 {
                             return Err("somebody writes".to_owned());

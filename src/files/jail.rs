@@ -164,6 +164,13 @@ impl Jail {
         Ok(node.map(rustix::fs::fstat).transpose()?)
     }
 
+    /// Opens what a path of any bytes names, without following one link and on this file system only; empty, it is the directory
+    /// itself.
+    pub(super) fn tree(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        resolved(&*self.root, if path.is_empty() { b"." } else { path }, flags, Mode::empty(), resolve)
+    }
+
     /// The directory itself, to read its names.
     pub(super) fn listed(&self) -> Result<OwnedFd, JailError> {
         Ok(beneath(&*self.root, ".", LISTED, Mode::empty())?)
@@ -223,7 +230,10 @@ fn halves(path: &str) -> Result<(&str, &str), JailError> {
 }
 
 fn beneath(root: impl AsFd, path: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    resolved(root, path.as_bytes(), flags, mode, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+}
+
+fn resolved(root: impl AsFd, path: &[u8], flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
     let mut tries = 0;
     loop {
         match rustix::fs::openat2(&root, path, flags, mode, resolve) {

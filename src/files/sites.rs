@@ -125,6 +125,34 @@ impl SiteDirs {
         discarded().map_err(|errno| fault("move to the trash", &self.path(site), errno))
     }
 
+    /// Moves the files of a site to the trash that is at home elsewhere now; its logs stay. `now`: as above; 0: nothing of it was
+    /// ever served, and the next sweep takes it.
+    pub fn retire(&self, site: SiteId, now: Time) -> Result<(), SiteDirsError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let retired = || {
+            let from = match rustix::fs::openat(&self.sites, site.to_string(), jail::LISTED, Mode::empty()) {
+                Err(Errno::NOENT) => return Ok(()),
+                opened => opened?,
+            };
+            let to = subdir(&self.trash, &format!("{site}-{}", now.seconds()), 0o700)?;
+            for name in ["public", "incoming"] {
+                match rustix::fs::renameat(&from, name, &to, name) {
+                    Err(Errno::NOENT) => {}
+                    moved => moved?,
+                }
+            }
+            [&to, &self.trash, &from].into_iter().try_for_each(rustix::fs::fsync)
+        };
+        retired().map_err(|errno| fault("move to the trash", &self.path(site), errno))
+    }
+
+    /// Bytes that are free on the disk for this process.
+    pub fn room(&self) -> Result<u64, SiteDirsError> {
+        let disk =
+            rustix::fs::fstatvfs(&self.sites).map_err(|errno| fault("look at the disk of", &self.path, errno))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Deletes what is in the trash for longer than a week, and says how many sites that were. One that resists does not keep
     /// the others; the first fault is told at the end. Names that are not of the trash's own making stay.
     pub fn sweep(&self, now: Time) -> Result<usize, SiteDirsError> {

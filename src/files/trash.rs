@@ -17,8 +17,8 @@ pub(super) fn names(dir: impl AsFd, most: usize) -> Result<Vec<CString>, Errno> 
 }
 
 /// Deletes the tree of this name; a crash in between leaves the rest of it under the same name.
-pub(super) fn delete(parent: impl AsFd, name: &str) -> Result<(), Errno> {
-    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+pub(super) fn delete(parent: impl AsFd, name: impl AsRef<[u8]>) -> Result<(), Errno> {
+    let name = CString::new(name.as_ref()).map_err(|_| Errno::INVAL)?;
     let Some(top) = unlinked(&parent, &name)? else { return Ok(()) };
     let mut next = 0;
     // Each directory found is emptied into the top one and then deleted: the tree grows flat instead of the stack deep.

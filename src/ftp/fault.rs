@@ -75,7 +75,6 @@ impl From<Bad> for Reply {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
 
     use super::*;
     use crate::base::ids::SiteId;
@@ -85,7 +84,7 @@ mod tests {
     async fn while_a_site_is_frozen_its_writers_are_asked_to_try_again() {
         let (gates, site) = (Gates::default(), SiteId(1));
         gates.set_epoch(site, 1);
-        let frozen = gates.freeze(site, Instant::now()).await.unwrap();
+        let frozen = gates.close(site).unwrap();
         let refused = Reply::from(gates.enter(site, 1).unwrap_err());
         assert_eq!(refused.code, 450);
         assert!(refused.to_string().contains("try again"), "{refused}");

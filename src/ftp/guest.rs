@@ -371,6 +371,7 @@ mod tests {
             suspended: false,
             maintenance: false,
             options: Default::default(),
+            moving: None,
             created: Time(0),
             revision: 1,
         }

@@ -13,8 +13,8 @@ use crate::model::row::{Row, Table};
 use crate::model::state::State;
 use crate::model::tokens::{Access, Scope};
 use crate::model::{
-    accounts, certificates, challenges, cluster, ftp_users, issuers, joins, nodes, operations, orders, plans, records,
-    sites, tokens, wishes, zone_files, zones,
+    accounts, certificates, challenges, cluster, ftp_users, issuers, joins, moves, nodes, operations, orders, plans,
+    records, sites, tokens, wishes, zone_files, zones,
 };
 
 /// What one change does, in order.
@@ -134,6 +134,8 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::NodeSays(change) => nodes::says(cx, change),
         Change::NodeHealth(change) => nodes::health(cx, change),
         Change::NodeRemove(change) => nodes::remove(cx, change),
+        Change::SiteMove(change) => moves::begin(cx, change),
+        Change::MoveStep(change) => moves::step(cx, change),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::model::cluster::{AcmeKeyPut, CookieKeyPut, Found, KeyExported, RaiseL
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::issuers::{IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet};
 use crate::model::joins::{JoinTokenCreate, NodeJoin};
+use crate::model::moves::{MoveStep, SiteMove};
 use crate::model::nodes::{NodeHealth, NodeRemove, NodeSays, NodeSet};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart};
 use crate::model::orders::{OrderFinish, OrderPlace, OrderReserve};
@@ -109,6 +110,8 @@ pub enum Change {
     NodeSays(NodeSays),
     NodeHealth(NodeHealth),
     NodeRemove(NodeRemove),
+    SiteMove(SiteMove),
+    MoveStep(MoveStep),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

@@ -14,6 +14,7 @@ pub mod effect;
 pub mod ftp_users;
 pub mod issuers;
 pub mod joins;
+pub mod moves;
 pub mod nodes;
 pub mod operations;
 pub mod options;

@@ -170,7 +170,8 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &NodeRemove) -> Result<Outcome,
     if cx.state.nodes.len() == 1 {
         return Err(Refusal::invalid("node", "it is the last one of the cluster"));
     }
-    let stays = |site: &&Arc<Site>| site.home == old.id || site.standbys.contains(&old.id);
+    let comes = |site: &Site| site.moving.as_ref().is_some_and(|moving| moving.to == old.id);
+    let stays = |site: &&Arc<Site>| site.home == old.id || site.standbys.contains(&old.id) || comes(site);
     let by: Vec<String> = cx.state.sites.values().filter(stays).map(|site| site.host.to_string()).collect();
     if !by.is_empty() {
         return Err(Refusal::InUse { kind: Kind::Node, name: old.name.to_string(), by });

@@ -116,12 +116,23 @@ pub(crate) fn finish(cx: &mut Apply<'_>, change: &OperationFinish) -> Result<Out
     if !operation.status.is_over() {
         return Ok(store(cx, "operation.cancel", operation));
     }
-    operation.ended = Some(cx.time);
+    if cx.state.moving.values().any(|(moving, _)| *moving == change.id) {
+        return Err(Refusal::invalid("status", "a move ends with what becomes of its site"));
+    }
     let outcome = Outcome::new("operation.finish", operation.id).account(operation.account.as_ref());
+    Ok(end(cx, change.id, change.status.clone())
+        .into_iter()
+        .fold(outcome, |outcome, ended| outcome.object(Object::Operation(ended))))
+}
+
+/// Ends one that is under way, if it still is.
+pub(crate) fn end(cx: &mut Apply<'_>, id: OperationId, status: Status) -> Option<Operation> {
+    let old = Arc::clone(cx.state.operations.get(&id)?);
+    let ended = Operation { status, ended: Some(cx.time), ..next(cx, &old) };
     // The row as it lies in the state: its hash leaves with it.
     cx.delete(Row::Operation(Arc::unwrap_or_clone(old)));
-    cx.put(Row::FinishedOperation(operation.clone()));
-    Ok(outcome.object(Object::Operation(operation)))
+    cx.put(Row::FinishedOperation(ended.clone()));
+    Some(ended)
 }
 
 fn running(cx: &Apply<'_>, id: OperationId) -> Result<Arc<Operation>, Refusal> {

@@ -13,6 +13,7 @@ use crate::model::apply::Apply;
 use crate::model::certificates::{self, Minted};
 use crate::model::change::Set;
 use crate::model::issuers;
+use crate::model::moves::Moving;
 use crate::model::options::{Options, OptionsSet};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
@@ -41,6 +42,9 @@ pub struct Site {
     pub maintenance: bool,
     #[serde(default, skip_serializing_if = "Options::is_default")]
     pub options: Options,
+    /// On its way to another home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
     pub created: Time,
     pub revision: u64,
 }
@@ -189,6 +193,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         suspended: false,
         maintenance: false,
         options: Options::default(),
+        moving: None,
         created: cx.time,
         revision: cx.revision,
     };
@@ -247,7 +252,8 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &SiteRemove) -> Result<Outcome,
         // Made anew it would not be suspended.
         cx.unscoped()?;
     }
-    let by: Vec<_> = cx.state.ftp_users_of(site.id).map(|login| format!("ftp-user {login}")).collect();
+    let mut by: Vec<_> = cx.state.ftp_users_of(site.id).map(|login| format!("ftp-user {login}")).collect();
+    by.extend(site.moving.iter().map(|moving| format!("operation {}", moving.operation)));
     if !by.is_empty() {
         return Err(Refusal::InUse { kind: Kind::Site, name: site.host.to_string(), by });
     }

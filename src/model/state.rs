@@ -51,6 +51,8 @@ pub struct State {
     pub orders: OrdMap<OrderId, Arc<Order>>,
     /// Whose each host is.
     pub hosts: OrdMap<Host, SiteId>,
+    /// The sites on their way to another home, each with its operation and where it goes.
+    pub moving: OrdMap<SiteId, (OperationId, NodeId)>,
     pub(super) answers: HashMap<[u8; 16], Remembered>,
     /// The keys of `answers`, oldest first.
     pub(super) answered: Vector<[u8; 16]>,
@@ -315,6 +317,9 @@ impl State {
             self.hosts.insert(host, site.id);
         }
         *self.sites_at.entry(site.home).or_insert(0) += 1;
+        if let Some(moving) = &site.moving {
+            self.moving.insert(site.id, (moving.operation, moving.to));
+        }
         if let Some(account) = &site.account {
             self.sites_of.insert((account.clone(), site.id));
         }
@@ -324,6 +329,7 @@ impl State {
         for host in site.hosts() {
             self.hosts.remove(&host);
         }
+        self.moving.remove(&site.id);
         match self.sites_at(site.home) {
             0 | 1 => drop(self.sites_at.remove(&site.home)),
             more => drop(self.sites_at.insert(site.home, more - 1)),

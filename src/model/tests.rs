@@ -6,6 +6,7 @@ pub(crate) mod generator;
 pub(crate) mod golden;
 pub(crate) mod invariants;
 mod joins;
+mod moves;
 mod obtaining;
 mod operations;
 mod orders;

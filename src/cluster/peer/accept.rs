@@ -16,7 +16,7 @@ use crate::base::limits::peers::{
     PEER_CONNECT_WAIT, PEER_CONNECTIONS_MAX, PEER_FRAME_MAX, PEER_IDLE_WAIT, PEER_PAUSE_FIRST, PEER_PAUSE_MAX,
     PEER_RPC_WAIT, PEER_STRANGER_FRAME_MAX, PEER_STRANGERS_MAX,
 };
-use crate::cluster::inbound::{Caller, Carried, Inbound};
+use crate::cluster::inbound::{Caller, Carried, Inbound, Inlets};
 use crate::cluster::member::Member;
 use crate::cluster::peer::PROTOCOL;
 use crate::cluster::peer::error::PeerError;
@@ -36,10 +36,7 @@ pub struct Reception {
     pub member: Member,
     pub keyring: Arc<Keyring>,
     pub board: Board,
-    /// Where visitors of other nodes are served.
-    visitors: Inbound,
-    /// Where operations on files are.
-    files: Inbound,
+    inlets: Inlets,
     places: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     /// Somebody called whom this node does not know.
@@ -47,13 +44,12 @@ pub struct Reception {
 }
 
 impl Reception {
-    pub fn new(member: Member, keyring: Arc<Keyring>, board: Board, visitors: Inbound, files: Inbound) -> Self {
+    pub fn new(member: Member, keyring: Arc<Keyring>, board: Board, inlets: Inlets) -> Self {
         Self {
             member,
             keyring,
             board,
-            visitors,
-            files,
+            inlets,
             places: Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX)),
             strangers: Arc::new(Semaphore::new(PEER_STRANGERS_MAX)),
             unknown: Arc::default(),
@@ -163,8 +159,9 @@ impl Reception {
     /// Where connections of a class are handed in.
     fn inbound(&self, class: Class) -> Option<&Inbound> {
         match class {
-            Class::Forward => Some(&self.visitors),
-            Class::Files => Some(&self.files),
+            Class::Forward => Some(&self.inlets.visitors),
+            Class::Files => Some(&self.inlets.files),
+            Class::Copy => Some(&self.inlets.copies),
             Class::Raft | Class::Bulk | Class::Join => None,
         }
     }
@@ -175,7 +172,7 @@ impl Reception {
             Class::Raft => self.answer_all(&mut stream, &key, opening.from).await,
             Class::Bulk => self.member.take_copy(&mut stream, opening.from).await,
             Class::Join => self.let_in(&mut stream, &key, from).await,
-            Class::Forward | Class::Files => {
+            Class::Forward | Class::Files | Class::Copy => {
                 let (socket, session) = stream.into_inner();
                 let caller = Caller { peers: self.member.peers().clone(), node: opening.from, key };
                 let carried = Carried { socket: socket.into_std()?, session, place, caller, acceptor };

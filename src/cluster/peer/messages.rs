@@ -39,6 +39,8 @@ pub(crate) enum Class {
     Join,
     /// Operations on the files of a site at home there.
     Files,
+    /// A copy of the files of a site.
+    Copy,
 }
 
 /// What who was called says to an opening.

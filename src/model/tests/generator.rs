@@ -1,6 +1,6 @@
 //! Random changes over small pools of names, so that they collide often. One number makes one envelope: a failing case shrinks.
 use crate::base::clock::Time;
-use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, Seed, TokenId};
+use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, Seed, SiteId, TokenId};
 use crate::base::names::{Host, IssuerName, NodeName, PlanName, TokenName, ZoneName};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, Minted};
@@ -8,6 +8,7 @@ use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
 use crate::model::cluster::{CookieKeyPut, KeyExported, RaiseLevel, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::joins::{JoinTokenCreate, NodeJoin};
+use crate::model::moves::{MoveStep, SiteMove, Step};
 use crate::model::nodes::{NodeHealth, NodeRemove, NodeSays, NodeSet, Role};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart, Status};
 use crate::model::options::{AreaChange, AreaSet, Hsts, OptionsSet};
@@ -130,7 +131,7 @@ fn random_envelope(chance: &mut Chance, number: u64) -> Envelope {
 }
 
 fn change(chance: &mut Chance) -> Change {
-    match chance.below(40) {
+    match chance.below(42) {
         0 => Change::PlanPut(PlanPut { name: chance.plan(), limits: limits(chance) }),
         1 => Change::PlanRemove(PlanRemove { name: chance.plan() }),
         2..=4 => {
@@ -152,6 +153,7 @@ fn change(chance: &mut Chance) -> Change {
         26 | 27 => token_or_certificate(chance),
         28 | 29 => node_or_cluster(chance),
         30..=33 => operation_change(chance),
+        40 | 41 => move_change(chance),
         _ => obtaining::change(chance),
     }
 }
@@ -428,6 +430,22 @@ fn operation_change(chance: &mut Chance) -> Change {
             total: None,
         }),
     }
+}
+
+/// Rounds are few, so that steps of one rest meet another.
+fn move_change(chance: &mut Chance) -> Change {
+    if chance.once_in(2) {
+        let (host, bandwidth) = (chance.host(), chance.maybe(|chance| chance.below(3)));
+        return Change::SiteMove(SiteMove { host, to: chance.maybe(|chance| NodeId(2 + chance.below(3))), bandwidth });
+    }
+    let round = chance.below(2);
+    let step = match chance.below(5) {
+        0 | 1 => Step::Rest { round },
+        2 => Step::Wake { round },
+        3 => Step::Flip { round },
+        _ => Step::End(Status::Cancelled),
+    };
+    Change::MoveStep(MoveStep { site: SiteId(chance.id()), operation: OperationId(chance.id()), step })
 }
 
 /// The origin of a zone's names, for tests that look records up.

@@ -11,7 +11,7 @@ use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 49] = [
+const CHANGES: [&str; 51] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -61,9 +61,11 @@ const CHANGES: [&str; 49] = [
     "NodeSays",
     "NodeHealth",
     "NodeRemove",
+    "SiteMove",
+    "MoveStep",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 16] = [
+const CASES: [&str; 17] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -80,6 +82,7 @@ const CASES: [&str; 16] = [
     "row-cluster.acme",
     "row-issuers.account",
     "change-OrderReserve.at",
+    "row-sites.moving",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -139,6 +142,7 @@ fn change_case(change: &Change) -> &'static str {
 
 fn case(row: &Row) -> &'static str {
     match row {
+        Row::Site(site) if site.moving.is_some() => ".moving",
         Row::Site(site) if !site.options.is_default() => ".options",
         Row::Site(site) if site.certificate.is_some() => ".certificate",
         Row::Zone(zone) if zone.soa.is_some() => ".soa",

@@ -56,6 +56,10 @@ pub(crate) fn check_invariants(state: &State) {
     assert_eq!(state.hosts, again.hosts);
     assert_eq!(state.sites_of, again.sites_of);
     assert_eq!(state.sites_at, again.sites_at);
+    assert_eq!(state.moving, again.moving);
+    for (operation, to) in state.moving.values() {
+        assert!(state.operations.contains_key(operation) && state.nodes.contains_key(to));
+    }
     assert_eq!(state.zones_of, again.zones_of);
     assert_eq!(state.logins_of, again.logins_of);
     assert_eq!(state.certified, again.certified);

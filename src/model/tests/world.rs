@@ -183,6 +183,7 @@ pub(crate) fn stored_site(id: u64, name: &str) -> Site {
         suspended: false,
         maintenance: false,
         options: Options::default(),
+        moving: None,
         created: Time(1),
         revision: 1,
     }

@@ -1,0 +1,311 @@
+//! A copy of a site's directory that becomes the same as another one: names made, replaced and taken away, files appear whole.
+//! Never follows a link, never touches a site that is at home here: who opens one knows that nobody else writes. Blocks.
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::base::ids::SiteId;
+use crate::base::limits::TRASH_NAMES_AT_ONCE;
+use crate::files::jail::{Jail, JailError, LISTED};
+use crate::files::manifest::{Content, Digest, Piece, Source, Traits, What, content, joined, traits};
+use crate::files::sites::{SiteDirs, SiteDirsError};
+use crate::files::trash;
+
+/// Completes "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    #[error(transparent)]
+    Dirs(#[from] SiteDirsError),
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    #[error("copy: the disk is full")]
+    DiskFull,
+    #[error("copy {}: {cause}", String::from_utf8_lossy(path))]
+    Path { path: Vec<u8>, cause: Errno },
+}
+
+fn at(path: &[u8]) -> impl FnOnce(Errno) -> ReplicaError {
+    move |cause| match cause {
+        Errno::NOSPC | Errno::DQUOT => ReplicaError::DiskFull,
+        cause => ReplicaError::Path { path: path.to_owned(), cause },
+    }
+}
+
+/// What is still missing of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// Its content; `alike`: what is here has its length and time, and may well be the same.
+    Content { path: Vec<u8>, len: u64, alike: bool },
+    /// Another name of a file that comes under that one.
+    Name { path: Vec<u8>, of: Vec<u8> },
+}
+
+impl Missing {
+    /// Bytes that are to come.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Content { len, .. } => *len,
+            Self::Name { .. } => 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Replica {
+    jail: Jail,
+    incoming: OwnedFd,
+    made: u64,
+    /// By the hash of its path, which content of the other side a file here was made of.
+    marks: HashMap<u64, u64>,
+    /// The first name of each file with several.
+    several: HashMap<u64, Vec<u8>>,
+    /// Directories, and what is to be true of them once nothing is put into them any more.
+    dirs: Vec<(Vec<u8>, Traits)>,
+}
+
+/// A file that nobody sees yet; dropped, it is swept by the next one who opens the replica.
+#[derive(Debug)]
+pub struct Growing {
+    file: File,
+    name: String,
+    digest: Digest,
+}
+
+impl Replica {
+    /// Makes the directory where it is missing, and sweeps what a crash left.
+    pub fn open(dirs: &SiteDirs, site: SiteId) -> Result<Self, ReplicaError> {
+        dirs.make(site)?;
+        let (jail, incoming) = (dirs.jail(site)?, dirs.incoming(site)?);
+        while let left = trash::names(&incoming, TRASH_NAMES_AT_ONCE).map_err(at(b"incoming"))?
+            && !left.is_empty()
+        {
+            let sweep = |name: &std::ffi::CString| rustix::fs::unlinkat(&incoming, name, AtFlags::empty());
+            left.iter().try_for_each(sweep).map_err(at(b"incoming"))?;
+        }
+        let (marks, several, dirs) = (HashMap::new(), HashMap::new(), Vec::new());
+        Ok(Self { jail, incoming, made: 0, marks, several, dirs })
+    }
+
+    /// What a file that is here adds up to, as `Source::digest`; none: there is no such file.
+    pub fn digest(&self, path: &[u8], buffer: &mut [u8]) -> Option<u128> {
+        Source::open(&self.jail, path).ok()??.digest(buffer).ok()
+    }
+
+    /// Makes the directories and links of a piece, and says what is missing of its files.
+    pub fn compare(&mut self, piece: &Piece) -> Result<Vec<Missing>, ReplicaError> {
+        let dir = self.dir(&piece.dir)?;
+        let mut missing = Vec::new();
+        for entry in &piece.entries {
+            let path = joined(&piece.dir, &entry.name);
+            let here = match rustix::fs::statat(&dir, entry.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => Some(stat),
+                Err(Errno::NOENT) => None,
+                Err(cause) => return Err(at(&path)(cause)),
+            };
+            match &entry.what {
+                What::Dir => {
+                    made_dir(&dir, &entry.name, here.as_ref()).map_err(at(&path))?;
+                    self.dirs.push((path, entry.traits));
+                }
+                What::Link(target) => self.link(&dir, &entry.name, here.as_ref(), target).map_err(at(&path))?,
+                What::File(content) => missing.extend(self.file(path, content, &entry.traits, here.as_ref())),
+            }
+        }
+        Ok(missing)
+    }
+
+    fn file(&mut self, path: Vec<u8>, there: &Content, wanted: &Traits, here: Option<&Stat>) -> Option<Missing> {
+        if there.links > 1 {
+            match self.several.get(&there.inode) {
+                Some(of) if *of != path => return Some(Missing::Name { path, of: of.clone() }),
+                Some(_) => {}
+                None => drop(self.several.insert(there.inode, path.clone())),
+            }
+        }
+        let here = here.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        let alike = here.is_some_and(|stat| {
+            let (now, is) = (content(stat), traits(stat));
+            now.len == there.len && is.modified == wanted.modified
+        });
+        let known = self.marks.get(&xxh3_64(&path)) == Some(&mark(there));
+        let same = alike && known && here.is_some_and(|stat| traits(stat).mode == wanted.mode);
+        (!same).then_some(Missing::Content { path, len: there.len, alike })
+    }
+
+    fn link(&mut self, dir: &OwnedFd, name: &[u8], here: Option<&Stat>, target: &[u8]) -> Result<(), Errno> {
+        let is_link = here.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+        if is_link && rustix::fs::readlinkat(dir, name, Vec::new())?.as_bytes() == target {
+            return Ok(());
+        }
+        let new = self.name();
+        rustix::fs::symlinkat(target, &self.incoming, &new)?;
+        self.place(&new, dir, name)
+    }
+
+    /// Takes away what a directory has beside these names.
+    pub fn prune(&mut self, dir: &[u8], names: &HashSet<Vec<u8>>) -> Result<(), ReplicaError> {
+        let opened = self.dir(dir)?;
+        let listed = self.jail.tree(dir, LISTED).and_then(Dir::new).map_err(at(dir))?;
+        for read in listed {
+            let read = read.map_err(at(dir))?;
+            let name = read.file_name().to_bytes();
+            if matches!(name, b"." | b"..") || names.contains(name) {
+                continue;
+            }
+            trash::delete(&opened, name).map_err(at(&joined(dir, name)))?;
+        }
+        Ok(())
+    }
+
+    /// A directory of the replica, which its owner may change while it is copied.
+    fn dir(&self, dir: &[u8]) -> Result<OwnedFd, ReplicaError> {
+        self.jail.tree(dir, LISTED).map_err(at(dir))
+    }
+
+    /// Begins a file.
+    pub fn begin(&mut self, path: &[u8]) -> Result<Growing, ReplicaError> {
+        let name = self.name();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.incoming, &name, flags, Mode::RUSR | Mode::WUSR).map_err(at(path))?;
+        Ok(Growing { file: file.into(), name, digest: Digest::default() })
+    }
+
+    /// Puts a file that is whole in its place.
+    pub fn finish(
+        &mut self,
+        path: &[u8],
+        grown: Growing,
+        (content, wanted): (&Content, &Traits),
+    ) -> Result<(), ReplicaError> {
+        rustix::fs::ftruncate(&grown.file, content.len).map_err(at(path))?;
+        dress(&grown.file, wanted).map_err(at(path))?;
+        let (dir, name) = split(path);
+        let dir = self.dir(dir)?;
+        self.place(&grown.name, &dir, name).map_err(at(path))?;
+        self.marks.insert(xxh3_64(path), mark(content));
+        Ok(())
+    }
+
+    /// What is here is the same after all.
+    pub fn keep(&mut self, path: &[u8], content: &Content, wanted: &Traits) -> Result<(), ReplicaError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = self.jail.tree(path, flags).map_err(at(path))?;
+        dress(file, wanted).map_err(at(path))?;
+        self.marks.insert(xxh3_64(path), mark(content));
+        Ok(())
+    }
+
+    /// Gives a file another name. Nothing where the file went meanwhile: the next pass finds out.
+    pub fn name_too(&mut self, path: &[u8], of: &[u8]) -> Result<(), ReplicaError> {
+        let ((from_dir, from), (dir, name)) = (split(of), split(path));
+        let (from_dir, dir) = (self.dir(from_dir)?, self.dir(dir)?);
+        let stat = |dir: &OwnedFd, name: &[u8]| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let Some(file) = stat(&from_dir, from) else { return Ok(()) };
+        if stat(&dir, name).is_some_and(|there| there.st_ino == file.st_ino) {
+            return Ok(());
+        }
+        let new = self.name();
+        rustix::fs::linkat(&from_dir, from, &self.incoming, &new, AtFlags::empty()).map_err(at(path))?;
+        self.place(&new, &dir, name).map_err(at(path))
+    }
+
+    /// Ends a pass: directories are given what is to be true of them, the innermost first.
+    pub fn settle(&mut self) -> Result<(), ReplicaError> {
+        self.several.clear();
+        for (path, wanted) in std::mem::take(&mut self.dirs).into_iter().rev() {
+            match self.jail.tree(&path, LISTED) {
+                Ok(dir) => {
+                    let is = rustix::fs::fstat(&dir).map(|stat| traits(&stat)).map_err(at(&path))?;
+                    if is != wanted {
+                        dress(dir, &wanted).map_err(at(&path))?;
+                    }
+                }
+                Err(Errno::NOENT) => {}
+                Err(cause) => return Err(at(&path)(cause)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is on the disk when this returns.
+    pub fn sync(&self) -> Result<(), ReplicaError> {
+        rustix::fs::syncfs(&self.incoming).map_err(at(b"incoming"))
+    }
+
+    fn name(&mut self) -> String {
+        self.made += 1;
+        format!("copy-{}", self.made)
+    }
+
+    fn place(&self, new: &str, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        match rustix::fs::renameat(&self.incoming, new, dir, name) {
+            Err(Errno::ISDIR) => {
+                trash::delete(dir, name)?;
+                rustix::fs::renameat(&self.incoming, new, dir, name)
+            }
+            placed => placed,
+        }
+    }
+}
+
+impl Growing {
+    pub fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), ReplicaError> {
+        self.digest.update(at, bytes);
+        self.file.write_all_at(bytes, at).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::NOSPC | Errno::DQUOT) | None => ReplicaError::DiskFull,
+            Some(cause) => ReplicaError::Path { path: self.name.clone().into_bytes(), cause },
+        })
+    }
+
+    /// Over all pieces written, each with where it stands.
+    pub fn digest(&self) -> u128 {
+        self.digest.value()
+    }
+}
+
+/// Which content of the other side this is.
+fn mark(content: &Content) -> u64 {
+    let parts = [content.len, content.inode, content.changed.0.cast_unsigned(), u64::from(content.changed.1)];
+    xxh3_64(&parts.map(u64::to_be_bytes).concat())
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    slash.map_or((&b""[..], path), |slash| (&path[..slash], &path[slash + 1..]))
+}
+
+/// A directory of this name that can be filled, whatever was there.
+fn made_dir(dir: &OwnedFd, name: &[u8], here: Option<&Stat>) -> Result<(), Errno> {
+    let is_dir = here.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    if here.is_some() && !is_dir {
+        rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+    }
+    if !is_dir {
+        return rustix::fs::mkdirat(dir, name, Mode::RWXU);
+    }
+    let mode = here.map_or(0, |stat| stat.st_mode & 0o7777);
+    match mode & 0o700 {
+        0o700 => Ok(()),
+        _ => rustix::fs::chmodat(dir, name, Mode::from_raw_mode(mode | 0o700), AtFlags::empty()),
+    }
+}
+
+/// Whoever is not root keeps files as their own.
+fn dress(file: impl AsFd, wanted: &Traits) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(&file)?;
+    if (stat.st_uid, stat.st_gid) != (wanted.uid, wanted.gid) {
+        match rustix::fs::fchown(&file, Some(Uid::from_raw(wanted.uid)), Some(Gid::from_raw(wanted.gid))) {
+            Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(wanted.mode))?;
+    let time = |(seconds, nanos): (i64, u32)| Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
+    let modified = time(wanted.modified);
+    rustix::fs::futimens(file, &Timestamps { last_access: modified, last_modification: modified })
+}

@@ -1,0 +1,179 @@
+//! Moves of sites: a site that moves says where to and how far it is. One change flips its home and its epoch, and only while its
+//! writes rest at the old home, so that at each revision there is exactly one.
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::{NodeId, OperationId, SiteId};
+use crate::base::names::Host;
+use crate::model::answer::{Object, Outcome};
+use crate::model::apply::Apply;
+use crate::model::nodes::Node;
+use crate::model::operations::{self, Operation, Status};
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::row::Row;
+use crate::model::serials;
+use crate::model::sites::Site;
+use crate::model::state::State;
+
+/// What a move of a site is called among the operations.
+pub const SITE_MOVE: &str = "site.move";
+
+/// Where a site moves to, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    pub operation: OperationId,
+    pub to: NodeId,
+    pub stage: Stage,
+    /// Bytes a second the copy may take; absent: as many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The site is written where it was, and copied meanwhile.
+    Copying,
+    /// Nothing is written. A round is one rest: what was copied in another one is worth nothing.
+    Resting { round: u64 },
+}
+
+/// Begins a move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteMove {
+    pub host: Host,
+    /// Absent: the best of the others.
+    pub to: Option<NodeId>,
+    pub bandwidth: Option<u64>,
+}
+
+/// Moves it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveStep {
+    pub site: SiteId,
+    pub operation: OperationId,
+    pub step: Step,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The old home is to take no more writes.
+    Rest { round: u64 },
+    /// It may again.
+    Wake { round: u64 },
+    /// The destination has everything of this rest, and is the home from here on.
+    Flip { round: u64 },
+    /// The site stays where it is.
+    End(Status),
+}
+
+pub(crate) fn begin(cx: &mut Apply<'_>, change: &SiteMove) -> Result<Outcome, Refusal> {
+    cx.unscoped()?;
+    let old = Arc::clone(cx.state.site(&change.host)?);
+    cx.expect(Kind::Site, &old.host, Some(old.revision))?;
+    if let Some(moving) = &old.moving {
+        let by = vec![format!("operation {}", moving.operation)];
+        return Err(Refusal::InUse { kind: Kind::Site, name: old.host.to_string(), by });
+    }
+    let to = match change.to {
+        Some(id) => cx.state.nodes.get(&id).ok_or_else(|| Refusal::not_found(Kind::Node, id))?,
+        None => best(cx.state, &old).ok_or_else(|| Refusal::invalid("to", "no other node takes sites now"))?,
+    };
+    if let Some(reason) = objection(to, &old) {
+        return Err(Refusal::invalid("to", reason));
+    }
+    if change.bandwidth == Some(0) {
+        return Err(Refusal::invalid("bandwidth", "nothing would ever be copied at 0 bytes a second"));
+    }
+    let operation = Operation {
+        id: OperationId(cx.seed_id()),
+        action: SITE_MOVE.to_owned(),
+        subject: old.host.to_string(),
+        account: old.account.clone(),
+        stage: format!("waiting for {}", to.name),
+        done: 0,
+        total: None,
+        status: Status::Running,
+        started: cx.time,
+        ended: None,
+        revision: cx.revision,
+    };
+    if cx.state.operations.contains_key(&operation.id) {
+        return Err(Refusal::exists(Kind::Operation, operation.id));
+    }
+    let (to, bandwidth) = (to.id, change.bandwidth);
+    let moving = Moving { operation: operation.id, to, stage: Stage::Copying, bandwidth };
+    put(cx, Site { moving: Some(moving), ..Site::clone(&old) });
+    cx.put(Row::Operation(operation.clone()));
+    Ok(Outcome::new(SITE_MOVE, &old.host).account(old.account.as_ref()).object(Object::Operation(operation)))
+}
+
+/// Why a site cannot move to a node.
+pub fn objection(to: &Node, site: &Site) -> Option<String> {
+    let to_name = &to.name;
+    if to.id == site.home {
+        return Some(format!("{} is at home on {to_name} already", site.host));
+    }
+    if !to.roles.contains(&crate::model::nodes::Role::Web) {
+        return Some(format!("{to_name} does not have the role web"));
+    }
+    to.down.then(|| format!("{to_name} is down"))
+}
+
+/// The node that a site moves to where none is named: of those that take sites the one with the fewest, here or on their way.
+pub fn best<'s>(state: &'s State, site: &Site) -> Option<&'s Arc<Node>> {
+    let coming = |node: &Node| state.moving.values().filter(|(_, to)| *to == node.id).count() as u64;
+    let open = state.nodes.values().filter(|node| node.takes_sites() && node.id != site.home);
+    open.min_by_key(|node| (state.sites_at(node.id) + coming(node), node.id))
+}
+
+pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let old = cx.state.sites.get(&change.site).ok_or_else(|| Refusal::not_found(Kind::Site, change.site))?;
+    let moving = old.moving.clone().filter(|moving| moving.operation == change.operation);
+    let moving = moving.ok_or_else(|| Refusal::not_found(Kind::Operation, change.operation))?;
+    let mut site = Site::clone(old);
+    let staged = |stage| Some(Moving { stage, ..moving.clone() });
+    let action = match (&change.step, moving.stage) {
+        (Step::Rest { round }, Stage::Copying) => {
+            site.moving = staged(Stage::Resting { round: *round });
+            "site.rest"
+        }
+        (Step::Wake { round }, Stage::Resting { round: current }) if *round == current => {
+            site.moving = staged(Stage::Copying);
+            "site.wake"
+        }
+        (Step::Flip { round }, Stage::Resting { round: current }) if *round == current => {
+            site.home = moving.to;
+            site.epoch += 1;
+            site.standbys.retain(|standby| *standby != moving.to);
+            site.moving = None;
+            "site.moved"
+        }
+        (Step::End(status), _) if status.is_over() && *status != Status::Succeeded => {
+            site.moving = None;
+            "site.stays"
+        }
+        _ => return Err(Refusal::invalid("step", "the move is at another stage")),
+    };
+    let ended = match &change.step {
+        Step::Flip { .. } => Some(Status::Succeeded),
+        Step::End(status) => Some(status.clone()),
+        Step::Rest { .. } | Step::Wake { .. } => None,
+    };
+    let outcome = Outcome::new(action, &site.host).account(site.account.as_ref());
+    site.revision = cx.revision;
+    if site.home != old.home {
+        serials::site_changed(cx, Some(&Arc::clone(old)), Some(&site));
+    }
+    let object = ended.and_then(|status| operations::end(cx, change.operation, status));
+    cx.put(Row::Site(site.into()));
+    Ok(object.into_iter().fold(outcome, |outcome, operation| outcome.object(Object::Operation(operation))))
+}
+
+fn put(cx: &mut Apply<'_>, mut site: Site) {
+    site.revision = cx.revision;
+    cx.put(Row::Site(site.into()));
+}

@@ -1,0 +1,132 @@
+//! Follows the state: begins the moves that are this node's, lets sites rest and wake, and takes away what is at home elsewhere.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::base::ids::{OperationId, SiteId};
+use crate::base::limits::moves::{MOVE_LOOK_EVERY, REST_WAIT, STRAY_GRACE};
+use crate::model::moves::Step;
+use crate::model::operations::Status;
+use crate::model::state::State;
+use crate::moves::mover::Mover;
+use crate::moves::{Room, plan};
+use crate::ops::stop::Stop;
+use crate::ops::tasks::TaskResult;
+
+pub(crate) async fn keep(room: Arc<Room>, stop: Stop) -> TaskResult {
+    let mut view = room.moves.feed.view();
+    let mut known = State::default().sites;
+    let mut strays = present(&room).await?;
+    let mut movers: JoinSet<OperationId> = JoinSet::new();
+    let mut active = BTreeMap::new();
+    let mut steps = JoinSet::new();
+    while !stop.is_given_up() {
+        let newest = Arc::clone(view.now());
+        for (before, after) in newest.sites_since(&known) {
+            if let (Some(before), Some(after)) = (before, after)
+                && plan::belongs(before, room.moves.node)
+                && !plan::belongs(after, room.moves.node)
+            {
+                strays.insert(after.id, Instant::now());
+            }
+        }
+        known = newest.sites.clone();
+        for (site, round) in room.rests.follow(&newest, room.moves.node) {
+            steps.spawn(still(Arc::clone(&room), site, round));
+        }
+        for (site, operation) in plan::pulls(&newest, room.moves.node) {
+            // What one leaves behind is taken away before another one of the same site begins.
+            if !active.values().any(|moving| *moving == site) {
+                active.insert(operation, site);
+                let mover = Mover::new(Arc::clone(&room), site, operation).run(stop.clone());
+                movers.spawn(async move {
+                    mover.await;
+                    operation
+                });
+            }
+        }
+        if steps.is_empty() {
+            late(&room, &newest, &active).into_iter().for_each(|(site, operation, step)| {
+                let room = Arc::clone(&room);
+                steps.spawn(async move { drop(room.step(site, operation, step).await) });
+            });
+        }
+        retire(&room, &newest, &mut strays).await;
+        let busy = !newest.moving.is_empty() || !room.rests.is_empty() || !strays.is_empty();
+        drop(newest);
+        tokio::select! {
+            changed = view.changed() => if !changed { stop.give_up().await },
+            Some(ended) = movers.join_next() => match ended {
+                Ok(operation) => drop(active.remove(&operation)),
+                // It is not known which one: all that are still there begin again.
+                Err(_) => {
+                    movers.shutdown().await;
+                    active.clear();
+                }
+            },
+            Some(_) = steps.join_next() => {}
+            () = sleep(MOVE_LOOK_EVERY), if busy => {}
+            () = stop.give_up() => {}
+        }
+    }
+    movers.shutdown().await;
+    Ok(())
+}
+
+/// Every directory here may be one that is left over.
+async fn present(room: &Room) -> Result<BTreeMap<SiteId, Instant>, Box<dyn std::error::Error + Send + Sync>> {
+    let dirs = Arc::clone(&room.moves.dirs);
+    let now = Instant::now();
+    Ok(room.moves.blocking.run(move || dirs.present()).await??.into_iter().map(|site| (site, now)).collect())
+}
+
+/// Waits until nobody writes to a site that is to rest; has it wake where that takes too long.
+async fn still(room: Arc<Room>, site: SiteId, round: u64) {
+    match room.moves.gates.emptied(site, Instant::now() + REST_WAIT).await {
+        Ok(()) => room.rests.still(site),
+        Err(error) => {
+            tracing::info!("failed to {error}; the site is written again");
+            let operation = room.moves.feed.view().now().moving.get(&site).map(|(operation, _)| *operation);
+            if let Some(operation) = operation {
+                drop(room.step(site, operation, Step::Wake { round }).await);
+            }
+        }
+    }
+}
+
+/// Steps that nobody else takes: sites that rested for too long, and moves that are to end and that nobody carries out.
+fn late(room: &Room, state: &State, active: &BTreeMap<OperationId, SiteId>) -> Vec<(SiteId, OperationId, Step)> {
+    let overdue = room.rests.overdue().into_iter().filter_map(|(site, round)| {
+        let (operation, _) = state.moving.get(&site)?;
+        Some((site, *operation, Step::Wake { round }))
+    });
+    let unwanted = state.moving.iter().filter(|(id, (operation, _))| {
+        let site = state.sites.get(*id);
+        !active.contains_key(operation) && site.is_some_and(|site| plan::ends(state, site, room.moves.node))
+    });
+    overdue.chain(unwanted.map(|(site, (operation, _))| (*site, *operation, Step::End(Status::Cancelled)))).collect()
+}
+
+/// Moves files to the trash of sites that are at home elsewhere, once those who read them had time to finish.
+async fn retire(room: &Room, state: &State, strays: &mut BTreeMap<SiteId, Instant>) {
+    // Of a site that nobody knows nothing is touched.
+    strays.retain(|id, _| state.sites.get(id).is_some_and(|site| !plan::belongs(site, room.moves.node)));
+    let due: Vec<_> = strays.iter().filter(|(_, since)| since.elapsed() >= STRAY_GRACE).map(|(id, _)| *id).collect();
+    for site in due {
+        let (dirs, now) = (Arc::clone(&room.moves.dirs), state.time);
+        match room.moves.blocking.run(move || dirs.retire(site, now)).await {
+            Ok(Ok(())) => drop(strays.remove(&site)),
+            failed => {
+                let reason = failed.map_or_else(
+                    |error| error.to_string(),
+                    |done| done.err().map_or_else(String::new, |error| error.to_string()),
+                );
+                tracing::warn!("failed to {reason}; it is tried again");
+                strays.insert(site, Instant::now());
+            }
+        }
+    }
+}

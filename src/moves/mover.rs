@@ -1,0 +1,264 @@
+//! One move, from the first pass to the flip, at its destination. What it does next follows from the state and from what is here:
+//! killed anywhere and begun again, it goes on or ends. Never flips what did not rest all along.
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::time::{interval, sleep};
+
+use crate::base::clock::Time;
+use crate::base::ids::{OperationId, SiteId};
+use crate::base::limits::moves::{COPY_PASSES, MOVE_PATIENCE, MOVE_PAUSE_FIRST, MOVE_PAUSE_MAX, MOVE_PROGRESS_EVERY};
+use crate::cluster::door::{Write, WriteError, random};
+use crate::files::replica::Replica;
+use crate::model::moves::{Moving, Stage, Step};
+use crate::model::operations::{OperationProgress, Status};
+use crate::model::sites::Site;
+use crate::moves::pull::{Gauge, Pass, Pull, PullError};
+use crate::moves::wire::Hello;
+use crate::moves::{MovesKey, Room};
+use crate::ops::stop::Stop;
+
+/// One move at its destination.
+#[derive(Debug)]
+pub(crate) struct Mover {
+    room: Arc<Room>,
+    site: SiteId,
+    operation: OperationId,
+    gauge: Arc<Gauge>,
+    begun: Instant,
+    /// What was said last of how far it is.
+    said: Option<(String, u64)>,
+    /// What is here, between two connections.
+    replica: Option<Replica>,
+}
+
+/// Why a try ended before the flip.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("go on: the move was cancelled")]
+    Cancelled,
+    #[error("copy: {0}")]
+    Work(String),
+}
+
+impl Mover {
+    pub(crate) fn new(room: Arc<Room>, site: SiteId, operation: OperationId) -> Self {
+        let (gauge, begun) = (Arc::default(), Instant::now());
+        Self { room, site, operation, gauge, begun, said: None, replica: None }
+    }
+
+    /// Works until the site is at home here, or stays where it is, or the node stops.
+    pub(crate) async fn run(mut self, stop: Stop) {
+        tokio::select! {
+            () = self.carry_on() => {}
+            () = stop.give_up() => {}
+        }
+    }
+
+    async fn carry_on(&mut self) {
+        let (mut since, mut pause, mut furthest) = (Instant::now(), MOVE_PAUSE_FIRST, 0);
+        while let Some((site, moving)) = self.current() {
+            let fault = match self.attempt(&site, &moving).await {
+                Ok(()) => continue,
+                Err(fault) => fault,
+            };
+            let done = self.gauge.done.load(Ordering::Relaxed);
+            if done > furthest {
+                (since, pause, furthest) = (Instant::now(), MOVE_PAUSE_FIRST, done);
+            }
+            match fault {
+                Fault::Cancelled => return self.end(Status::Cancelled).await,
+                Fault::Pull(error) if error.is_final() => return self.fail(&error).await,
+                fault if since.elapsed() > MOVE_PATIENCE => return self.fail(&fault).await,
+                fault => {
+                    tracing::info!(site = %site.host, "a move failed to {fault}; it is tried again");
+                    self.say(format!("waiting: failed to {fault}")).await;
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(MOVE_PAUSE_MAX);
+        }
+    }
+
+    /// The site, while this move of it is under way.
+    fn current(&self) -> Option<(Arc<Site>, Moving)> {
+        let mut view = self.room.moves.feed.view();
+        let site = view.now().sites.get(&self.site)?;
+        let moving = site.moving.clone().filter(|moving| moving.operation == self.operation)?;
+        Some((Arc::clone(site), moving))
+    }
+
+    /// One connection: passes until little is left, the rest, the last pass, the flip.
+    async fn attempt(&mut self, site: &Site, moving: &Moving) -> Result<(), Fault> {
+        self.check_cancelled()?;
+        if let Stage::Resting { round } = moving.stage {
+            // Of a try that this one knows nothing of.
+            return Ok(self.step(Step::Wake { round }).await?);
+        }
+        let mut pull = self.open(site, moving).await?;
+        for _ in 0..COPY_PASSES {
+            let pass;
+            (pull, pass) = self.pass(pull, "copying").await?;
+            if pass.is_little() {
+                break;
+            }
+        }
+        self.check_cancelled()?;
+        let round = u64::from_be_bytes(std::array::from_fn(|at| random()[at]));
+        let rested = Instant::now();
+        self.step(Step::Rest { round }).await?;
+        match self.last_pass(pull, round).await {
+            Ok(pass) => {
+                self.step(Step::Flip { round }).await?;
+                let odd = pass.odd;
+                tracing::info!(site = %site.host, rested = ?rested.elapsed(), odd, "the site is at home here");
+                Ok(())
+            }
+            Err(fault) => {
+                self.step(Step::Wake { round }).await?;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn open(&mut self, site: &Site, moving: &Moving) -> Result<Pull, Fault> {
+        let moves = self.room.moves.clone();
+        let replica = match self.replica.take() {
+            Some(replica) => replica,
+            None => {
+                let (dirs, id) = (Arc::clone(&moves.dirs), self.site);
+                work(&moves, move || Replica::open(&dirs, id)).await?.map_err(PullError::from)?
+            }
+        };
+        let bulk = moves.peers.bulk(site.home).await.map_err(PullError::from)?;
+        let hello = Hello::Copy { site: self.site, epoch: site.epoch };
+        let with = (replica, Arc::clone(&self.gauge), moving.bandwidth);
+        Ok(work(&moves, move || Pull::begin(bulk, &hello, with)).await??)
+    }
+
+    /// One pass, told of as it goes on; cut off where the move is cancelled.
+    async fn pass(&mut self, mut pull: Pull, doing: &str) -> Result<(Pull, Pass), Fault> {
+        let moves = self.room.moves.clone();
+        let cut = pull.cut().map_err(PullError::from)?;
+        let dirs = Arc::clone(&moves.dirs);
+        let run = move || {
+            let room = dirs.room().map_err(|error| PullError::Never(error.to_string()));
+            let passed = room.and_then(|room| pull.pass(room));
+            (pull, passed)
+        };
+        let passing = work(&moves, run);
+        tokio::pin!(passing);
+        let mut every = interval(MOVE_PROGRESS_EVERY);
+        let (pull, passed) = loop {
+            tokio::select! {
+                passed = &mut passing => break passed?,
+                _ = every.tick() => {
+                    if self.check_cancelled().is_err() {
+                        drop(cut);
+                        // Whoever still writes to the copy has to be gone before it is taken away.
+                        drop(passing.await?);
+                        return Err(Fault::Cancelled);
+                    }
+                    self.say(self.stage(doing)).await;
+                }
+            }
+        };
+        cut.spare();
+        match passed {
+            Ok(pass) => Ok((pull, pass)),
+            Err(error) => {
+                self.replica = Some(pull.into_replica());
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What changed since the pass before, while nobody writes.
+    async fn last_pass(&mut self, mut pull: Pull, round: u64) -> Result<Pass, Fault> {
+        let resting = move || {
+            let rested = pull.rest(round);
+            (pull, rested)
+        };
+        let (pull, rested) = work(&self.room.moves, resting).await?;
+        if let Err(error) = rested {
+            self.replica = Some(pull.into_replica());
+            return Err(error.into());
+        }
+        let (pull, pass) = self.pass(pull, "the last of it").await?;
+        self.replica = Some(pull.into_replica());
+        if pass.whole { Ok(pass) } else { Err(Fault::Work("files changed though the site rested".into())) }
+    }
+
+    fn check_cancelled(&self) -> Result<(), Fault> {
+        let mut view = self.room.moves.feed.view();
+        let operation = view.now().operations.get(&self.operation);
+        let cancelled = operation.is_some_and(|operation| operation.status == Status::Cancelling);
+        if cancelled { Err(Fault::Cancelled) } else { Ok(()) }
+    }
+
+    fn stage(&self, doing: &str) -> String {
+        let (done, total) = (self.gauge.done.load(Ordering::Relaxed), self.gauge.total.load(Ordering::Relaxed));
+        let files = self.gauge.files.load(Ordering::Relaxed);
+        let took = self.begun.elapsed().as_secs_f64();
+        let left = took / (done.max(1) as f64) * (total.saturating_sub(done) as f64);
+        match total > done && done > 0 && took >= 1.0 {
+            true => format!("{doing}: {files} files so far, {:.0} s left", left.ceil()),
+            false => format!("{doing}: {files} files so far"),
+        }
+    }
+
+    /// Says how far it is, if that is anything new; nothing depends on it.
+    async fn say(&mut self, stage: String) {
+        let done = self.gauge.done.load(Ordering::Relaxed);
+        let news = (stage, done);
+        if self.said.as_ref() == Some(&news) {
+            return;
+        }
+        let total = Some(self.gauge.total.load(Ordering::Relaxed)).filter(|total| *total > 0);
+        let stage: String = news.0.chars().filter(|c| !c.is_control()).take(150).collect();
+        let progress = OperationProgress { id: self.operation, stage, done, total };
+        // Without a quorum nobody hears how far it is.
+        drop(self.room.moves.door.write(Write::of_system(MovesKey::Progress(progress))).await);
+        self.said = Some(news);
+    }
+
+    async fn step(&self, step: Step) -> Result<(), WriteError> {
+        self.room.step(self.site, self.operation, step).await
+    }
+
+    async fn fail(&mut self, fault: &(dyn std::error::Error + Sync)) {
+        let reason: String = format!("failed to {fault}").chars().take(500).collect();
+        self.end(Status::Failed { reason }).await;
+    }
+
+    /// The site stays where it is, and nothing of it here.
+    async fn end(&mut self, status: Status) {
+        let mut pause = MOVE_PAUSE_FIRST;
+        while self.current().is_some() {
+            match self.step(Step::End(status.clone())).await {
+                Ok(()) => break,
+                Err(error) => tracing::info!("failed to {error}; it is tried again"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(MOVE_PAUSE_MAX);
+        }
+        self.replica = None;
+        let (dirs, site) = (Arc::clone(&self.room.moves.dirs), self.site);
+        let swept = work(&self.room.moves, move || dirs.retire(site, Time(0)).and_then(|()| dirs.sweep(Time::now())));
+        if let Ok(Err(error)) = swept.await {
+            tracing::warn!("failed to {error}");
+        }
+    }
+}
+
+async fn work<T: Send + 'static>(
+    moves: &crate::moves::Moves,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
+    moves.blocking.run(work).await.map_err(|error| Fault::Work(error.to_string()))
+}

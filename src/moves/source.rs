@@ -1,0 +1,171 @@
+//! The home's side of a copy: tells what there is and gives it, to a node that the state lets have it. Changes nothing.
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use crate::base::ids::{NodeId, SiteId};
+use crate::base::limits::moves::{COPY_ENTRIES, COPY_PIECE, REST_WAIT, SOURCES_AT_ONCE};
+use crate::cluster::bulk::Bulk;
+use crate::cluster::inbound::Carried;
+use crate::cluster::peer::error::PeerError;
+use crate::files::jail::{Jail, JailError};
+use crate::files::manifest::{Digest, ManifestError, Source, Walk};
+use crate::model::state::State;
+use crate::moves::wire::{Ask, Hello, Rested, Stretch, Told, Walked, Wanted, Welcome};
+use crate::moves::{Room, survey};
+use crate::ops::stop::Stop;
+use crate::ops::tasks::TaskResult;
+
+/// Serves those who copy, each on a thread of the pool.
+pub(crate) async fn attend(room: Arc<Room>, stop: Stop) -> TaskResult {
+    let places = Arc::new(Semaphore::new(SOURCES_AT_ONCE));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await?;
+        let arrived = tokio::select! {
+            arrived = room.moves.arrivals.next() => arrived,
+            () = stop.give_up() => return Ok(()),
+        };
+        let Some(carried) = arrived else { return Ok(()) };
+        let (room, blocking) = (Arc::clone(&room), room.moves.blocking.clone());
+        tokio::spawn(async move {
+            let served = blocking.run(move || serve(&room, carried)).await;
+            drop(place);
+            match served {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::info!("a copy ended: failed to {error}"),
+                Err(error) => tracing::warn!("a copy was refused: failed to {error}"),
+            }
+        });
+    }
+}
+
+fn serve(room: &Room, carried: Carried) -> Result<(), PeerError> {
+    let (mut bulk, caller) = Bulk::called(carried)?;
+    let hello: Hello = bulk.receive()?;
+    let welcome = match &hello {
+        Hello::Copy { site, epoch } => {
+            let now = Arc::clone(room.moves.feed.view().now());
+            match may(&now, room.moves.node, caller.node, *site, *epoch) {
+                Ok(()) => Welcome::Ready,
+                Err(reason) => Welcome::Refused(reason.to_owned()),
+            }
+        }
+        question => survey::answer(&room.moves, question),
+    };
+    bulk.send(&welcome)?;
+    bulk.flush()?;
+    let (Hello::Copy { site, .. }, Welcome::Ready) = (hello, welcome) else { return Ok(()) };
+    let giver = Giver { room, site, buffer: vec![0; COPY_PIECE] };
+    giver.answer_all(&mut bulk, &|| caller.is_member())
+}
+
+/// Whether a node may copy a site from here.
+fn may(state: &State, here: NodeId, caller: NodeId, site: SiteId, epoch: u64) -> Result<(), &'static str> {
+    let site = state.sites.get(&site).ok_or("there is no such site here")?;
+    if site.home != here || site.epoch != epoch {
+        return Err("its home is, or was, another node");
+    }
+    let comes = site.moving.as_ref().is_some_and(|moving| moving.to == caller);
+    if comes || site.standbys.contains(&caller) {
+        Ok(())
+    } else {
+        Err("it is not known here that the site moves there")
+    }
+}
+
+struct Giver<'a> {
+    room: &'a Room,
+    site: SiteId,
+    buffer: Vec<u8>,
+}
+
+impl Giver<'_> {
+    fn answer_all(mut self, bulk: &mut Bulk, is_member: &dyn Fn() -> bool) -> Result<(), PeerError> {
+        loop {
+            let ask: Ask = match bulk.receive() {
+                Ok(ask) => ask,
+                // Who copies has what it wanted, and goes.
+                Err(PeerError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if !is_member() {
+                return Ok(());
+            }
+            match ask {
+                Ask::Walk => self.walk(bulk)?,
+                Ask::Files(wanted) => {
+                    for wanted in wanted {
+                        self.give(bulk, &wanted)?;
+                    }
+                }
+                Ask::Rest { round } => {
+                    let rested = self.room.rests.wait(self.site, round, Instant::now() + 2 * REST_WAIT);
+                    let no = || Rested::No("uploads are under way at its home".into());
+                    bulk.send(&if rested { Rested::Yes } else { no() })?;
+                }
+            }
+        }
+    }
+
+    /// None: the site has no files here.
+    fn jail(&self) -> Result<Option<Jail>, JailError> {
+        match self.room.moves.dirs.jail(self.site) {
+            Err(JailError::NotFound) => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    fn walk(&self, bulk: &mut Bulk) -> Result<(), PeerError> {
+        let jail = match self.jail() {
+            Ok(Some(jail)) => jail,
+            Ok(None) => return bulk.send(&Walked::End),
+            Err(error) => return bulk.send(&Walked::Failed(error.to_string())),
+        };
+        let mut walk = Walk::new(&jail);
+        loop {
+            match walk.next(COPY_ENTRIES) {
+                Ok(Some(piece)) => bulk.send(&Walked::Piece(piece))?,
+                Ok(None) => return bulk.send(&Walked::End),
+                Err(error) => return bulk.send(&Walked::Failed(error.to_string())),
+            }
+        }
+    }
+
+    fn give(&mut self, bulk: &mut Bulk, wanted: &Wanted) -> Result<(), PeerError> {
+        let mut source = match self.open(&wanted.path) {
+            Ok(Some(source)) => source,
+            Ok(None) => return bulk.send(&Told::Gone),
+            Err(error) => return bulk.send(&Told::Failed(error.to_string())),
+        };
+        let (content, traits) = (source.content, source.traits);
+        if let Some(have) = wanted.have
+            && source.digest(&mut self.buffer)? == have
+            && source.is_steady()
+        {
+            return bulk.send(&Told::Same { content, traits });
+        }
+        bulk.send(&Told::Comes { content, traits })?;
+        let mut digest = Digest::default();
+        while let Some((at, len)) = source.stretch().map_err(std::io::Error::from)? {
+            bulk.send(&Stretch::Bytes { at, len })?;
+            let mut done = 0;
+            while done < len {
+                let piece = self.buffer.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
+                source.read(at + done, &mut self.buffer[..piece])?;
+                digest.update(at + done, &self.buffer[..piece]);
+                bulk.write(&self.buffer[..piece])?;
+                done += piece as u64;
+            }
+        }
+        bulk.send(&Stretch::End { digest: digest.value(), steady: source.is_steady() })
+    }
+
+    fn open(&self, path: &[u8]) -> Result<Option<Source>, ManifestError> {
+        match self.jail() {
+            Ok(Some(jail)) => Source::open(&jail, path),
+            Ok(None) | Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A site moves from one node to another while it is visited and written to, and whatever is killed meanwhile it has one home.
+#![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
+#[expect(dead_code, reason = "each file of tests uses a part of it")]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use support::cluster::{node, ruche, token};
+use support::sites::Sites;
+use support::until;
+
+/// Nodes that serve sites, all members of one cluster.
+fn nodes(count: usize) -> Vec<Sites> {
+    let mut nodes: Vec<_> = (0..count)
+        .map(|at| {
+            let node = node(&format!("pi-{at}"));
+            let config = fs::read_to_string(node.config()).unwrap();
+            let web = "[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]";
+            fs::write(node.config(), config.replace("[web]\nhttp = []\nhttps = []", web)).unwrap();
+            node
+        })
+        .collect();
+    nodes.iter_mut().for_each(|node| node.start());
+    for node in &nodes[1..] {
+        ruche(node, &["cluster", "join", &token(&nodes[0])]).unwrap();
+    }
+    let any = ([127, 0, 0, 1], 0).into();
+    let sites = nodes.into_iter().map(|node| {
+        let mut sites = Sites { node, http: any, https: any };
+        sites.learn();
+        sites
+    });
+    sites.collect()
+}
+
+fn site(sites: &Sites) -> Value {
+    sites.node.get("/v1/sites/a.example").done().json
+}
+
+fn root(sites: &Sites) -> PathBuf {
+    site(sites)["root"].as_str().unwrap().into()
+}
+
+fn known(sites: &Sites) {
+    let there = || (sites.node.get("/v1/sites/a.example").status == 200).then_some(());
+    until(20, "the other node knows the site", there);
+    let served = || sites.curl(&["https://a.example/"]).is_ok_and(|got| got.status < 500).then_some(());
+    until(20, "the other node serves it", served);
+}
+
+/// Everything of a tree that a move keeps.
+fn facts(root: &Path) -> Vec<String> {
+    let mut facts = Vec::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let stat = path.symlink_metadata().unwrap();
+            let name = path.strip_prefix(root).unwrap();
+            let kept = (stat.mode(), stat.uid(), stat.gid());
+            let time = (stat.mtime(), stat.mtime_nsec());
+            if stat.is_dir() {
+                facts.push(format!("{name:?} {kept:?} {time:?}"));
+                todo.push(path);
+            } else if stat.is_symlink() {
+                facts.push(format!("{name:?} -> {:?}", fs::read_link(&path).unwrap()));
+            } else {
+                let content = fs::read(&path).unwrap();
+                let sum = content.iter().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+                facts.push(format!("{name:?} {kept:?} {time:?} {} {sum:x} {}", stat.len(), stat.nlink()));
+            }
+        }
+    }
+    facts.sort();
+    facts
+}
+
+/// A tree with everything that is hard to copy.
+fn grow(root: &Path) {
+    fs::write(root.join("index.html"), "home\n").unwrap();
+    fs::create_dir_all(root.join("deep/er/empty")).unwrap();
+    for at in 0..3000 {
+        let dir = root.join(format!("many/{}", at / 500));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(format!("{at}.txt")), format!("file {at}\n").repeat(at % 50)).unwrap();
+    }
+    let large: Vec<u8> = (0..30_000_000_u32).map(|at| (at / 7) as u8).collect();
+    fs::write(root.join("large.bin"), large).unwrap();
+    fs::hard_link(root.join("large.bin"), root.join("deep/same.bin")).unwrap();
+    symlink("../index.html", root.join("deep/link")).unwrap();
+    symlink("/etc/passwd", root.join("deep/out")).unwrap();
+    let hole = fs::File::create(root.join("hole.bin")).unwrap();
+    hole.set_len(1 << 32).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&hole, b"in the middle", 3 << 30).unwrap();
+    drop(hole);
+    let odd = std::os::unix::ffi::OsStrExt::from_bytes(&b"n\xffme \n"[..]);
+    fs::write(root.join::<&std::ffi::OsStr>(odd), "odd").unwrap();
+    fs::set_permissions(root.join("deep/er"), fs::Permissions::from_mode(0o550)).unwrap();
+    fs::set_permissions(root.join("many/0/1.txt"), fs::Permissions::from_mode(0o604)).unwrap();
+    let touched =
+        Command::new("touch").args(["-d", "2001-02-03T04:05:06.789Z"]).arg(root.join("many/0/2.txt")).status();
+    assert!(touched.unwrap().success());
+    // It takes no room there either: a file of 4 GiB would not be read by the comparison below.
+    fs::remove_file(root.join("hole.bin")).unwrap();
+    let hole = fs::File::create(root.join("hole.bin")).unwrap();
+    hole.set_len(64 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&hole, b"in the middle", 48 << 20).unwrap();
+}
+
+#[test]
+fn a_site_moves_with_all_it_has_and_no_visitor_notices() {
+    let mut all = nodes(2);
+    let old = all[0].create("a.example", json!({"node": "pi-0"}));
+    grow(&old);
+    known(&all[1]);
+    let before = facts(&old);
+    let plan = ruche(&all[1].node, &["site", "move", "a.example", "--to", "pi-1", "--dry-run"]).unwrap();
+    assert!(plan.contains("moves from pi-0 to pi-1") && plan.contains("3005 files"), "{plan}");
+    assert_eq!(site(&all[1])["node"], "pi-0");
+    let (done, asked, failed) = (AtomicBool::new(false), AtomicU64::new(0), std::sync::Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for sites in &all {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let got = sites.curl(&["https://a.example/", "https://a.example/many/0/7.txt"]);
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    match got {
+                        Ok(got) if got.status == 200 => {}
+                        Ok(got) => failed.lock().unwrap().push(got.head),
+                        Err(error) => failed.lock().unwrap().push(error),
+                    }
+                }
+            });
+        }
+        until(20, "visitors come", || (asked.load(Ordering::Relaxed) > 4).then_some(()));
+        let said = ruche(&all[1].node, &["site", "move", "a.example", "--to", "pi-1"]);
+        std::thread::sleep(Duration::from_millis(500));
+        done.store(true, Ordering::Relaxed);
+        let said = said.unwrap();
+        assert!(said.contains("Moved the site a.example"), "{said}");
+    });
+    assert!(failed.lock().unwrap().is_empty(), "{:?}", failed.lock().unwrap());
+    let new = root(&all[1]);
+    assert_eq!(facts(&new), before);
+    assert!(fs::metadata(new.join("hole.bin")).unwrap().blocks() < 1000, "a hole stays one");
+    let (one, same) = (fs::metadata(new.join("large.bin")).unwrap(), fs::metadata(new.join("deep/same.bin")).unwrap());
+    assert_eq!(one.ino(), same.ino(), "two names of one file");
+    for sites in &all {
+        until(10, "both know the new home", || (site(sites)["node"] == "pi-1").then_some(()));
+        assert_eq!((site(sites)["epoch"].clone(), site(sites)["moving"].clone()), (json!(2), json!(null)));
+        fs::write(new.join("news.txt"), "new\n").unwrap();
+        assert_eq!(sites.curl(&["https://a.example/news.txt"]).unwrap().text(), "new\n");
+    }
+    // What the old home had goes to its trash once nobody reads it any more.
+    until(60, "the old files go", || (!old.exists()).then_some(()));
+    let trash: Vec<_> = fs::read_dir(old.parent().unwrap().parent().unwrap().parent().unwrap().join("trash"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(trash.len() == 1 && trash[0].join("public/index.html").exists(), "{trash:?}");
+    // And back, where nothing of it is left to confuse anybody.
+    ruche(&all[0].node, &["site", "move", "a.example", "--to", "pi-0"]).unwrap();
+    assert_eq!(fs::read_to_string(old.join("news.txt")).unwrap(), "new\n");
+    for sites in &mut all {
+        assert_eq!(sites.curl(&["https://a.example/news.txt"]).unwrap().text(), "new\n");
+    }
+}
+
+#[test]
+fn a_move_that_is_killed_goes_on_and_one_that_is_cancelled_leaves_nothing() {
+    let mut all = nodes(3);
+    let old = all[0].create("a.example", json!({"node": "pi-0"}));
+    grow(&old);
+    known(&all[1]);
+    let before = facts(&old);
+    let slow = ["site", "move", "a.example", "--to", "pi-1", "--bandwidth", "6M", "--no-wait", "-o", "json"];
+    let begin = |all: &[Sites]| -> String {
+        let said: Value = serde_json::from_str(&ruche(&all[0].node, &slow).unwrap()).unwrap();
+        said["id"].as_str().unwrap().to_owned()
+    };
+    let operation = |sites: &Sites, id: &str| sites.node.get(&format!("/v1/operations/{id}")).done().json;
+    let copies = |all: &[Sites], id: &str| {
+        until(30, "it copies", || (operation(&all[0], id)["done"].as_u64()? > 1_000_000).then_some(()));
+    };
+    let id = begin(&all);
+    copies(&all, &id);
+    assert!(ruche(&all[0].node, &["site", "rm", "a.example", "--yes"]).is_err());
+    ruche(&all[2].node, &["operation", "cancel", &id]).unwrap();
+    until(20, "it is cancelled", || (operation(&all[0], &id)["status"] == "cancelled").then_some(()));
+    let new = root(&all[1]);
+    until(20, "nothing is left", || (!new.exists()).then_some(()));
+    assert_eq!((site(&all[0])["node"].clone(), facts(&old) == before), (json!("pi-0"), true));
+
+    let id = begin(&all);
+    for killed in [1, 0] {
+        copies(&all, &id);
+        all[killed].node.kill();
+        std::thread::sleep(Duration::from_millis(300));
+        all[killed].node.start();
+        all[killed].learn();
+    }
+    let begun = Instant::now();
+    until(60, "it ends", || (operation(&all[2], &id)["status"] == "succeeded").then_some(()));
+    eprintln!("went on for {:?}", begun.elapsed());
+    assert_eq!(facts(&new), before);
+    for sites in &all {
+        until(10, "all know the new home", || (site(sites)["node"] == "pi-1").then_some(()));
+        assert_eq!(sites.curl(&["https://a.example/"]).unwrap().text(), "home\n");
+    }
+}
+
+#[test]
+fn a_node_is_drained_and_what_cannot_be_is_said() {
+    let all = nodes(2);
+    for at in 0..6 {
+        let root = all[0].create(&format!("{at}.example"), json!({"node": "pi-0"}));
+        fs::write(root.join("index.html"), format!("{at}\n")).unwrap();
+    }
+    let refused = ruche(&all[0].node, &["site", "move", "1.example", "--to", "pi-0"]).unwrap_err();
+    assert!(refused.contains("at home on pi-0 already"), "{refused}");
+    let unknown = ruche(&all[0].node, &["site", "move", "1.example", "--to", "pi-9"]).unwrap_err();
+    assert!(unknown.contains("pi-9"), "{unknown}");
+    let drained = ruche(&all[1].node, &["node", "drain", "pi-0"]).unwrap();
+    assert!(drained.contains("Moved 6 sites"), "{drained}");
+    for at in 0..6 {
+        let page = all[0].curl(&[&format!("https://{at}.example/")]).unwrap();
+        assert_eq!(page.text(), format!("{at}\n"));
+    }
+    let nodes = all[0].node.all("/v1/nodes");
+    let sites: Vec<_> = nodes.iter().map(|node| (node["sites"].as_u64().unwrap(), node["cordoned"].clone())).collect();
+    assert_eq!(sites, [(0, json!(true)), (6, json!(false))]);
+    ruche(&all[1].node, &["node", "rm", "pi-0", "--yes"]).unwrap();
+}
