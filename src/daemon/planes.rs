@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cluster::inbound::Outlets;
+use crate::cluster::inbound::{Arrivals, Outlets};
 use crate::cluster::member::Member;
 use crate::config::Config;
 use crate::daemon::listen::{self, Shown};
@@ -76,18 +76,8 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
         shown,
     } = ground;
     let feed = feed(member, tasks);
-    let gates = Gates::default();
-    let moves = Moves {
-        node: member.node(),
-        feed: feed.clone(),
-        peers: member.peers().clone(),
-        dirs: Arc::clone(dirs),
-        gates: gates.clone(),
-        blocking: blocking.clone(),
-        door: member.door().only(),
-        arrivals: carried.copies,
-    };
     // Before anybody can write to a site that is to rest.
+    let moves = moves((member, dirs, blocking), &feed, carried.copies);
     moves.clone().start(tasks);
     let shown = listen::shown_to(shown);
     let roles = roles(member, &feed, tasks);
@@ -97,7 +87,7 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
         feed: feed.clone(),
         tls: tls.server_for_any_name()?,
         dirs: Arc::clone(dirs),
-        gates,
+        gates: moves.gates.clone(),
         blocking: blocking.clone(),
         door: member.door().only(),
         peers: member.peers().clone(),
@@ -136,6 +126,19 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
     };
     dns.start(tasks);
     Ok(moves)
+}
+
+fn moves((member, dirs, blocking): (&Member, &Arc<SiteDirs>, &Blocking), feed: &Feed, arrivals: Arrivals) -> Moves {
+    Moves {
+        node: member.node(),
+        feed: feed.clone(),
+        peers: member.peers().clone(),
+        dirs: Arc::clone(dirs),
+        gates: Gates::default(),
+        blocking: blocking.clone(),
+        door: member.door().only(),
+        arrivals,
+    }
 }
 
 /// Paces the snapshots for all threads of all planes.

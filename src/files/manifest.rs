@@ -165,7 +165,7 @@ pub(super) fn content(stat: &Stat) -> Content {
     Content {
         len: u64::try_from(stat.st_size).unwrap_or(0),
         inode: stat.st_ino,
-        links: u64::from(stat.st_nlink),
+        links: stat.st_nlink as _,
         changed: (stat.st_ctime, u32::try_from(stat.st_ctime_nsec).unwrap_or(0)),
     }
 }

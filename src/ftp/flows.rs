@@ -2,13 +2,9 @@
 //! link back; what broke off takes it along, and the home gives up what it had begun.
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::time::Instant;
 
-use crate::base::ids::SiteId;
-use crate::base::limits::{
-    FTP_COPY_STEP, FTP_FIRST_PIECE, FTP_FROZEN_LOOK, FTP_FROZEN_WAIT, FTP_NAMES_AT_ONCE, FTP_PIECE,
-};
-use crate::files::gate::{Permit, Refused};
+use crate::base::limits::{FTP_COPY_STEP, FTP_FIRST_PIECE, FTP_NAMES_AT_ONCE, FTP_PIECE};
+use crate::files::gate::Permit;
 use crate::files::jail::{Found, JailError};
 use crate::files::listing::{Entry, Listing};
 use crate::files::write::{Upload, WriteError};
@@ -37,9 +33,8 @@ pub(crate) enum Names {
 pub(crate) enum Sink {
     Here {
         upload: Box<Upload>,
-        site: SiteId,
-        /// It was begun under, and is put into its place under no other.
-        epoch: u64,
+        /// From its beginning: a site whose files are to be taken over waits for it.
+        permit: Permit,
     },
     There(Link),
 }
@@ -91,14 +86,14 @@ impl Names {
 }
 
 impl Sink {
-    pub(crate) fn here(upload: Upload, site: SiteId, epoch: u64) -> Self {
-        Self::Here { upload: Box::new(upload), site, epoch }
+    pub(crate) fn here(upload: Upload, permit: Permit) -> Self {
+        Self::Here { upload: Box::new(upload), permit }
     }
 
     /// Copies what is kept of the file that goes on.
     pub(crate) async fn copied(self, plane: &Plane) -> Result<Self, Reply> {
         match self {
-            Self::Here { mut upload, site, epoch } => {
+            Self::Here { mut upload, permit } => {
                 while upload.is_copying() {
                     upload = plane
                         .work(move || {
@@ -107,7 +102,7 @@ impl Sink {
                         })
                         .await??;
                 }
-                Ok(Self::Here { upload, site, epoch })
+                Ok(Self::Here { upload, permit })
             }
             Self::There(mut link) => match link.hear().await? {
                 Said::Done => Ok(Self::There(link)),
@@ -119,14 +114,14 @@ impl Sink {
     /// Writes a piece, and gives its memory back, empty.
     pub(crate) async fn write(self, plane: &Plane, mut piece: Vec<u8>) -> Result<(Self, Vec<u8>), Reply> {
         match self {
-            Self::Here { mut upload, site, epoch } => {
+            Self::Here { mut upload, permit } => {
                 let written = plane.work(move || {
                     upload.write(&piece)?;
                     piece.clear();
                     Ok::<_, WriteError>((upload, piece))
                 });
                 let (upload, piece) = written.await??;
-                Ok((Self::Here { upload, site, epoch }, piece))
+                Ok((Self::Here { upload, permit }, piece))
             }
             Self::There(mut link) => {
                 let part = Part::Piece(piece);
@@ -141,8 +136,7 @@ impl Sink {
     /// Writes the last piece and puts the file into its place.
     pub(crate) async fn commit(self, plane: &Plane, last: Vec<u8>) -> Result<Option<Link>, Reply> {
         match self {
-            Self::Here { mut upload, site, epoch } => {
-                let permit = permit(plane, site, epoch).await?;
+            Self::Here { mut upload, permit } => {
                 let place = plane.work(move || {
                     upload.write(&last)?;
                     upload.commit(&permit)
@@ -163,17 +157,6 @@ impl Sink {
     /// Whether what came is sent on before there is much of it.
     pub(crate) fn is_far(&self) -> bool {
         matches!(self, Self::There(_))
-    }
-}
-
-/// The right to write under an epoch; where the site's files are being taken over, as soon as that was given up.
-async fn permit(plane: &Plane, site: SiteId, epoch: u64) -> Result<Permit, Reply> {
-    let begun = Instant::now();
-    loop {
-        match plane.gates.enter(site, epoch) {
-            Err(Refused::Frozen) if begun.elapsed() < FTP_FROZEN_WAIT => tokio::time::sleep(FTP_FROZEN_LOOK).await,
-            entered => return Ok(entered?),
-        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Place {
 
 /// Where an operation takes place.
 enum Ground {
-    Here { writer: Writer, permit: Option<Permit>, epoch: u64 },
+    Here { writer: Writer, permit: Option<Permit> },
     There { said: Said, link: Link },
 }
 
@@ -162,8 +162,8 @@ impl Guest {
     pub(crate) fn store_at_once(&mut self, plane: &Plane, path: &str) -> Result<Option<Sink>, Reply> {
         let (site, epoch) = (self.who.site, self.granted.1.epoch);
         let Some(writer) = self.at_once(plane)? else { return Ok(None) };
-        let Ok(_permit) = plane.gates.enter(site, epoch) else { return Ok(None) };
-        Ok(writer.upload_at_once(path)?.map(|upload| Sink::here(upload, site, epoch)))
+        let Ok(permit) = plane.gates.enter(site, epoch) else { return Ok(None) };
+        Ok(writer.upload_at_once(path)?.map(|upload| Sink::here(upload, permit)))
     }
 
     /// Takes hold of the files where they are; a home elsewhere is called when something is asked of it.
@@ -221,7 +221,7 @@ impl Guest {
             Place::Here { held, epoch } => {
                 let (writer, epoch) = (held.writer.clone(), *epoch);
                 let permit = ask.changes().then(|| plane.gates.enter(self.who.site, epoch)).transpose()?;
-                Ok(Ground::Here { writer, permit, epoch })
+                Ok(Ground::Here { writer, permit })
             }
             Place::There { home, epoch, link } => {
                 let (who, revision) = (self.who.clone(), self.granted.1.revision);
@@ -305,14 +305,10 @@ impl Guest {
     }
 
     pub(crate) async fn store(&mut self, plane: &Plane, path: String, start: Start) -> Result<Sink, Reply> {
-        let site = self.who.site;
         match self.begin(plane, &Ask::Store { path: path.clone(), start }).await? {
-            Ground::Here { writer, permit, epoch } => {
-                let begun = plane.work(move || {
-                    let _permit = permit;
-                    begun(&writer, &path, start)
-                });
-                Ok(Sink::here(begun.await??, site, epoch))
+            Ground::Here { writer, permit } => {
+                let permit = permit.ok_or_else(moving)?;
+                Ok(Sink::here(plane.work(move || begun(&writer, &path, start)).await??, permit))
             }
             Ground::There { said: Said::Done, link } => Ok(Sink::There(link)),
             Ground::There { said, .. } => Err(no(said)),

@@ -131,7 +131,7 @@ fn random_envelope(chance: &mut Chance, number: u64) -> Envelope {
 }
 
 fn change(chance: &mut Chance) -> Change {
-    match chance.below(42) {
+    match chance.below(41) {
         0 => Change::PlanPut(PlanPut { name: chance.plan(), limits: limits(chance) }),
         1 => Change::PlanRemove(PlanRemove { name: chance.plan() }),
         2..=4 => {
@@ -153,7 +153,7 @@ fn change(chance: &mut Chance) -> Change {
         26 | 27 => token_or_certificate(chance),
         28 | 29 => node_or_cluster(chance),
         30..=33 => operation_change(chance),
-        40 | 41 => move_change(chance),
+        40 => move_change(chance),
         _ => obtaining::change(chance),
     }
 }
