@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::base::names::IssuerName;
 use crate::cluster::door::{Door, Write, WriteError};
+use crate::cluster::member::Member;
 use crate::model::answer::Answer;
 use crate::model::certificates::CertificateWarn;
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
@@ -66,6 +67,8 @@ pub struct Ground {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     pub keyring: Arc<Keyring>,
     pub board: Board,
+    /// Asks the other nodes what they serve.
+    pub member: Member,
     pub blocking: Blocking,
     pub resolver: Arc<Resolver>,
     /// Held while an account is made, one for each issuer.

@@ -26,6 +26,7 @@ use crate::model::answer::Answer;
 use crate::model::certificates::CertificateStore;
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::issuers::Issuer;
+use crate::model::nodes::{Node, Role};
 use crate::model::orders::{Challenge, End, Failed, Method, Order, OrderFinish, OrderPlace, Placed, Stage};
 use crate::tls::order::{chain, fresh_key, request};
 use crate::tls::sealed::{open_at, seal_at};
@@ -201,9 +202,7 @@ impl Job<'_> {
                 written = self.ground.write(Obtaining::Challenge(put)).await?;
             }
         }
-        if !self.ground.board.wait_served(written.revision, Instant::now() + SERVED_WAIT).await {
-            return Err(AcmeError::NotServed);
-        }
+        self.served(written.revision).await?;
         let mut authorizations = remote.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(AcmeError::of(ORDER))?;
@@ -216,6 +215,14 @@ impl Job<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The issuer may ask any of the nodes, by DNS or by HTTP: each one answers what this one does before it is told.
+    async fn served(&self, revision: u64) -> Result<(), AcmeError> {
+        let asked = |node: &Node| node.roles.contains(&Role::Dns) || node.roles.contains(&Role::Web);
+        let Ground { member, board, .. } = &self.ground;
+        let served = member.all_serve(revision, board, Instant::now() + SERVED_WAIT, asked).await;
+        served.then_some(()).ok_or(AcmeError::NotServed)
     }
 
     async fn write_placed(

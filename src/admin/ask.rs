@@ -19,9 +19,10 @@ use crate::admin::etag::{self, Conditions};
 use crate::admin::idempotency::{self, Asked};
 use crate::admin::resource::{Resource, View};
 use crate::api::headers;
-use crate::api::written::{Removed, WriteQuery, Written};
+use crate::api::written::{Removed, Wait, WriteQuery, Written};
 use crate::api::zone_files::ImportQuery;
 use crate::base::ids::{RequestId, Seed};
+use crate::base::limits::peers::SECOND_COPY_WAIT;
 use crate::base::limits::{ADMIN_BODY_MAX, ADMIN_BODY_WAIT, CHANGE_BYTES_MAX, SERVED_WAIT};
 use crate::cluster::door::{Write, WriteError};
 use crate::model::apply::apply;
@@ -37,7 +38,7 @@ pub(crate) struct Ask {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) request_id: RequestId,
     conditions: Conditions,
-    wait: bool,
+    wait: Wait,
 }
 
 /// A write with a body.
@@ -55,6 +56,7 @@ pub(crate) struct Done<R> {
     pub(crate) object: Option<R>,
     pub(crate) repeated: bool,
     pub(crate) served: Option<bool>,
+    pub(crate) replicated: Option<bool>,
     request_id: RequestId,
 }
 
@@ -86,7 +88,7 @@ impl<Q: DeserializeOwned + HowToWrite> FromRequest<Arc<Desk>> for AskFile<Q> {
 
 /// The query of a write.
 pub(crate) trait HowToWrite: Send + Sync {
-    fn wait(&self) -> Option<bool>;
+    fn wait(&self) -> Option<Wait>;
 
     /// Whatever else the query says, of which two requests with one key must agree.
     fn asks(&self) -> String {
@@ -95,13 +97,13 @@ pub(crate) trait HowToWrite: Send + Sync {
 }
 
 impl HowToWrite for WriteQuery {
-    fn wait(&self) -> Option<bool> {
+    fn wait(&self) -> Option<Wait> {
         self.wait
     }
 }
 
 impl HowToWrite for ImportQuery {
-    fn wait(&self) -> Option<bool> {
+    fn wait(&self) -> Option<Wait> {
         self.wait
     }
 
@@ -135,7 +137,7 @@ async fn read_with<Q: DeserializeOwned + HowToWrite>(
     };
     let request_id = idempotency::request_id(caller.actor, key, asked);
     let snapshot = desk.snapshot();
-    let wait = query.wait().unwrap_or(true);
+    let wait = query.wait().unwrap_or_default();
     Ok((Ask { desk: Arc::clone(desk), caller, snapshot, request_id, conditions, wait }, body, query))
 }
 
@@ -241,18 +243,21 @@ impl Ask {
         let wait = async {
             let shown = published.wait_for(|snapshot| snapshot.revision >= answer.revision);
             let shown = timeout_at(deadline, shown).await.is_ok_and(|shown| shown.is_ok());
+            let (revision, board, member) = (answer.revision, &self.desk.board, &self.desk.member);
             match self.wait {
-                true => Some(shown && self.desk.board.wait_served(answer.revision, deadline).await),
-                false => None,
+                Wait::False => None,
+                Wait::True => Some(shown && board.wait_served(revision, deadline).await),
+                Wait::All => Some(shown && member.all_serve(revision, board, deadline, |_| true).await),
             }
         };
-        let served = tokio::select! {
-            served = wait => served,
+        let told = async { tokio::join!(wait, self.desk.member.has_second_copy(SECOND_COPY_WAIT)) };
+        let (served, replicated) = tokio::select! {
+            told = told => told,
             // A node that stops learns nothing more.
-            () = self.desk.member.has_ended() => self.wait.then_some(false),
+            () = self.desk.member.has_ended() => ((self.wait != Wait::False).then_some(false), None),
         };
-        let object = answer.object.and_then(R::of);
-        Ok(Done { revision: answer.revision, object, repeated: answer.repeated, served, request_id })
+        let (revision, repeated, object) = (answer.revision, answer.repeated, answer.object.and_then(R::of));
+        Ok(Done { revision, object, repeated, served, replicated, request_id })
     }
 
     /// Answers 201 with the new object and where it is.
@@ -274,18 +279,23 @@ impl Ask {
     /// Answers with the revision of the removal.
     pub(crate) async fn remove(&self, change: Change, current: Option<u64>) -> Result<Response, Failure> {
         let done: Gone = self.commit(change, self.conditions.expect(current)).await?;
-        let body = Removed { revision: done.revision, served: done.served };
+        let body = Removed { revision: done.revision, served: done.served, replicated: done.replicated };
         Ok(self.json(StatusCode::OK, &done, &body))
     }
 
     pub(crate) fn answer<R: Resource>(&self, status: StatusCode, mut done: Done<R>) -> Response {
         let Some(object) = done.object.take() else {
             // Repeated so late that the history has forgotten the object.
-            return self.json(status, &done, &Removed { revision: done.revision, served: done.served });
+            return self.json(
+                status,
+                &done,
+                &Removed { revision: done.revision, served: done.served, replicated: done.replicated },
+            );
         };
         let snapshot = self.desk.snapshot();
         let view = object.view(&View::new(&self.desk, &snapshot, &self.caller));
-        let mut response = self.json(status, &done, &Written { object: view, served: done.served });
+        let mut response =
+            self.json(status, &done, &Written { object: view, served: done.served, replicated: done.replicated });
         if let Ok(tag) = HeaderValue::try_from(etag::of(object.revision())) {
             response.headers_mut().insert(header::ETAG, tag);
         }

@@ -1,4 +1,5 @@
 //! `/v1/cluster`: how the cluster is; tokens for machines that join; joining and leaving, after which the node starts again.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::admin::fields;
 use crate::admin::look::Look;
 use crate::api::joining as api;
 use crate::api::joining::{ClusterStatus, Joining, Leaving, Part};
+use crate::api::status::Plane;
 use crate::api::written::{ReadQuery, WriteQuery};
 use crate::base::clock::Time;
 use crate::base::ids::NodeId;
@@ -38,26 +40,8 @@ const SUCCESSION_WAIT: Duration = Duration::from_secs(15);
 pub(crate) async fn show(look: Look) -> Result<Response, Failure> {
     look.caller.sees_all()?;
     let (desk, state) = (&look.desk, &look.snapshot.state);
-    let mut asked = JoinSet::new();
-    for node in state.nodes.keys().copied() {
-        let (member, board) = (desk.member.clone(), desk.board.clone());
-        asked.spawn(async move { (node, member.look_at(node, &board).await) });
-    }
-    let mut seen: Vec<(NodeId, Option<Seen>)> = asked.join_all().await;
     let raft = desk.member.status();
-    let part = |node: NodeId| match node {
-        node if raft.leader == Some(node) => Part::Leader,
-        node if raft.voters.contains(&node) => Part::Voter,
-        node if raft.learners.contains(&node) => Part::Learner,
-        _ => Part::None,
-    };
-    let mut nodes: Vec<api::Member> = Vec::new();
-    for node in state.nodes.values() {
-        let at = seen.iter().position(|(id, _)| *id == node.id);
-        let said = at.and_then(|at| seen.swap_remove(at).1);
-        nodes.push(member(state, node, part(node.id), said));
-    }
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    let nodes = members(desk, state, |_| true).await;
     let status = ClusterStatus {
         cluster: state.cluster.as_ref().map(|cluster| cluster.id.to_string()),
         level: state.level(),
@@ -69,8 +53,31 @@ pub(crate) async fn show(look: Look) -> Result<Response, Failure> {
     Ok(look.stamped(axum::Json(status).into_response()))
 }
 
+/// How the nodes are, sorted by name; those that are `asked` say so themselves.
+pub(crate) async fn members(desk: &Desk, state: &State, asked: impl Fn(&Node) -> bool) -> Vec<api::Member> {
+    let mut looks = JoinSet::new();
+    for node in state.nodes.values().filter(|node| asked(node)).map(|node| node.id) {
+        let (member, board) = (desk.member.clone(), desk.board.clone());
+        looks.spawn(async move { (node, member.look_at(node, &board).await) });
+    }
+    let mut seen: BTreeMap<NodeId, Option<Seen>> = looks.join_all().await.into_iter().collect();
+    let raft = desk.member.status();
+    let part = |node: NodeId| match node {
+        node if raft.leader == Some(node) => Part::Leader,
+        node if raft.voters.contains(&node) => Part::Voter,
+        node if raft.learners.contains(&node) => Part::Learner,
+        _ => Part::None,
+    };
+    let nodes = state.nodes.values();
+    let mut nodes: Vec<_> =
+        nodes.map(|node| member(state, node, part(node.id), seen.remove(&node.id).flatten())).collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
 fn member(state: &State, node: &Arc<Node>, part: Part, said: Option<Seen>) -> api::Member {
     let differs = |said: &Seen| said.revision == state.revision && said.hash != format!("{:032x}", state.hash);
+    let plane = |(name, served): &(String, u64)| Plane { name: name.clone(), served: *served };
     let ahead = |said: &Seen| i64::try_from(i128::from(said.clock) - i128::from(Time::now().0)).ok();
     api::Member {
         name: node.name.to_string(),
@@ -85,6 +92,9 @@ fn member(state: &State, node: &Arc<Node>, part: Part, said: Option<Seen>) -> ap
         behind: said.as_ref().map(|said| state.revision.saturating_sub(said.revision)),
         differs: said.as_ref().is_some_and(differs),
         served: said.as_ref().and_then(|said| said.served.iter().map(|(_, revision)| *revision).min()),
+        planes: said.as_ref().map(|said| said.served.iter().map(plane).collect()),
+        disk_free: said.as_ref().and_then(|said| said.disk).map(|disk| disk.free),
+        disk_size: said.as_ref().and_then(|said| said.disk).map(|disk| disk.size),
         clock_ahead: said.as_ref().and_then(ahead),
     }
 }

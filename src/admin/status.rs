@@ -3,13 +3,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use metrics::gauge;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::admin::Desk;
 use crate::admin::auth::Caller;
 use crate::admin::error::Failure;
 use crate::admin::look::Look;
-use crate::admin::nodes;
+use crate::admin::{joining, nodes};
 use crate::api::status::{BoardEntry, Counts, Health, NextStep, Plane, Pulse, Raft, Status};
 use crate::api::written::ReadQuery;
 use crate::model::state::State as ModelState;
@@ -58,13 +60,15 @@ pub(crate) async fn healthz(State(desk): State<Arc<Desk>>) -> Response {
     pulse(reds(&desk.board.view()))
 }
 
-/// 200 once everything that was to be started is there and no part is red, else 503; needs no token.
+/// 200 once everything that was to be started is there, no part is red, and the node takes part in the cluster: it hears a leader that
+/// has a quorum, and is not far behind. Else 503, though what was committed is served all the same; needs no token.
 #[utoipa::path(get, path = "/readyz", tag = "status",
     responses((status = 200, body = Pulse), (status = 503, body = Pulse)))]
 pub(crate) async fn readyz(State(desk): State<Arc<Desk>>) -> Response {
     let board = desk.board.view();
     let starting = (!board.ready).then(|| "not everything is started yet".to_owned());
-    pulse(starting.into_iter().chain(reds(&board)).collect())
+    let alone = if board.ready { desk.member.unready().await } else { None };
+    pulse(starting.into_iter().chain(reds(&board)).chain(alone).collect())
 }
 
 /// Metrics in Prometheus' text form; over TCP for a token that is not limited to an account.
@@ -76,7 +80,8 @@ pub(crate) async fn metrics(
     // Without a caller it came over the admin socket: over TCP the middleware asked for a token.
     caller.map_or(Ok(()), |caller| caller.sees_all())?;
     set_gauges(&desk);
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], desk.metrics.render()).into_response())
+    let text = desk.metrics.render() + &gauges_of_cluster(&desk).await;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
 /// Sets what is only worth knowing when somebody looks.
@@ -94,6 +99,49 @@ fn set_gauges(desk: &Desk) {
         };
         gauge!("ruche_health", "entry" => entry.name).set(health);
     }
+}
+
+/// How the cluster is, as this node sees it and as those that are up say now. Written, not recorded: nodes come and go.
+async fn gauges_of_cluster(desk: &Desk) -> String {
+    let (snapshot, raft) = (desk.snapshot(), desk.member.status());
+    let state = &snapshot.state;
+    let members = joining::members(desk, state, |node| !node.down).await;
+    let name = |id| nodes::name(state, id);
+    let mut lines: BTreeMap<&str, Vec<(String, f64)>> = BTreeMap::new();
+    let mut say = |name, labels: String, value: f64| lines.entry(name).or_default().push((labels, value));
+    let flag = |is_so: bool| f64::from(u8::from(is_so));
+    say("term", String::new(), raft.term as f64);
+    say("has_leader", String::new(), flag(raft.leader.is_some()));
+    if let Some(leader) = raft.leader {
+        say("leader", format!("{{node=\"{}\"}}", name(leader)), 1.0);
+    }
+    for node in &members {
+        let of = || format!("{{node=\"{}\"}}", node.name);
+        say("role", format!("{{node=\"{}\",role=\"{}\"}}", node.name, node.part.as_str()), 1.0);
+        say("node_up", of(), flag(node.up));
+        say("node_answers", of(), flag(node.answers));
+        say("node_differs", of(), flag(node.differs));
+        let numbers = [
+            ("lag_revisions", node.behind.map(|behind| behind as f64)),
+            ("clock_offset_seconds", node.clock_ahead.map(|ahead| ahead as f64 / 1000.0)),
+            ("disk_free_bytes", node.disk_free.map(|free| free as f64)),
+        ];
+        for (metric, value) in numbers {
+            value.into_iter().for_each(|value| say(metric, of(), value));
+        }
+        for plane in node.planes.iter().flatten() {
+            let labels = format!("{{node=\"{}\",plane=\"{}\"}}", node.name, plane.name);
+            say("served_revision", labels, plane.served as f64);
+        }
+    }
+    let mut text = String::new();
+    for (name, values) in lines {
+        let _ = writeln!(text, "# TYPE ruche_cluster_{name} gauge");
+        for (labels, value) in values {
+            let _ = writeln!(text, "ruche_cluster_{name}{labels} {value}");
+        }
+    }
+    text
 }
 
 fn pulse(reasons: Vec<String>) -> Response {

@@ -101,7 +101,7 @@ fn answer(ask: &Ask, mut done: Done<ZoneHead>, changes: Vec<RecordChange>, notes
     let snapshot = ask.desk.snapshot();
     let zone = head.view(&View::new(&ask.desk, &snapshot, &ask.caller));
     let imported = ZoneImported { zone, changes, notes, dry_run: false };
-    ask.json(StatusCode::OK, &done, &Written { object: imported, served: done.served })
+    ask.json(StatusCode::OK, &done, &Written { object: imported, served: done.served, replicated: done.replicated })
 }
 
 /// What the change does, the records in presentation form.

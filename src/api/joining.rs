@@ -4,6 +4,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::status::Plane;
+
 /// A token with which one machine joins.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +98,11 @@ pub struct Member {
     pub differs: bool,
     /// The oldest revision one of its planes serves.
     pub served: Option<u64>,
+    /// What each plane serves.
+    pub planes: Option<Vec<Plane>>,
+    /// Bytes left for it on the disk that holds its data, and all bytes there.
+    pub disk_free: Option<u64>,
+    pub disk_size: Option<u64>,
     /// Milliseconds by which its clock is ahead of this node's.
     pub clock_ahead: Option<i64>,
 }

@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn an_answer_is_the_object_and_whether_it_is_served() {
         let plan = super::plans::Plan { name: "small".into(), limits: Default::default(), revision: 7 };
-        let written = Written { object: plan, served: Some(true) };
+        let written = Written { object: plan, served: Some(true), replicated: None };
         let text = serde_json::to_string(&written).unwrap();
         assert_eq!(
             text,

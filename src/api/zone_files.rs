@@ -2,6 +2,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api::written::Wait;
 use crate::api::zones::Zone;
 
 /// The media type of a zone file (RFC 4027).
@@ -12,9 +13,9 @@ pub const MEDIA_TYPE: &str = "text/dns";
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct ImportQuery {
-    /// `false` answers as soon as the change is committed, without waiting until the planes of this node serve it.
+    /// As with every write.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait: Option<bool>,
+    pub wait: Option<Wait>,
     /// `true`: what is not in the file goes from the zone. Otherwise the file's sets are put beside those of other names or types.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace: Option<bool>,

@@ -13,6 +13,7 @@ use crate::api::headers::{IDEMPOTENCY_KEY, REPLAYED};
 use crate::api::page::Page;
 use crate::api::problem::Problem;
 use crate::api::requests::RequestOutcome;
+use crate::api::written::Wait;
 use crate::base::limits::{CLIENT_OUTCOME_EVERY, CLIENT_PAGES_MAX, CLIENT_RETRIES_MAX, CLIENT_RETRY_PAUSE, PAGE_MAX};
 use crate::base::names::AccountName;
 use crate::cli::failure::Failure;
@@ -25,8 +26,8 @@ use crate::fetch::response::{Response, Streaming};
 pub(crate) struct Api {
     pub(crate) client: Client,
     pub(crate) token: Option<HeaderValue>,
-    /// Whether a write is answered only when every plane serves it.
-    pub(crate) wait: bool,
+    /// Who serves a write before it is answered.
+    pub(crate) wait: Wait,
     /// How long is asked what became of a write whose outcome is unknown.
     pub(crate) outcome_wait: Duration,
 }
@@ -217,7 +218,11 @@ impl Api {
     }
 
     fn write_request(&self, write: &Write, key: &str) -> Result<Request<Bytes>, Failure> {
-        let path = if self.wait { write.path.clone() } else { with(write.path.clone(), "wait", "false") };
+        let path = match self.wait {
+            Wait::False => with(write.path.clone(), "wait", "false"),
+            Wait::True => write.path.clone(),
+            Wait::All => with(write.path.clone(), "wait", "all"),
+        };
         let mut request = self.request(write.method.clone(), &path, write.body.clone().unwrap_or_default().into());
         let headers = request.headers_mut();
         if write.body.is_some() {

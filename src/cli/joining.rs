@@ -13,6 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Out, or_dash, yes_no};
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
+use crate::cli::values::human;
 
 /// How long is waited for a node that starts again in another cluster.
 const JOIN_WAIT: Duration = Duration::from_secs(60);
@@ -117,12 +118,24 @@ pub(crate) fn cluster(out: &Out, status: &ClusterStatus) -> String {
             yes_no(node.up),
             yes_no(node.answers),
             behind,
-            number(node.served),
+            served(node),
             or_dash(node.clock_ahead.map(|ahead| format!("{ahead:+} ms"))),
+            or_dash(node.disk_free.map(human)),
             or_dash(node.version.clone()),
             or_dash(Some(node.reach.join(", "))),
         ]
     };
-    let heads = ["NODE", "PART", "UP", "ANSWERS", "BEHIND", "SERVES", "CLOCK", "VERSION", "REACHED AT"];
+    let heads = ["NODE", "PART", "UP", "ANSWERS", "BEHIND", "SERVES", "CLOCK", "DISK FREE", "VERSION", "REACHED AT"];
     format!("{fields}\n{}", out.table(heads, status.nodes.iter().map(row)))
+}
+
+/// One number where all planes serve the same.
+fn served(node: &Member) -> String {
+    let planes = node.planes.as_deref().unwrap_or_default();
+    match planes {
+        [first, rest @ ..] if rest.iter().any(|plane| plane.served != first.served) => {
+            planes.iter().map(|plane| format!("{} {}", plane.name, plane.served)).collect::<Vec<_>>().join(", ")
+        }
+        _ => or_dash(node.served.map(|served| served.to_string())),
+    }
 }

@@ -3,10 +3,11 @@ use std::path::PathBuf;
 
 use http::{HeaderValue, Uri};
 
+use crate::api::written::Wait;
 use crate::base::limits::CLIENT_OUTCOME_WAIT;
 use crate::cli::client::Api;
 use crate::cli::failure::Failure;
-use crate::cli::tree::Global;
+use crate::cli::tree::{Global, Who};
 use crate::fetch::client::Client;
 use crate::fetch::target::Target;
 
@@ -28,7 +29,12 @@ pub(crate) fn api(global: &Global, environment: impl Fn(&str) -> Option<String>)
             environment("RUCHE_TOKEN").map(|token| bearer(&token)).transpose()?
         }
     };
-    Ok(Api { client: Client::new(target), token, wait: !global.no_wait, outcome_wait: CLIENT_OUTCOME_WAIT })
+    let wait = match global.wait {
+        _ if global.no_wait => Wait::False,
+        Some(Who::All) => Wait::All,
+        Some(Who::Node) | None => Wait::True,
+    };
+    Ok(Api { client: Client::new(target), token, wait, outcome_wait: CLIENT_OUTCOME_WAIT })
 }
 
 fn tcp(url: &str) -> Result<Target, Failure> {

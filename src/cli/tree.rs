@@ -59,15 +59,25 @@ pub(crate) struct Global {
     /// How the output is written
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, hide_default_value = true)]
     pub(crate) output: Format,
-    /// After a write, wait until every part of the node serves it (the default)
-    #[arg(long, global = true, overrides_with = "no_wait")]
-    pub(crate) wait: bool,
+    /// After a write, wait until every part of the node serves it (the default), or with `all` every node that is up
+    #[arg(long, global = true, overrides_with = "no_wait", value_enum, value_name = "WHO", num_args = 0..=1,
+        require_equals = true, default_missing_value = "node")]
+    pub(crate) wait: Option<Who>,
     /// After a write, return as soon as it is kept safely
     #[arg(long, global = true, overrides_with = "wait")]
     pub(crate) no_wait: bool,
     /// Do not ask before something is removed
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
+}
+
+/// Who serves a write before the command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Who {
+    /// The node that is asked
+    Node,
+    /// Every node that is up
+    All,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

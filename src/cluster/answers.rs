@@ -1,10 +1,11 @@
 //! What this node answers the other members.
 use openraft::raft::AppendEntriesResponse;
+use tokio::time::Instant;
 
 use crate::base::clock::Time;
 use crate::base::ids::NodeId;
-use crate::base::limits::peers::PEER_LOOK_WAIT;
-use crate::cluster::look::Look;
+use crate::base::limits::peers::{PEER_LOOK_WAIT, PEER_SERVED_WAIT};
+use crate::cluster::look::{Disk, Look};
 use crate::cluster::member::Member;
 use crate::cluster::peer::messages::{Ask, Said};
 use crate::model::LEVEL;
@@ -41,7 +42,10 @@ impl Member {
             }
             Ask::Members => Said::Members(self.peers().book().members()),
             Ask::Copy => self.give_copy(from).await,
-            Ask::Look => Said::Look(Box::new(self.look(board))),
+            Ask::Look => Said::Look(Box::new(self.look(board).await)),
+            Ask::Served(revision) => {
+                Said::Served(self.serves(revision, board, Instant::now() + PEER_SERVED_WAIT).await)
+            }
         }
     }
 
@@ -59,7 +63,7 @@ impl Member {
     /// How a node is, if it says so in time.
     pub async fn look_at(&self, node: NodeId, board: &Board) -> Option<Look> {
         if node == self.node() {
-            return Some(self.look(board));
+            return Some(self.look(board).await);
         }
         match self.peers().ask(node, &Ask::Look, PEER_LOOK_WAIT).await {
             Ok(Said::Look(look)) => Some(*look),
@@ -68,7 +72,9 @@ impl Member {
     }
 
     /// How this node is.
-    pub fn look(&self, board: &Board) -> Look {
+    async fn look(&self, board: &Board) -> Look {
+        let dir = self.dir().to_owned();
+        let disk = self.blocking().run(move || rustix::fs::statvfs(dir).ok()).await.ok().flatten();
         let (now, status) = (self.now(), self.status());
         Look {
             node: self.node(),
@@ -81,6 +87,7 @@ impl Member {
             term: status.term,
             served: board.view().planes.into_iter().map(|plane| (plane.name, plane.served)).collect(),
             clock: Time::now().0,
+            disk: disk.map(|disk| Disk { free: disk.f_bavail * disk.f_frsize, size: disk.f_blocks * disk.f_frsize }),
         }
     }
 }

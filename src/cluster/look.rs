@@ -18,4 +18,14 @@ pub struct Look {
     pub served: Vec<(String, u64)>,
     /// Its clock, in milliseconds since 1970.
     pub clock: u64,
+    /// What holds its data; absent where that could not be found out.
+    #[serde(default)]
+    pub disk: Option<Disk>,
+}
+
+/// In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    pub free: u64,
+    pub size: u64,
 }

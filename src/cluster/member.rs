@@ -1,5 +1,5 @@
 //! This node as a member: raft started on the opened store, its tasks, its status, its end.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -91,6 +91,8 @@ pub struct Member {
     /// Where this node's state goes, which is wrong, when the copy comes that was asked for.
     retaking: Arc<Mutex<Option<PathBuf>>>,
     blocking: Blocking,
+    /// Of the databases.
+    dir: Arc<Path>,
 }
 
 impl std::fmt::Debug for Member {
@@ -102,7 +104,7 @@ impl std::fmt::Debug for Member {
 impl Member {
     /// Starts raft on an opened store. Nothing can be changed until `run` opens the door.
     pub async fn start(store: Store, book: Book, blocking: Blocking) -> Result<(Self, Proposals), StartError> {
-        let Store { log, machine, history, health } = store;
+        let Store { log, machine, history, health, dir } = store;
         let (snapshot, node) = (machine.snapshot(), book.own());
         machine.catch_up(&mut log.clone()).await.map_err(|error| StartError::CatchUp(Box::new(error)))?;
         machine.set_starting(true);
@@ -130,6 +132,7 @@ impl Member {
             retiring,
             retaking,
             blocking,
+            dir: dir.into(),
         };
         Ok((member, Proposals { queue: proposals, undecided }))
     }
@@ -262,6 +265,10 @@ impl Member {
 
     pub(crate) fn log(&self) -> Log {
         self.log.clone()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(crate) fn blocking(&self) -> &Blocking {

@@ -2,6 +2,7 @@
 pub mod adoption;
 mod agreement;
 mod answers;
+mod boards;
 pub mod bulk;
 pub mod certificates;
 pub mod cookies;

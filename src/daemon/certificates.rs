@@ -26,6 +26,7 @@ pub(crate) fn start(
         snapshots: member.snapshot(),
         keyring: Arc::clone(keyring),
         board: board.clone(),
+        member: member.clone(),
         blocking: blocking.clone(),
         resolver: Arc::new(Resolver::new()),
         accounts: Arc::default(),

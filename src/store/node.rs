@@ -1,6 +1,6 @@
 //! Everything a node keeps on disk, opened together and compared: a log that ends before the state does, or
 //! begins after it, has lost something.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::store::copy;
 use crate::store::database::OpenError;
@@ -16,6 +16,8 @@ pub struct Store {
     pub machine: Machine,
     pub history: History,
     pub health: HealthCell,
+    /// Where they are.
+    pub dir: PathBuf,
 }
 
 impl Store {
@@ -44,7 +46,7 @@ impl Store {
             return Err(OpenError::Apart { dir: dir.display().to_string(), found });
         }
         let history = History::new(&machine);
-        Ok(Self { log, machine, history, health })
+        Ok(Self { log, machine, history, health, dir: dir.to_owned() })
     }
 }
 

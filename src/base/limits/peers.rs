@@ -73,6 +73,12 @@ pub const DOWN_AFTER: Duration = Duration::from_secs(10);
 pub const UP_AFTER: Duration = Duration::from_secs(30);
 /// How long the state of another node is asked for to show it: somebody waits for the table.
 pub const PEER_LOOK_WAIT: Duration = Duration::from_secs(2);
+/// How long a node that is asked waits until it serves a revision, before it says that it does not yet.
+pub const PEER_SERVED_WAIT: Duration = Duration::from_secs(3);
+/// How long the answer to a write waits for the second of two copies: a healthy node has it within a few milliseconds.
+pub const SECOND_COPY_WAIT: Duration = Duration::from_millis(500);
+/// Entries of the log a node may lack and still be ready: what comes in a second under load.
+pub const READY_BEHIND_MAX: u64 = 1000;
 /// How often a leader looks whether the membership is as it should be, once it has somebody to lead.
 pub const TEND_EVERY: Duration = Duration::from_secs(1);
 /// Pause before a node says again where it is, when that could not be written.

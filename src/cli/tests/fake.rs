@@ -10,6 +10,7 @@ use clap::Parser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::api::written::Wait;
 use crate::cli::client::Api;
 use crate::cli::cluster::ClusterTree;
 use crate::cli::failure::Failure;
@@ -91,7 +92,7 @@ impl Fake {
 
     pub(super) fn api(&self, bounds: Bounds) -> Api {
         let client = Client { target: Target::Unix(self.socket.clone()), bounds };
-        Api { client, token: None, wait: true, outcome_wait: Duration::from_secs(2) }
+        Api { client, token: None, wait: Wait::True, outcome_wait: Duration::from_secs(2) }
     }
 
     /// Does a command against this API.
@@ -103,7 +104,7 @@ impl Fake {
             Tree::Cluster(ClusterTree::Api(command)) => ApiTree::Cluster(command),
             _ => panic!("`{line}` is no command of the API"),
         };
-        let api = Api { wait: !cli.global.no_wait, ..self.api(brief()) };
+        let api = Api { wait: if cli.global.no_wait { Wait::False } else { Wait::True }, ..self.api(brief()) };
         let out = Out::to(cli.global.output == Format::Json, self.printed.clone(), self.printed.clone());
         crate::cli::dispatch(Session { api, out, yes: cli.global.yes }, tree).await
     }

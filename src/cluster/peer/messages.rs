@@ -98,6 +98,8 @@ pub(crate) enum Ask {
     Members,
     /// How the node is.
     Look,
+    /// Whether every plane there serves this revision, which is waited for a while.
+    Served(u64),
     /// A copy of the state, for one that is wrong.
     Copy,
 }
@@ -113,6 +115,7 @@ pub(crate) enum Said {
     Index(Option<u64>),
     Members(Members),
     Look(Box<Look>),
+    Served(bool),
     Failed(String),
 }
 
