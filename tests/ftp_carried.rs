@@ -15,7 +15,7 @@ use serde_json::json;
 mod support;
 
 use support::cluster::{node, ruche, token};
-use support::ftp::{HOST, PASSWORD, Uploads};
+use support::ftp::{HOST, PASSWORD, Uploads, plain};
 use support::node::Node;
 use support::until;
 
@@ -287,4 +287,48 @@ fn a_home_that_hangs_is_given_up() {
         ada.try_send(b"SIZE nothing\r\n").unwrap();
         (ada.try_reply().unwrap().0 == 550).then_some(())
     });
+}
+
+#[test]
+fn a_session_follows_a_site_that_moves_to_its_node_and_away_again() {
+    let pair = pair();
+    let root = |node: &Node| -> PathBuf {
+        let site = node.get(&format!("/v1/sites/{HOST}")).done().json;
+        site["root"].as_str().unwrap().into()
+    };
+    let mut ada = pair.other.ada();
+    ada.store("STOR large", &large(), 226);
+    let mut stored = Vec::new();
+    for to in ["test", "pi-0"] {
+        std::thread::scope(|scope| {
+            let moving = scope.spawn(|| ruche(&pair.home, &["site", "move", HOST, "--to", to]));
+            // Through the whole of the move the session goes on; what was said to be stored is.
+            while !moving.is_finished() {
+                let name = format!("{to}-{}", stored.len());
+                let stream = plain(ada.port());
+                ada.send(format!("STOR {name}\r\n").as_bytes());
+                let mut reply = ada.reply();
+                if reply.0 == 150 {
+                    let mut data = ada.protect(stream);
+                    data.write_all(name.as_bytes()).unwrap();
+                    data.end();
+                    reply = ada.reply();
+                }
+                match reply {
+                    (226, _) => stored.push(name),
+                    (code, text) => assert_eq!(code, 450, "{text}"),
+                }
+            }
+            moving.join().unwrap().unwrap();
+        });
+        assert!(stored.iter().any(|name| name.starts_with(to)), "{stored:?}");
+        ada.says("MKD after", 257);
+        ada.says("RMD after", 250);
+        assert!(ada.retrieve("RETR large", 226) == large());
+        let home = root(if to == "test" { &pair.other.node } else { &pair.home });
+        for name in &stored {
+            assert_eq!(fs::read_to_string(home.join(name)).unwrap(), *name, "after the move to {to}");
+        }
+    }
+    pair.other.is_well();
 }

@@ -58,6 +58,7 @@ use crate::admin::context::Context;
 use crate::admin::context::Desk;
 use crate::admin::error::Failure;
 use crate::api::problem::{Fault, MEDIA_TYPE, Problem};
+use crate::api::written::Wait;
 
 /// The API as `serve` takes it.
 pub type Api = Router;
@@ -168,6 +169,7 @@ fn described(paths: OpenApi) -> OpenApi {
     let mut components = paths.components.unwrap_or_default();
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());
     components.schemas.insert(Fault::name().into_owned(), Fault::schema());
+    components.schemas.insert(Wait::name().into_owned(), Wait::schema());
     components.security_schemes.insert("token".into(), SecurityScheme::Http(bearer.build()).into());
     let mut paths = paths.paths;
     for (path, item) in &mut paths.paths {

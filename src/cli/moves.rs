@@ -6,6 +6,7 @@ use http::Method;
 
 use crate::api::moves::{Drained, MovePlan, SiteMove};
 use crate::api::operations::{Operation, OperationStatus};
+use crate::api::written::Wait;
 use crate::base::names::{Host, NodeName};
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
@@ -46,7 +47,7 @@ pub(crate) async fn site(session: &Session, args: MoveArgs) -> Result<(), Failur
         }
         return session.out.print(&shown(&read(&doing, &done.body)?));
     }
-    if !session.api.wait {
+    if session.api.wait == Wait::False {
         return session.print_json(&done.body);
     }
     let operation: Operation = read(&doing, &done.body)?;
@@ -131,7 +132,7 @@ pub(crate) async fn drain(session: &Session, node: &NodeName, args: &WriteArgs) 
         session.out.note(&format!("{} stays: {}", stays.site, clean(&stays.reason)));
     }
     let mut failed = drained.refused.len();
-    if session.api.wait {
+    if session.api.wait != Wait::False {
         for operation in &drained.operations {
             session.out.note(&format!("{} moves", operation.subject));
             let (ended, _) = follow(session, &doing, &operation.id).await?;
@@ -148,6 +149,6 @@ pub(crate) async fn drain(session: &Session, node: &NodeName, args: &WriteArgs) 
         return Ok(());
     }
     let sites = drained.operations.len();
-    let word = if session.api.wait { "Moved" } else { "Began to move" };
+    let word = if session.api.wait != Wait::False { "Moved" } else { "Began to move" };
     session.out.print(&format!("{word} {sites} sites from {node}, which takes no new ones.\n"))
 }

@@ -74,7 +74,7 @@ impl Session {
         let again = if done.repeated { " before" } else { "" };
         self.out.print(&format!("{past} {}{again}, revision {}.\n", clean(what), trace.revision))?;
         if trace.served == Some(false) {
-            self.out.note("It is kept safely, and not everybody who was waited for serves it yet: see `ruche status`.");
+            self.out.note("It is kept safely, and not every part of the node serves it yet: see `ruche status`.");
         }
         if trace.replicated == Some(false) {
             self.out.note("It is on the disk of one node so far: see `ruche cluster status`.");

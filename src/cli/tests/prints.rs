@@ -77,7 +77,7 @@ async fn a_secret_is_shown_once_and_its_loss_is_told() {
 async fn the_cluster_names_its_nodes() {
     let status = r#"{"cluster":"cd","level":1,"revision":9,"leader":"pi-1","term":2,"nodes":[
         {"name":"pi-1","id":"01","part":"leader","up":true,"answers":true,"reach":["192.0.2.1:7443"],"version":"0.1.0","knows":1,"revision":9,"behind":0,"differs":false,"served":9,"clock_ahead":0},
-        {"name":"pi-2","id":"02","part":"voter","up":true,"answers":true,"reach":["192.0.2.2:7443"],"version":"0.1.0","knows":1,"revision":9,"behind":0,"differs":true,"served":9,"clock_ahead":-12},
+        {"name":"pi-2","id":"02","part":"voter","up":true,"answers":true,"reach":["192.0.2.2:7443"],"version":"0.1.0","knows":1,"revision":9,"behind":0,"differs":true,"served":8,"planes":[{"name":"dns","served":9},{"name":"web","served":8}],"disk_free":3221225472,"disk_size":8589934592,"clock_ahead":-12},
         {"name":"pi-3","id":"03","part":"learner","up":false,"answers":false,"reach":[],"version":null,"knows":null,"revision":null,"behind":null,"differs":false,"served":null,"clock_ahead":null}]}"#;
     let fake = Fake::start(vec![json(200, status)]);
     fake.run("cluster status").await.unwrap();
@@ -88,10 +88,10 @@ revision  9
 leader    pi-1
 term      2
 
-NODE  PART     UP   ANSWERS  BEHIND    SERVES  CLOCK   VERSION  REACHED AT
-pi-1  leader   yes  yes      0         9       +0 ms   0.1.0    192.0.2.1:7443
-pi-2  voter    yes  yes      DIVERGED  9       -12 ms  0.1.0    192.0.2.2:7443
-pi-3  learner  no   no       -         -       -       -        -
+NODE  PART     UP   ANSWERS  BEHIND    SERVES        CLOCK   DISK FREE  VERSION  REACHED AT
+pi-1  leader   yes  yes      0         9             +0 ms   -          0.1.0    192.0.2.1:7443
+pi-2  voter    yes  yes      DIVERGED  dns 9, web 8  -12 ms  3.0 GiB    0.1.0    192.0.2.2:7443
+pi-3  learner  no   no       -         -             -       -          -        -
 ";
     assert_eq!(fake.printed(), wanted);
     let made = r#"{"token":"ruche-join-x","expires":"2026-11-22T07:00:00Z","revision":3}"#;

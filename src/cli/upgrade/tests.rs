@@ -15,6 +15,9 @@ fn node(name: &str, part: Part, version: &str) -> Member {
         behind: Some(0),
         differs: false,
         served: Some(9),
+        planes: None,
+        disk_free: None,
+        disk_size: None,
         clock_ahead: Some(0),
     }
 }
