@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             let wanted = Wanted { copy: &copy, node: node.as_ref(), alone: force_single };
             ruche::daemon::recover::run(config.as_deref(), wanted)
         }
-        Command::Demo { once } => ruche::demo::run(once),
+        Command::Demo { nodes, once } => ruche::demo::run(nodes, once),
         Command::Api(command) => ruche::cli::run(command),
     }
 }

@@ -12,12 +12,14 @@ use ruche::base::clock::Time;
 use ruche::base::ids::{RequestId, Seed};
 use ruche::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope};
 use ruche::model::joins::JoinTokenCreate;
+use ruche::seal::keyring::Keyring;
 use ruche::store::node::Store;
 use ruche::store::types::{Entry, LogId, Payload};
 use rustix::process::Signal;
 use serde_json::json;
 
 use support::cluster::{Cluster, node, ruche, token};
+use support::node::Node;
 use support::until;
 
 #[test]
@@ -256,4 +258,104 @@ async fn decide_otherwise(data: &std::path::Path, at: LogId) {
     store.machine.apply([entry]).await.unwrap();
     store.machine.close();
     store.log.close();
+}
+
+/// A disk is in other hands: whatever it could open is replaced, and who has it is told that it is a member no more.
+#[test]
+fn after_a_loss_the_lost_disk_opens_nothing_new() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.leader(0).unwrap();
+    let (other, lost) = ((leader + 1) % 3, (leader + 2) % 3);
+    let (home, gone) = (format!("pi-{leader}"), format!("pi-{lost}"));
+    let site = json!({"host": "a.example", "node": home, "handler": {"type": "redirect", "to": "https://b.example"}});
+    cluster.nodes[leader].post("/v1/sites", site).done();
+    cluster.nodes[leader].post("/v1/tokens", json!({"name": "panel", "access": "read"})).done();
+    token(&cluster.nodes[other]);
+    cluster.agree(&[0, 1, 2]);
+    let authority = |node: &Node| node.get("/v1/certificates/ca").done().text;
+    let old_authority = authority(&cluster.nodes[other]);
+    cluster.nodes[lost].kill();
+    let printed = ruche(&cluster.nodes[other], &["--yes", "node", "rm", &gone, "--lost"]).unwrap();
+    assert!(printed.contains("Removed"), "{printed}");
+    let operation = until(90, "everything is replaced", || {
+        let all = cluster.nodes[other].all("/v1/operations");
+        all.into_iter().find(|operation| operation["action"] == "node.lost" && operation["status"] != "running")
+    });
+    assert_eq!(operation["status"], "succeeded", "{operation}");
+    assert!(cluster.nodes[other].all("/v1/tokens").is_empty());
+    assert_ne!(authority(&cluster.nodes[other]), old_authority);
+    cluster.agree(&[leader, other]);
+    // Who has the disk starts it: it is refused, says so, and may leave by itself.
+    cluster.nodes[lost].start();
+    until(30, "it knows that it was removed", || {
+        cluster.nodes[lost].log().contains("this node was removed from its cluster").then_some(())
+    });
+    assert!(cluster.status(lost).to_string().contains("this node was removed"), "{}", cluster.status(lost));
+    let old = std::fs::read(cluster.nodes[lost].data.join("keyring")).unwrap();
+    let old = Keyring::from_bytes(&old).unwrap();
+    ruche(&cluster.nodes[lost], &["--yes", "cluster", "leave"]).unwrap();
+    // Nothing in the state is sealed with a key that was on it; both others have the new one, and no other.
+    for at in [leader, other] {
+        assert!(cluster.nodes[at].term().success());
+        let keyring = Keyring::from_bytes(&std::fs::read(cluster.nodes[at].data.join("keyring")).unwrap()).unwrap();
+        assert!(keyring.ids().len() == 1 && keyring.ids().iter().all(|id| old.key(*id).is_none()), "{keyring:?}");
+        let store = Store::open(&cluster.nodes[at].data).unwrap();
+        let now = store.machine.snapshot().borrow().clone();
+        let secrets = now.cluster.as_ref().unwrap();
+        let sealed =
+            [Some(&secrets.key_check), secrets.cookie_key.as_ref(), secrets.sites_ca.as_ref().map(|ca| &ca.key)];
+        let sealed = sealed.into_iter().flatten().chain(secrets.acme_key.as_ref().map(|key| &key.key));
+        let sealed = sealed.chain(secrets.ticket_keys.iter().map(|key| &key.key));
+        let sealed: Vec<_> = sealed.chain(now.certificates.values().map(|held| &held.key)).collect();
+        assert_eq!(sealed.len(), 6);
+        assert!(sealed.iter().all(|sealed| old.key(sealed.key_id).is_none() && keyring.key(sealed.key_id).is_some()));
+        store.machine.close();
+        store.log.close();
+        cluster.nodes[at].start();
+    }
+    cluster.write_at_last(other, "after.example");
+}
+
+/// All are thought lost but one, which goes on alone: as another cluster, so that those that come back after all are told, and join.
+#[test]
+fn who_is_recovered_alone_is_of_another_cluster_than_who_comes_back() {
+    let mut cluster = Cluster::of(3);
+    cluster.nodes[0].post("/v1/zones", json!({"name": "kept.example"})).done();
+    cluster.agree(&[0, 1, 2]);
+    let before = cluster.status(0)["cluster"].clone();
+    for node in &mut cluster.nodes {
+        assert!(node.term().success());
+    }
+    let (copy, node) = (cluster.nodes[0].path("copy.db"), &cluster.nodes[0]);
+    std::fs::copy(node.data.join("state.db"), &copy).unwrap();
+    std::fs::remove_file(node.data.join("log.db")).unwrap();
+    let recover = |more: &[&str]| {
+        let mut arguments = vec!["cluster", "recover", "--config", node.config().to_str().unwrap(), "--node", "pi-0"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        arguments.extend(more.iter().map(|more| (*more).to_owned()));
+        arguments.extend(["--copy".to_owned(), copy.display().to_string()]);
+        support::node::ruche(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert!(!recover(&[]).status.success(), "it is asked whether that is meant");
+    let done = recover(&["--force-single"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    cluster.nodes.iter_mut().for_each(Node::start);
+    // It opens its secrets, takes changes, and is another cluster; the others are what they were.
+    cluster.write_at_last(0, "alone.example");
+    cluster.write_at_last(1, "old.example");
+    let names = |at: usize| cluster.status(at)["cluster"].clone();
+    assert!(names(0) != before && names(1) == before, "{} {}", names(0), names(1));
+    assert_eq!(cluster.nodes[0].all("/v1/zones").len(), 2);
+    let certificate =
+        json!({"host": "a.example", "handler": {"type": "redirect", "to": "https://b.example"}, "node": "pi-0"});
+    cluster.nodes[0].post("/v1/sites", certificate).done();
+    // One of them joins, and what it held is kept.
+    ruche(&cluster.nodes[0], &["--yes", "node", "rm", "pi-1"]).unwrap();
+    let token = token(&cluster.nodes[0]);
+    ruche(&cluster.nodes[1], &["cluster", "join", &token, "--discard-state"]).unwrap();
+    until(20, "the state comes", || (cluster.nodes[1].get("/v1/zones/alone.example").status == 200).then_some(()));
+    let kept = std::fs::read_dir(&cluster.nodes[1].data).unwrap().flatten();
+    assert!(kept.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("set-aside")));
 }

@@ -31,6 +31,15 @@ fn once_it_checks_and_is_gone() {
 }
 
 #[test]
+fn three_nodes_go_on_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = demo(dir.path(), &["--nodes", "3", "--once"]).wait_with_output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && said.contains("All checks passed.") && said.contains("SIGKILL"), "{said}");
+    assert!(is_empty(dir.path()), "it left something");
+}
+
+#[test]
 fn its_lines_work_as_printed_until_it_is_interrupted() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = demo(dir.path(), &[]);

@@ -111,7 +111,7 @@ pub(crate) async fn attend(ground: &Ground, issuer: &Issuer, task: Task) -> Resu
                 }
                 made => made?,
             };
-            let cluster = ground.now().cluster.as_ref().ok_or(AcmeError::NoKey)?.id;
+            let cluster = ground.now().cluster.as_ref().ok_or(AcmeError::NoKey)?.sealed_for();
             let key = sealed(ground, cluster, issuer, made.private_key().secret_pkcs8_der())?;
             Some(described(issuer, &account, Some(key)))
         }
@@ -159,14 +159,16 @@ fn key_of(
     account: &IssuerAccount,
 ) -> Result<Zeroizing<Vec<u8>>, AcmeError> {
     match &account.key {
-        Some(own) => Ok(open_at(&ground.keyring, cluster.id, ("issuers", issuer.name.as_str(), "account"), own)?),
+        Some(own) => {
+            Ok(open_at(&ground.keyring, cluster.sealed_for(), ("issuers", issuer.name.as_str(), "account"), own)?)
+        }
         None => shared_key(ground, cluster),
     }
 }
 
 fn shared_key(ground: &Ground, cluster: &Cluster) -> Result<Zeroizing<Vec<u8>>, AcmeError> {
     let shared = cluster.acme_key.as_ref().ok_or(AcmeError::NoKey)?;
-    Ok(open_at(&ground.keyring, cluster.id, ("cluster", "cluster", "acme_key"), &shared.key)?)
+    Ok(open_at(&ground.keyring, cluster.sealed_for(), ("cluster", "cluster", "acme_key"), &shared.key)?)
 }
 
 async fn make(ground: &Ground, cluster: &Cluster, issuer: &Issuer, wire: &Wire) -> Result<Account, AcmeError> {
@@ -177,15 +179,15 @@ async fn make(ground: &Ground, cluster: &Cluster, issuer: &Issuer, wire: &Wire) 
     let (account, key) = match &issuer.binding {
         None if issuer.own_key => {
             let (account, made) = patiently!(MAKE, builder(wire).create(&new, issuer.directory.clone(), None))?;
-            let key = sealed(ground, cluster.id, issuer, made.private_key().secret_pkcs8_der())?;
+            let key = sealed(ground, cluster.sealed_for(), issuer, made.private_key().secret_pkcs8_der())?;
             (account, Some(key))
         }
         Some(binding) => {
             let place = ("issuers", issuer.name.as_str(), "binding");
-            let secret = open_at(&ground.keyring, cluster.id, place, &binding.key)?;
+            let secret = open_at(&ground.keyring, cluster.sealed_for(), place, &binding.key)?;
             let bound = ExternalAccountKey::new(binding.key_id.clone(), &secret);
             let (account, made) = patiently!(MAKE, builder(wire).create(&new, issuer.directory.clone(), Some(&bound)))?;
-            let key = sealed(ground, cluster.id, issuer, made.private_key().secret_pkcs8_der())?;
+            let key = sealed(ground, cluster.sealed_for(), issuer, made.private_key().secret_pkcs8_der())?;
             (account, Some(key))
         }
         None => {

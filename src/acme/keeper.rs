@@ -16,7 +16,7 @@ use crate::acme::order::{self, Ways};
 use crate::acme::plan::{Check, Intent, Item, Known, Plan, Step, Trouble, plan};
 use crate::acme::suffixes::Suffixes;
 use crate::acme::windows;
-use crate::acme::{Ground, Obtaining, account};
+use crate::acme::{Ground, Obtaining, account, revoke};
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, OrderId};
 use crate::base::limits::acme::{
@@ -156,6 +156,7 @@ impl Keeper {
         self.take_up(state);
         self.go_on(state);
         self.tend(state, now);
+        self.revoke(state, now);
         self.ask(state, now);
         let plan = Arc::new(plan(state, now, &lock(&self.known)));
         lock(&self.known).forget(state, &plan);
@@ -265,6 +266,27 @@ impl Keeper {
             self.jobs.spawn(async move {
                 let name = issuer.name.clone();
                 guarded(async move { timeout(ORDER_WAIT, windows::ask(&ground, &known, &issuer, &held)).await }).await;
+                Done::Tended(name)
+            });
+        }
+    }
+
+    /// Certificates that were followed by others because somebody else may have their keys.
+    fn revoke(&mut self, state: &State, now: Time) {
+        for (issuer, held) in revoke::due(state) {
+            if lock(&self.known).is_left_alone(&issuer.name, now) || !self.tending.insert(issuer.name.clone()) {
+                continue;
+            }
+            let (ground, known) = (self.ground.clone(), Arc::clone(&self.known));
+            self.jobs.spawn(async move {
+                let name = issuer.name.clone();
+                guarded(async move {
+                    match revoke::revoke(&ground, &issuer, &held).await {
+                        Ok(()) => tracing::info!(certificate = %held.id, names = held.names.join(" "), "revoked"),
+                        Err(error) => trouble(&known, &issuer, &error, None, false),
+                    }
+                })
+                .await;
                 Done::Tended(name)
             });
         }

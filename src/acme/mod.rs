@@ -7,6 +7,7 @@ mod groups;
 pub mod keeper;
 mod order;
 pub mod plan;
+mod revoke;
 mod suffixes;
 mod windows;
 mod wire;
@@ -23,7 +24,7 @@ use crate::base::names::IssuerName;
 use crate::cluster::door::{Door, Write, WriteError};
 use crate::cluster::member::Member;
 use crate::model::answer::Answer;
-use crate::model::certificates::CertificateWarn;
+use crate::model::certificates::{CertificateRemove, CertificateWarn};
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::change::Change;
 use crate::model::issuers::IssuerAccountPut;
@@ -44,6 +45,7 @@ pub enum Obtaining {
     Challenge(ChallengePut),
     Done(ChallengeRemove),
     Warn(CertificateWarn),
+    Revoked(CertificateRemove),
 }
 
 impl From<Obtaining> for Change {
@@ -56,6 +58,7 @@ impl From<Obtaining> for Change {
             Obtaining::Challenge(change) => Self::ChallengePut(change),
             Obtaining::Done(change) => Self::ChallengeRemove(change),
             Obtaining::Warn(change) => Self::CertificateWarn(change),
+            Obtaining::Revoked(change) => Self::CertificateRemove(change),
         }
     }
 }

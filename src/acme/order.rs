@@ -130,7 +130,7 @@ impl Job<'_> {
     }
 
     async fn obtain(&mut self, held: &Held) -> Result<CertificateStore, AcmeError> {
-        let cluster = self.ground.now().cluster.as_ref().ok_or(AcmeError::NoKey)?.id;
+        let cluster = self.ground.now().cluster.as_ref().ok_or(AcmeError::NoKey)?.sealed_for();
         let (mut remote, key) = match &self.order.stage {
             Stage::Placed(placed) => {
                 let key =

@@ -207,9 +207,12 @@ pub(crate) fn plan(state: &State, now: Time, known: &Known) -> Plan {
     Plan { next: next.min(), items, ending: ending.into_iter().map(|(_, id)| id).collect() }
 }
 
-/// When a certificate is due: when its issuer says, else with a third of its lifetime left, each a little earlier than that so that
+/// When a certificate is due: at once where somebody else may have its key; when its issuer says, else with a third of its lifetime left, each a little earlier than that so that
 /// those made together do not come together.
 pub(crate) fn due(certificate: &Certificate, known: &Known) -> Time {
+    if certificate.suspect {
+        return Time(0);
+    }
     let lifetime = certificate.not_after.0.saturating_sub(certificate.not_before.0);
     if let Some(window) = known.windows.get(&certificate.id) {
         // An issuer that says a day after its end is mistaken.
@@ -290,7 +293,11 @@ impl Look<'_> {
     fn standing<'a>(&'a self, group: &Group, name: &'a String) -> Standing<'a> {
         // Of an issuer that was not asked for, such as one that nobody trusts, a name has nothing.
         let fits = |held: &&Arc<Certificate>| held.issuer.as_str() == IMPORTED || group.issuers.contains(&held.issuer);
-        let best = self.state.obtained_for(name).filter(fits).max_by_key(|held| (held.not_after, held.revision));
+        let best = self
+            .state
+            .obtained_for(name)
+            .filter(fits)
+            .max_by_key(|held| (!held.suspect, held.not_after, held.revision));
         let wanted = self.known.wanted.contains(&group.purpose);
         let lacking = best.is_none_or(|best| due(best, self.known) <= self.now) || wanted;
         // What somebody else's certificate covers well is left to that one.

@@ -54,6 +54,7 @@ fn lasting(id: u64, names: &[&str], by: &str, left: i64, days: u64) -> Row {
         chain: vec![vec![0x30].into()],
         key: Sealed { key_id: KeyId(1), nonce: [0; 24], bytes: vec![] },
         warned: false,
+        suspect: false,
         revision: 1,
     };
     Row::Certificate(certificate.into())

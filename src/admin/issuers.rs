@@ -151,7 +151,7 @@ fn binding(desk: &Arc<Desk>, snapshot: &Arc<Snapshot>, name: &IssuerName, eab: a
         return Err(Failure::invalid("eab.kid", "expected 1 to 200 bytes"));
     }
     let cluster = snapshot.cluster.as_ref().ok_or_else(|| Failure::busy("the cluster is not founded yet"))?;
-    let sealed = seal_at(&desk.keyring, cluster.id, ("issuers", name.as_str(), "binding"), &key);
+    let sealed = seal_at(&desk.keyring, cluster.sealed_for(), ("issuers", name.as_str(), "binding"), &key);
     let key = sealed.map_err(|error| Failure::busy(format!("failed to {error}")))?;
     Ok(Binding { key_id: eab.kid, key })
 }

@@ -173,18 +173,29 @@ pub(crate) async fn leave(ask: Ask) -> Result<Response, Failure> {
     ask.caller.sees_all()?;
     let desk = &ask.desk;
     let node = desk.member.node();
+    if desk.member.is_removed() {
+        // It has left already.
+        leave_for_good(desk).await?;
+        let revision = ask.snapshot.revision;
+        return Ok((StatusCode::ACCEPTED, axum::Json(Leaving { revision })).into_response());
+    }
     let own = ask.snapshot.nodes.get(&node).ok_or_else(|| Failure::not_found(Kind::Node, node))?;
-    let done: Gone = ask.write(Change::NodeRemove(NodeRemove { node }), Some(own.revision)).await?;
+    let done: Gone = ask.write(Change::NodeRemove(NodeRemove { node, lost: false }), Some(own.revision)).await?;
     let deadline = Instant::now() + SUCCESSION_WAIT;
     // Where it leads it sees to a successor itself.
     while desk.member.leads() && Instant::now() < deadline {
         sleep(FAREWELL).await;
     }
+    leave_for_good(desk).await?;
+    Ok(ask.json(StatusCode::ACCEPTED, &done, &Leaving { revision: done.revision }))
+}
+
+async fn leave_for_good(desk: &Desk) -> Result<(), Failure> {
     let dir = desk.info.data_dir.clone();
     let planned = desk.blocking.run(move || adoption::plan_leave(&dir)).await;
     planned.map_err(|error| unwritten(&error))?.map_err(|error| unwritten(&error))?;
     start_again(desk);
-    Ok(ask.json(StatusCode::ACCEPTED, &done, &Leaving { revision: done.revision }))
+    Ok(())
 }
 
 fn start_again(desk: &Desk) {

@@ -109,7 +109,7 @@ macro_rules! handlers {
             issuers::list, issuers::create,
             issuers::show, issuers::set, issuers::remove,
             nodes::list,
-            nodes::show, nodes::set, nodes::remove,
+            nodes::show, nodes::set, nodes::remove, nodes::lose,
             moves::drain,
             operations::list,
             operations::show,

@@ -124,5 +124,15 @@ pub(crate) async fn set(
 pub(crate) async fn remove(At(name): At<String>, ask: Ask) -> Result<Response, Failure> {
     ask.caller.sees_all()?;
     let node = named(&ask.snapshot, "node", &name)?;
-    ask.remove(Change::NodeRemove(NodeRemove { node: node.id }), Some(node.revision)).await
+    ask.remove(Change::NodeRemove(NodeRemove { node: node.id, lost: false }), Some(node.revision)).await
+}
+
+/// Takes a node out of the cluster whose disk may be in other hands. What that disk could open is replaced; an operation shows how far
+/// that is.
+#[utoipa::path(post, path = "/v1/nodes/{node}/lost", tag = "nodes", params(("node" = String, Path), WriteQuery),
+    responses((status = 200, body = Removed)))]
+pub(crate) async fn lose(At(name): At<String>, ask: Ask) -> Result<Response, Failure> {
+    ask.caller.sees_all()?;
+    let node = named(&ask.snapshot, "node", &name)?;
+    ask.remove(Change::NodeRemove(NodeRemove { node: node.id, lost: true }), Some(node.revision)).await
 }

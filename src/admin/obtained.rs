@@ -119,7 +119,7 @@ pub(crate) async fn import(AskWith(ask, body): AskWith<api::Pair>) -> Result<Res
     let held = ask.snapshot.certificates.values().find(|held| held.chain.first().is_some_and(|der| *der == *leaf));
     let id = held.map_or_else(|| CertificateId(Seed(random()).id()), |held| held.id);
     let cluster = ask.snapshot.cluster.as_ref().ok_or_else(|| Failure::busy("the cluster is not founded yet"))?;
-    let sealed = seal_at(&ask.desk.keyring, cluster.id, ("certificates", &id.to_string(), "key"), &key);
+    let sealed = seal_at(&ask.desk.keyring, cluster.sealed_for(), ("certificates", &id.to_string(), "key"), &key);
     let store = CertificateStore {
         id,
         names: chain.names.clone(),
@@ -145,7 +145,7 @@ pub(crate) async fn export(At(id): At<String>, look: Look) -> Result<Response, F
     let found = id.parse().ok().and_then(|id: CertificateId| look.snapshot.certificates.get(&id));
     let (found, cluster) =
         found.zip(look.snapshot.cluster.as_ref()).ok_or_else(|| Failure::not_found(Kind::Certificate, &id))?;
-    let key = open_at(&look.desk.keyring, cluster.id, ("certificates", &id, "key"), &found.key);
+    let key = open_at(&look.desk.keyring, cluster.sealed_for(), ("certificates", &id, "key"), &found.key);
     let key = key.map_err(|error| Failure::busy(format!("failed to {error}")))?;
     let chain = found.chain.iter().map(|der| parse::pem(der)).collect();
     let key = sealed::key_pem(&key);

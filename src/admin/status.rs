@@ -231,6 +231,8 @@ mod tests {
             cookie_key: None,
             acme_key: None,
             join_tokens: Vec::new(),
+            rotation: None,
+            formerly: None,
             revision: 1,
         };
         let commands = |cluster: &Cluster| {

@@ -121,6 +121,12 @@ pub const CERTIFY_ROUNDS_MAX: usize = 3;
 pub const MINT_RACES_MAX: usize = 4;
 /// How often a zone file is tried out anew because somebody else changed the zone at the same time.
 pub const IMPORT_RACES_MAX: usize = 4;
+/// How often the keys of a cluster are looked after that has lost a node, and how many changes are made for it at one time: others
+/// have their turn between.
+pub const ROTATION_EVERY: Duration = Duration::from_secs(1);
+pub const ROTATION_STEPS: usize = 64;
+/// How long a key stays after another one seals: a change made with it may be on its way still.
+pub const OLD_KEY_KEPT: Duration = Duration::from_secs(20);
 /// Pause after a ticket key could not be renewed: the old one serves on.
 pub const TICKET_RETRY: Duration = Duration::from_secs(60);
 /// A session ticket as it is read: ours have some 250 bytes.

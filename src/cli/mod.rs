@@ -58,6 +58,7 @@ pub enum Command {
         config: Option<PathBuf>,
     },
     Demo {
+        nodes: usize,
         /// Ends after showing itself, instead of staying.
         once: bool,
     },
@@ -88,7 +89,7 @@ fn command(cli: Cli) -> Command {
     match cli.command {
         Tree::Node(NodeTree::Run { config }) => Command::Run { config },
         Tree::Check { config } => Command::Check { config },
-        Tree::Demo { once } => Command::Demo { once },
+        Tree::Demo { nodes, once } => Command::Demo { nodes: nodes.parse().unwrap_or(1), once },
         Tree::Docs { dir } => Command::Api(ApiCommand(Work::Docs(dir))),
         Tree::Cluster(ClusterTree::Recover(order)) => Command::Recover(order),
         Tree::Cluster(ClusterTree::Api(command)) => {

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Subcommand;
+use http::Method;
 
 use crate::api::nodes::{Node, NodePatch, Role};
 use crate::base::names::NodeName;
-use crate::cli::client::path;
+use crate::cli::client::{Write, path};
 use crate::cli::failure::Failure;
 use crate::cli::joining;
 use crate::cli::moves;
@@ -76,6 +77,9 @@ pub(crate) enum NodeCommand {
     /// It must be home of no site; it need not be up.
     Rm {
         node: NodeName,
+        /// Its disk may be in other hands: replace every key and certificate that it could open, and revoke all tokens
+        #[arg(long)]
+        lost: bool,
         #[command(flatten)]
         write: WriteArgs,
     },
@@ -102,7 +106,17 @@ pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), F
             session.patch("Changed", format!("change the node {node}"), one(&node), &patch, &write).await
         }
         NodeCommand::Token { expires, write } => joining::token(session, expires, &write).await,
-        NodeCommand::Rm { node, write } => {
+        NodeCommand::Rm { node, lost: true, write } => {
+            let doing = format!("remove the lost node {node}");
+            let question =
+                format!("Remove the node {node}? All tokens end, and all keys and certificates are replaced.");
+            session.confirm(&doing, &question)?;
+            let at = path(&["nodes", node.as_str(), "lost"]);
+            session.write("Removed", Write::new(doing, Method::POST, at, &write)).await?;
+            session.out.note("`ruche operation ls` shows how far the replacing of keys and certificates is.");
+            Ok(())
+        }
+        NodeCommand::Rm { node, lost: false, write } => {
             let loses = " It is a member no more, and nobody answers it.";
             session.remove(&format!("the node {node}"), loses, one(&node), &write).await
         }

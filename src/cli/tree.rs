@@ -107,8 +107,11 @@ pub(crate) enum Tree {
         #[arg(long, value_name = "F")]
         config: Option<PathBuf>,
     },
-    /// Start a throw-away node that shows itself working
+    /// Start a throw-away node, or a cluster of them, that shows itself working
     Demo {
+        /// How many nodes: one shows its planes, several go on without one of them
+        #[arg(long, value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
+        nodes: String,
         /// Stop after the tour, with exit code 0 if all went well
         #[arg(long)]
         once: bool,

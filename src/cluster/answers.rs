@@ -41,6 +41,7 @@ impl Member {
                 Said::Done
             }
             Ask::Members => Said::Members(self.peers().book().members()),
+            Ask::Keyring => self.give_keyring(from),
             Ask::Copy => self.give_copy(from).await,
             Ask::Look => Said::Look(Box::new(self.look(board).await)),
             Ask::Served(revision) => {
@@ -88,6 +89,7 @@ impl Member {
             served: board.view().planes.into_iter().map(|plane| (plane.name, plane.served)).collect(),
             clock: Time::now().0,
             disk: disk.map(|disk| Disk { free: disk.f_bavail * disk.f_frsize, size: disk.f_blocks * disk.f_frsize }),
+            keyring: self.keyring().map(|keyring| keyring.fingerprint()).unwrap_or_default(),
         }
     }
 }

@@ -7,14 +7,16 @@ use crate::base::limits::CERTIFY_ROUNDS_MAX;
 use crate::cluster::cookies;
 use crate::cluster::door::{Write, WriteError};
 use crate::cluster::member::Member;
+use crate::files::atomic::AtomicError;
 use crate::model::answer::Answer;
+use crate::model::certificates::Certificate;
 use crate::model::change::Change;
 use crate::model::cluster::{AcmeKeyPut, Cluster, CookieKeyPut, SitesCaPut, TicketKeysPut};
 use crate::model::refusal::Refusal;
 use crate::model::sites::{Site, SiteSet};
 use crate::model::state::{Snapshot, State};
 use crate::ops::blocking::{Blocking, BlockingError};
-use crate::seal::keyring::Keyring;
+use crate::seal::keyring::{Keyring, KeyringError};
 use crate::tls::error::TlsError;
 use crate::tls::sealed;
 
@@ -29,6 +31,10 @@ pub enum EquipError {
     Blocking(#[from] BlockingError),
     #[error("make the key of DNS cookies: {0}")]
     Random(#[from] getrandom::Error),
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    #[error(transparent)]
+    File(#[from] AtomicError),
     #[error("make certificates: the cluster is not founded yet")]
     NotFounded,
 }
@@ -39,19 +45,19 @@ impl Member {
         let now = self.now();
         let cluster = founded(&now)?;
         if cluster.sites_ca.is_none() {
-            let ca = sealed::make_sites_ca(cluster.id, keyring, now.time)?;
+            let ca = sealed::make_sites_ca(cluster.sealed_for(), keyring, now.time)?;
             self.first_wins(Change::SitesCaPut(SitesCaPut { ca }), None).await?;
         }
         if cluster.ticket_keys.is_empty() {
-            let keys = vec![sealed::make_ticket_key(cluster.id, keyring, now.time)?];
+            let keys = vec![sealed::make_ticket_key(cluster.sealed_for(), keyring, now.time)?];
             self.first_wins(Change::TicketKeysPut(TicketKeysPut { after: None, keys }), None).await?;
         }
         if cluster.cookie_key.is_none() {
-            let key = cookies::make(cluster.id, keyring)?;
+            let key = cookies::make(cluster.sealed_for(), keyring)?;
             self.first_wins(Change::CookieKeyPut(CookieKeyPut { key }), None).await?;
         }
         if cluster.acme_key.is_none() {
-            let key = sealed::make_acme_key(cluster.id, keyring)?;
+            let key = sealed::make_acme_key(cluster.sealed_for(), keyring)?;
             self.first_wins(Change::AcmeKeyPut(AcmeKeyPut { after: None, key }), None).await?;
         }
         Ok(())
@@ -119,13 +125,15 @@ pub(crate) fn founded(state: &State) -> Result<&Arc<Cluster>, EquipError> {
     state.cluster.as_ref().ok_or(EquipError::NotFounded)
 }
 
-fn lacking(state: &State) -> Vec<SiteId> {
+pub(crate) fn lacking(state: &State) -> Vec<SiteId> {
     state.sites.values().filter(|site| lacks(state, site)).map(|site| site.id).collect()
 }
 
 fn lacks(state: &State, site: &Site) -> bool {
     let held = site.certificate.and_then(|id| state.certificates.get(&id));
-    held.is_none_or(|held| held.is_internal() && !held.fits(site))
+    // Of an authority that is followed by another one, since a node was lost.
+    let is_old = |held: &Certificate| state.cluster.as_ref().is_some_and(|now| now.key_check.key_id != held.key.key_id);
+    held.is_none_or(|held| held.is_internal() && (!held.fits(site) || is_old(held)))
 }
 
 #[cfg(test)]

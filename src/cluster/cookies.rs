@@ -27,7 +27,7 @@ pub(crate) fn make(cluster: ClusterId, keyring: &Keyring) -> Result<Sealed, getr
 
 /// The cluster's key, if it has one by now.
 pub fn open(cluster: &Cluster, keyring: &Keyring) -> Option<Result<[u8; KEY], CookieKeyError>> {
-    let opened = unseal(keyring, &place(cluster.id), cluster.cookie_key.as_ref()?);
+    let opened = unseal(keyring, &place(cluster.sealed_for()), cluster.cookie_key.as_ref()?);
     let sized = |key: Zeroizing<Vec<u8>>| <[u8; KEY]>::try_from(&**key).map_err(|_| CookieKeyError::Length(key.len()));
     Some(opened.map_err(CookieKeyError::from).and_then(sized))
 }

@@ -21,6 +21,9 @@ pub struct Look {
     /// What holds its data; absent where that could not be found out.
     #[serde(default)]
     pub disk: Option<Disk>,
+    /// Fingerprint of its keyring.
+    #[serde(default)]
+    pub keyring: String,
 }
 
 /// In bytes.

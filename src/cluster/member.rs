@@ -1,7 +1,7 @@
 //! This node as a member: raft started on the opened store, its tasks, its status, its end.
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::storage::RaftLogStorage;
@@ -27,6 +27,7 @@ use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::stop::Stop;
 use crate::ops::tasks::{Ends, Tasks};
+use crate::seal::keyring::Keyring;
 use crate::store::health::{Health, HealthCell};
 use crate::store::history::History;
 use crate::store::log::Log;
@@ -41,6 +42,9 @@ pub(crate) type Raft = openraft::Raft<TypeConfig>;
 const CLOCK: Duration = Duration::from_secs(3600);
 /// How long there may be no leader before the board says so: an election that fails once is no news.
 const ELECTION_WAIT: Duration = Duration::from_millis(2 * LEADER_LEASE.as_millis() as u64);
+/// Said by a node that its cluster does not know any more.
+const REMOVED: &str = "this node was removed from its cluster; what it has is served, and nothing is changed any more; \
+    `ruche cluster join TOKEN --discard-state` lets it in again, `ruche cluster leave` leaves it alone";
 /// How long raft may take to end.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
@@ -90,6 +94,7 @@ pub struct Member {
     retiring: Arc<AtomicBool>,
     /// Where this node's state goes, which is wrong, when the copy comes that was asked for.
     retaking: Arc<Mutex<Option<PathBuf>>>,
+    keyring: Arc<OnceLock<Arc<Keyring>>>,
     blocking: Blocking,
     /// Of the databases.
     dir: Arc<Path>,
@@ -117,7 +122,7 @@ impl Member {
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let undecided = Undecided::default();
         let door = Door::new(queue, undecided.clone(), health.clone());
-        let (voice, retiring, retaking) = Default::default();
+        let (voice, retiring, retaking, keyring) = Default::default();
         let member = Self {
             raft,
             node,
@@ -131,6 +136,7 @@ impl Member {
             voice,
             retiring,
             retaking,
+            keyring,
             blocking,
             dir: dir.into(),
         };
@@ -255,6 +261,16 @@ impl Member {
         &self.retiring
     }
 
+    /// What other members are given that lack a key of it.
+    pub fn hold(&self, keyring: &Arc<Keyring>) {
+        // There is one in the life of a process; what it holds may change.
+        let _ = self.keyring.set(Arc::clone(keyring));
+    }
+
+    pub(crate) fn keyring(&self) -> Option<&Arc<Keyring>> {
+        self.keyring.get()
+    }
+
     pub(crate) fn retaking(&self) -> &Mutex<Option<PathBuf>> {
         &self.retaking
     }
@@ -349,10 +365,15 @@ impl Member {
         self.raft.wait(Some(WRITE_WAIT)).metrics(applied, "applied").await.map(drop).map_err(|_| WriteError::NoQuorum)
     }
 
+    /// Whether this node is a member no more, as far as it can know: it is told so, and no leader speaks to it.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.voice.heard().at.elapsed() >= ELECTION_WAIT && !self.leads() && self.peers.book().is_removed()
+    }
+
     /// Says on the board who leads, as it changes: at the start, or when a full disk has space again.
     async fn watch_leader(&self, board: &Board, stop: &Stop) {
         let mut seen = self.raft.server_metrics();
-        let mut patient = true;
+        let (mut patient, mut removed) = (true, false);
         loop {
             if !patient && self.status().voters == [self.node] {
                 // A lone voter has nobody to wait for: it was the disk that kept it from leading.
@@ -361,6 +382,12 @@ impl Member {
             let leader = seen.borrow_and_update().current_leader.map(NodeId);
             match leader {
                 Some(leader) if leader == self.node => board.green("raft", "leading"),
+                _ if self.is_removed() => {
+                    if !std::mem::replace(&mut removed, true) {
+                        tracing::error!("{REMOVED}");
+                    }
+                    board.red("raft", REMOVED);
+                }
                 Some(leader) => board.green("raft", format!("led by {leader}")),
                 None if patient => {}
                 None => board.yellow("raft", "no leader: nothing can be changed; everything committed is served"),
@@ -368,6 +395,13 @@ impl Member {
             patient = tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return } else { true },
                 () = tokio::time::sleep(ELECTION_WAIT), if leader.is_none() => false,
+                () = self.peers.book().until_denied() => {
+                    // Somebody may be about to become a member; who leads this node speaks meanwhile.
+                    tokio::select! {
+                        () = tokio::time::sleep(ELECTION_WAIT) => true,
+                        () = stop.give_up() => return,
+                    }
+                }
                 () = stop.give_up() => return,
             }
         }

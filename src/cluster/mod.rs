@@ -18,6 +18,7 @@ mod membership;
 mod network;
 pub mod peer;
 mod propose;
+pub mod rotation;
 mod saying;
 pub mod tickets;
 mod voice;

@@ -39,7 +39,7 @@ impl Member {
         if newest.is_some_and(|newest| !is_due(newest.made, clock)) {
             return Ok(());
         }
-        let fresh = sealed::make_ticket_key(cluster.id, keyring, clock)?;
+        let fresh = sealed::make_ticket_key(cluster.sealed_for(), keyring, clock)?;
         let keys = std::iter::once(fresh).chain(cluster.ticket_keys.iter().cloned()).take(TICKET_KEYS_MAX).collect();
         let change = Change::TicketKeysPut(TicketKeysPut { after: newest.map(|newest| newest.id), keys });
         Ok(self.first_wins(change, None).await?)

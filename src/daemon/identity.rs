@@ -6,19 +6,16 @@ use zeroize::Zeroizing;
 use crate::base::ids::{ClusterId, NodeId};
 use crate::base::names::NodeName;
 use crate::cluster::adoption::Joined;
-use crate::cluster::door::random;
 use crate::cluster::founding::{FoundError, new_node_id, random_id};
 use crate::cluster::member::Member;
+use crate::cluster::rotation;
 use crate::files::atomic::{self, AtomicError};
+use crate::seal::SealError;
 use crate::seal::keyring::{Keyring, KeyringError};
-use crate::seal::{Place, open, seal};
 use crate::store::log::Log;
 use crate::store::types::StorageError;
 use crate::tls::error::TlsError;
 use crate::tls::peer::{self, PeerKey};
-
-/// What the founding seals; a keyring that opens it is the cluster's.
-const CHECK: &[u8] = b"ruche";
 
 /// Failed to know who this node is.
 #[derive(Debug, thiserror::Error)]
@@ -97,10 +94,7 @@ pub(crate) async fn found(member: &Member, name: &NodeName, keyring: &Keyring) -
         return Ok(());
     }
     let cluster = ClusterId(random_id());
-    let mut nonce = [0; 24];
-    nonce[..16].copy_from_slice(&random());
-    nonce[8..].copy_from_slice(&random());
-    let check = seal(keyring, &place(cluster), CHECK, nonce);
+    let check = rotation::key_check(keyring, cluster);
     member.found(cluster, name.clone(), check).await?;
     tracing::info!(%cluster, node = %name, "founded a cluster of one");
     Ok(())
@@ -110,12 +104,13 @@ pub(crate) async fn found(member: &Member, name: &NodeName, keyring: &Keyring) -
 pub(crate) fn prove(member: &Member, keyring: &Keyring, data_dir: &Path) -> Result<(), IdentityError> {
     let snapshot = member.snapshot();
     let Some(cluster) = snapshot.borrow().cluster.clone() else { return Ok(()) };
-    match open(keyring, &place(cluster.id), &cluster.key_check) {
-        Ok(text) if **text == *CHECK => Ok(()),
+    match rotation::prove(keyring, &cluster) {
+        Ok(true) => Ok(()),
+        // The others have a newer one, and give it.
+        Err(SealError::NoKey { key_id, .. }) if snapshot.borrow().nodes.len() > 1 => {
+            tracing::warn!(%key_id, "the keyring lacks the key of the cluster: it is fetched from another node");
+            Ok(())
+        }
         _ => Err(IdentityError::Foreign(data_dir.join("keyring"))),
     }
-}
-
-fn place(cluster: ClusterId) -> Place<'static> {
-    Place { cluster, table: "cluster", row: "cluster", field: "key_check" }
 }

@@ -166,6 +166,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     let (member, joined) = member(&base, lock).await?;
     let held = member.is_founded() || joined;
     let keyring = Arc::new(identity::keyring(&config.node.data_dir, held)?);
+    member.hold(&keyring);
     let (desk, shown) = listen::desk(config, inherited)?;
     let carried = peers(&base, &member, &keyring, &shown);
     if joined {
@@ -175,7 +176,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     }
     identity::prove(&member, &keyring, &config.node.data_dir)?;
     reload::compare_name(config, &member, board);
-    let tls = tls::start(tasks, &member, &keyring, blocking, &config.node.name).await?;
+    let tls = tls::start(tasks, &member, &keyring, blocking, &config.node).await?;
 
     let dirs = Arc::new(SiteDirs::open(&config.node.data_dir)?);
     let (flush, flushes) = Flush::new();

@@ -1,8 +1,9 @@
 //! What the planes speak TLS with, and the tasks that see to it that the cluster has what that needs.
 use std::sync::Arc;
 
-use crate::base::names::NodeName;
 use crate::cluster::member::Member;
+use crate::cluster::rotation::Keys;
+use crate::config::Node;
 use crate::ops::blocking::Blocking;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::seal::keyring::Keyring;
@@ -15,12 +16,12 @@ pub(crate) async fn start(
     member: &Member,
     keyring: &Arc<Keyring>,
     blocking: &Blocking,
-    name: &NodeName,
+    node: &Node,
 ) -> Result<Tls, TlsError> {
     if let Err(error) = member.equip(keyring).await {
         tracing::warn!("sites wait for their certificates: failed to {error}");
     }
-    let tls = Tls::new(member.snapshot(), Arc::clone(keyring), name)?;
+    let tls = Tls::new(member.snapshot(), Arc::clone(keyring), &node.name)?;
     let (equipped, ring, pool) = (member.clone(), Arc::clone(keyring), blocking.clone());
     tasks.spawn("certificates", Ends::AtGiveUp, move |stop| {
         let (member, keyring, blocking) = (equipped.clone(), Arc::clone(&ring), pool.clone());
@@ -33,6 +34,15 @@ pub(crate) async fn start(
                 done = certify => done.map_err(Into::into),
                 () = stop.give_up() => Ok(()),
             }
+        }
+    });
+    let keys = Keys { keyring: Arc::clone(keyring), path: node.data_dir.join("keyring") };
+    let (kept, pool) = (member.clone(), blocking.clone());
+    tasks.spawn("keys", Ends::AtGiveUp, move |stop| {
+        let (member, keys, blocking) = (kept.clone(), keys.clone(), pool.clone());
+        async move {
+            member.keep_keys(&keys, &blocking, &stop).await;
+            Ok(())
         }
     });
     let (member, keyring, tickets) = (member.clone(), Arc::clone(keyring), tls.tickets());

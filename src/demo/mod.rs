@@ -2,6 +2,7 @@
 //! as a process of its own in a temporary directory; everything it shows was asked of its API or of its ports.
 mod asker;
 mod backend;
+mod hive;
 mod node;
 mod steps;
 mod uploader;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::demo::backend::Backend;
+use crate::demo::hive::Hive;
 use crate::demo::node::{Asked, DemoError, Node};
 use crate::demo::visitor::Visitor;
 
@@ -36,10 +38,11 @@ struct Shown {
     _backend: Backend,
 }
 
-/// Runs the demo. With `once` it ends after the checks.
-pub fn run(once: bool) -> ExitCode {
+/// Runs the demo, of one node or several. With `once` it ends after the checks.
+pub fn run(nodes: usize, once: bool) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let shown = match runtime {
+        Ok(runtime) if nodes > 1 => runtime.block_on(show_several(nodes, once)),
         Ok(runtime) => runtime.block_on(show(once)),
         Err(error) => Err(DemoError::Start(error)),
     };
@@ -55,7 +58,7 @@ pub fn run(once: bool) -> ExitCode {
 async fn show(once: bool) -> Result<(), DemoError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DemoError::Start)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DemoError::Start)?;
-    let mut node = Node::start().await?;
+    let mut node = Node::start("demo").await?;
     let checked = tokio::select! {
         checked = steps(&mut node) => checked,
         _ = interrupt.recv() => Err(DemoError::Interrupted),
@@ -76,6 +79,33 @@ async fn show(once: bool) -> Result<(), DemoError> {
         say("The node stopped and its directory is removed.");
     }
     checked.map(drop).and(stopped)
+}
+
+async fn show_several(count: usize, once: bool) -> Result<(), DemoError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DemoError::Start)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(DemoError::Start)?;
+    let mut hive = Hive::start(count).await?;
+    let checked = tokio::select! {
+        checked = hive.steps() => checked,
+        _ = interrupt.recv() => Err(DemoError::Interrupted),
+        _ = terminate.recv() => Err(DemoError::Interrupted),
+    };
+    if checked.is_ok() && !once {
+        let program = std::env::current_exe().unwrap_or_else(|_| "ruche".into());
+        say("\nThe nodes go on until Ctrl-C. Try, in another terminal:\n");
+        for node in &hive.nodes {
+            say(&format!("  {} --socket {} cluster status", program.display(), node.socket().display()));
+        }
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    let stopped = hive.stop().await;
+    if checked.is_ok() && stopped.is_ok() {
+        say("The nodes stopped and their directories are removed.");
+    }
+    checked.and(stopped)
 }
 
 async fn steps(node: &mut Node) -> Result<Shown, DemoError> {

@@ -84,11 +84,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) async fn start() -> Result<Self, DemoError> {
-        let name: String = random()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        let dir = std::env::temp_dir().join(format!("ruche-demo-{name}"));
+    pub(crate) async fn start(name: &str) -> Result<Self, DemoError> {
+        let chance: String = random()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let dir = std::env::temp_dir().join(format!("ruche-demo-{chance}"));
         std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(DemoError::Start)?;
-        std::fs::write(dir.join("ruche.toml"), config(&dir)).map_err(DemoError::Start)?;
+        std::fs::write(dir.join("ruche.toml"), config(&dir, name)).map_err(DemoError::Start)?;
         let child = spawn(&dir).map_err(DemoError::Start)?;
         let client = Client::new(Target::Unix(dir.join("admin.sock")));
         let mut node = Self { dir, child, client };
@@ -154,7 +154,20 @@ impl Node {
     }
 
     pub(crate) async fn kill_and_restart(&mut self) -> Result<(), DemoError> {
-        self.child.kill().await.map_err(DemoError::Start)?;
+        self.kill().await?;
+        self.start_again().await
+    }
+
+    /// With SIGKILL, as a power cut would.
+    pub(crate) async fn kill(&mut self) -> Result<(), DemoError> {
+        self.child.kill().await.map_err(DemoError::Start)
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.child.id().is_some()
+    }
+
+    pub(crate) async fn start_again(&mut self) -> Result<(), DemoError> {
         self.child = spawn(&self.dir).map_err(DemoError::Start)?;
         self.ready().await
     }
@@ -171,11 +184,11 @@ impl Node {
     }
 }
 
-fn config(dir: &Path) -> String {
+fn config(dir: &Path, name: &str) -> String {
     let dir = dir.display();
     format!(
-        "[node]\nname = \"demo\"\ndata_dir = \"{dir}/data\"\n\n[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\n[dns]\nlisten = [\"127.0.0.1:0\"]\n\n\
-         [ftp]\nlisten = [\"127.0.0.1:0\"]\n\n[admin]\nsocket = \"{dir}/admin.sock\"\nlisten = [\"127.0.0.1:0\"]\n\n[cluster]\nlisten = []\n"
+        "[node]\nname = \"{name}\"\ndata_dir = \"{dir}/data\"\n\n[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\n[dns]\nlisten = [\"127.0.0.1:0\"]\n\n\
+         [ftp]\nlisten = [\"127.0.0.1:0\"]\n\n[admin]\nsocket = \"{dir}/admin.sock\"\nlisten = [\"127.0.0.1:0\"]\n\n[cluster]\nlisten = [\"127.0.0.1:0\"]\n"
     )
 }
 

@@ -39,6 +39,11 @@ impl Visitor {
         Self { trust: self.trust.clone(), host, root: PathBuf::new(), ca: self.ca.clone(), ports: self.ports }
     }
 
+    /// The same one, who goes there once more.
+    pub(crate) fn again(&self) -> Self {
+        Self { root: self.root.clone(), ..self.of(self.host) }
+    }
+
     pub(crate) fn trust(&self) -> &Trust {
         &self.trust
     }

@@ -14,7 +14,7 @@ use crate::model::state::State;
 use crate::model::tokens::{Access, Scope};
 use crate::model::{
     accounts, certificates, challenges, cluster, ftp_users, issuers, joins, moves, nodes, operations, orders, plans,
-    records, sites, tokens, wishes, zone_files, zones,
+    records, rotation, sites, tokens, wishes, zone_files, zones,
 };
 
 /// What one change does, in order.
@@ -136,6 +136,9 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::NodeRemove(change) => nodes::remove(cx, change),
         Change::SiteMove(change) => moves::begin(cx, change),
         Change::MoveStep(change) => moves::step(cx, change),
+        Change::Rekey(change) => rotation::rekey(cx, change),
+        Change::Reseal(change) => rotation::reseal(cx, change),
+        Change::RotationEnd(change) => rotation::end(cx, change),
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Certificate {
     /// It was said that it ends soon.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub warned: bool,
+    /// Its key was on a disk that was lost: it is followed by another one, and revoked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspect: bool,
     pub revision: u64,
 }
 
@@ -64,6 +67,7 @@ impl Certificate {
             chain: change.chain.clone(),
             key: change.key.clone(),
             warned: false,
+            suspect: false,
             revision,
         })
     }
@@ -158,12 +162,13 @@ pub(crate) fn warn(cx: &mut Apply<'_>, change: &CertificateWarn) -> Result<Outco
     Ok(Outcome::new("certificate.ending", subject))
 }
 
-/// Deletes the certificates that nobody is served with once there is this one: those for no other name that end before it.
+/// Deletes the certificates that nobody is served with once there is this one: those for no other name that end before it. One that
+/// is to be revoked stays until it is.
 pub(crate) fn supersede(cx: &mut Apply<'_>, new: &Certificate) {
     let old = cx.state.certificates.values().filter(|old| {
         let within = old.names.iter().all(|name| new.names.contains(name));
         let kin = old.issuer == new.issuer || old.issuer.as_str() == IMPORTED;
-        within && kin && old.id != new.id && !old.is_internal() && old.not_after <= new.not_after
+        within && kin && !old.suspect && old.id != new.id && !old.is_internal() && old.not_after <= new.not_after
     });
     let old: Vec<_> = old.cloned().collect();
     old.into_iter().for_each(|old| cx.delete(Row::Certificate(old)));
@@ -191,6 +196,7 @@ pub(crate) fn adopt(cx: &mut Apply<'_>, site: &mut Site, minted: &Minted) -> Res
         chain: minted.chain.clone(),
         key: minted.key.clone(),
         warned: false,
+        suspect: false,
         revision: cx.revision,
     };
     cx.put(Row::Certificate(certificate.into()));

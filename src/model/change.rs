@@ -16,6 +16,7 @@ use crate::model::operations::{OperationFinish, OperationProgress, OperationStar
 use crate::model::orders::{OrderFinish, OrderPlace, OrderReserve};
 use crate::model::plans::{PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
+use crate::model::rotation::{Rekey, Reseal, RotationEnd};
 use crate::model::sites::{SiteCreate, SiteRemove, SiteSet};
 use crate::model::tokens::{TokenCreate, TokenRemove};
 use crate::model::wishes::{WishCreate, WishRemove};
@@ -112,6 +113,9 @@ pub enum Change {
     NodeRemove(NodeRemove),
     SiteMove(SiteMove),
     MoveStep(MoveStep),
+    Rekey(Box<Rekey>),
+    Reseal(Reseal),
+    RotationEnd(RotationEnd),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

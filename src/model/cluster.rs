@@ -14,6 +14,7 @@ use crate::model::apply::Apply;
 use crate::model::joins::JoinToken;
 use crate::model::nodes::Node;
 use crate::model::refusal::{Kind, Refusal};
+use crate::model::rotation::Rotation;
 use crate::model::row::Row;
 use crate::model::serials::GoneSerial;
 use crate::seal::Sealed;
@@ -48,7 +49,25 @@ pub struct Cluster {
     /// Doors that are open for a machine each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub join_tokens: Vec<JoinToken>,
+    /// What is done since a node was lost with its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+    /// The id its secrets are sealed for, where it has another one since: it was recovered, and its old members are none any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<ClusterId>,
     pub revision: u64,
+}
+
+impl Cluster {
+    /// Its id as secrets know it.
+    pub fn sealed_for(&self) -> ClusterId {
+        self.formerly.unwrap_or(self.id)
+    }
+
+    /// The same cluster under another id: who knows it by the old one is told that it is another.
+    pub fn renamed(&self, id: ClusterId) -> Self {
+        Self { id, formerly: Some(self.sealed_for()), ..self.clone() }
+    }
 }
 
 /// The authority behind internal certificates.
@@ -152,6 +171,8 @@ pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refus
         cookie_key: None,
         acme_key: None,
         join_tokens: Vec::new(),
+        rotation: None,
+        formerly: None,
         revision: cx.revision,
     };
     cx.put(Row::Cluster(cluster));
@@ -232,6 +253,9 @@ pub(crate) fn put_acme_key(cx: &mut Apply<'_>, change: &AcmeKeyPut) -> Result<Ou
         return Err(Refusal::invalid("thumbprint", "expected base64url of SHA-256"));
     }
     cluster.acme_key = Some(change.key.clone());
+    if let Some(rotation) = &mut cluster.rotation {
+        rotation.thumbprint = None;
+    }
     Ok(renew(cx, "cluster.acme-key", cluster))
 }
 
@@ -245,6 +269,12 @@ pub(crate) fn renew(cx: &mut Apply<'_>, action: &'static str, cluster: Cluster) 
 pub(crate) fn existing(cx: &Apply<'_>) -> Result<Cluster, Refusal> {
     let cluster = cx.state.cluster.as_ref().ok_or_else(|| Refusal::not_found(Kind::Cluster, ""))?;
     cx.expect(Kind::Cluster, cluster.id, Some(cluster.revision))?;
+    existing_unexpected(cx)
+}
+
+/// The cluster's row, for a change whose expectation is about something else.
+pub(crate) fn existing_unexpected(cx: &Apply<'_>) -> Result<Cluster, Refusal> {
+    let cluster = cx.state.cluster.as_ref().ok_or_else(|| Refusal::not_found(Kind::Cluster, ""))?;
     Ok(Cluster { revision: cx.revision, ..Cluster::clone(cluster) })
 }
 

@@ -23,6 +23,7 @@ pub mod places;
 pub mod plans;
 pub mod records;
 pub mod refusal;
+pub mod rotation;
 pub mod row;
 pub mod serials;
 pub mod sites;

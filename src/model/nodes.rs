@@ -13,6 +13,7 @@ use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
 use crate::model::change::Set;
 use crate::model::refusal::{Kind, Refusal};
+use crate::model::rotation;
 use crate::model::row::Row;
 use crate::model::serials;
 use crate::model::sites::{Site, check_text};
@@ -119,6 +120,9 @@ pub struct NodeHealth {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRemove {
     pub node: NodeId,
+    /// With its disk: every secret that it could open is replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 pub(crate) fn says(cx: &mut Apply<'_>, change: &NodeSays) -> Result<Outcome, Refusal> {
@@ -177,8 +181,11 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &NodeRemove) -> Result<Outcome,
         return Err(Refusal::InUse { kind: Kind::Node, name: old.name.to_string(), by });
     }
     serials::node_changed(cx, &Node { addresses: Vec::new(), ..old.clone() });
+    if change.lost {
+        rotation::begin(cx, &old)?;
+    }
     cx.delete(Row::Node(old.clone()));
-    Ok(Outcome::new("node.remove", &old.name))
+    Ok(Outcome::new(if change.lost { "node.lost" } else { "node.remove" }, &old.name))
 }
 
 fn known<'a>(cx: &Apply<'a>, id: NodeId) -> Result<&'a Arc<Node>, Refusal> {

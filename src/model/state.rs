@@ -113,7 +113,7 @@ impl State {
         let rank = |held: &&Arc<Certificate>| {
             let imported = held.issuer.as_str() == IMPORTED;
             let trusted = imported || self.issuer(&held.issuer).is_some_and(|issuer| issuer.rank.is_some());
-            (named == Some(&held.issuer), trusted, held.not_after, held.revision)
+            (named == Some(&held.issuer), trusted, !held.suspect, held.not_after, held.revision)
         };
         self.obtained_for(host).max_by_key(rank).or_else(internal)
     }

@@ -13,6 +13,7 @@ mod orders;
 mod properties;
 mod records;
 mod requests;
+mod rotation;
 mod serials;
 mod sites;
 mod tokens;

@@ -11,9 +11,11 @@ use openraft::RaftLogReader;
 use openraft::storage::RaftLogStorage;
 
 use crate::base::clock::Time;
-use crate::base::ids::NodeId;
+use crate::base::ids::{ClusterId, NodeId, Seed};
 use crate::base::names::NodeName;
 use crate::model::LEVEL;
+use crate::model::effect::{Effect, Stored};
+use crate::model::row::Row;
 use crate::model::state::State;
 use crate::store::database::{self, OpenError};
 use crate::store::health::HealthCell;
@@ -41,6 +43,8 @@ pub enum RestoreError {
     Others(usize),
     #[error("know which node this machine is: say --node with one of {0}")]
     Which(String),
+    #[error("draw random bytes: {0}")]
+    Random(String),
     #[error("write the log: {0}")]
     Log(#[from] Box<StorageError>),
     #[error("write {path}: {cause}")]
@@ -89,7 +93,7 @@ async fn prepare(data_dir: &Path, folder: &Path, wanted: Wanted<'_>) -> Result<R
     let fault = |cause| RestoreError::Unpack { path: wanted.copy.to_owned(), cause };
     unpack(wanted.copy, &path).map_err(fault)?;
     let connection = database::open(&path, LEVEL, &schema::SCHEMA, "FULL")?;
-    let (state, mut meta) = schema::load(&connection).map_err(RestoreError::Damaged)?;
+    let (mut state, mut meta) = schema::load(&connection).map_err(RestoreError::Damaged)?;
     let applied = meta.applied.ok_or(RestoreError::Empty)?;
     let with_log = goes_on(data_dir, applied).await;
     if !with_log {
@@ -99,11 +103,25 @@ async fn prepare(data_dir: &Path, folder: &Path, wanted: Wanted<'_>) -> Result<R
         let members = BTreeMap::from([(node.0, peer.unwrap_or_default())]);
         let voters = BTreeSet::from([node.0]);
         meta.membership = Membership::new(Some(applied), openraft::Membership::new(vec![voters], members));
-        schema::write_meta(&connection, &meta).map_err(|error| RestoreError::Damaged(error.to_string()))?;
+        let faulty = |error: rusqlite::Error| RestoreError::Damaged(error.to_string());
+        if let Some(cluster) = state.cluster.clone().filter(|_| wanted.alone) {
+            // Whoever is left of the old one is refused, and whatever it still decides is another cluster's.
+            let renamed = Effect::Put(Stored::new(Row::Cluster(cluster.renamed(new_id()?))));
+            state.absorb(&renamed);
+            let history = schema::write(&connection, &[renamed], u128::from_le_bytes(meta.history)).map_err(faulty)?;
+            (meta.hash, meta.history) = (state.hash.to_le_bytes(), history.to_le_bytes());
+        }
+        schema::write_meta(&connection, &meta).map_err(faulty)?;
     }
     connection.close().map_err(|(_, error)| RestoreError::Damaged(error.to_string()))?;
     let aside = data_dir.join(format!("set-aside-{}", Time::now().seconds()));
     Ok(Restored { time: meta.time, revision: meta.revision, with_log, aside })
+}
+
+fn new_id() -> Result<ClusterId, RestoreError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| RestoreError::Random(error.to_string()))?;
+    Ok(ClusterId(Seed(random).id()))
 }
 
 fn unpack(copy: &Path, to: &Path) -> io::Result<()> {
@@ -171,7 +189,8 @@ fn exchange(data_dir: &Path, folder: &Path, restored: &Restored) -> Result<(), (
     };
     fs::create_dir(&restored.aside).map_err(at(&restored.aside))?;
     let state = ["state.db", "state.db-wal"].as_slice();
-    let log = if restored.with_log { &[] } else { ["log.db", "log.db-wal"].as_slice() };
+    // Whom it knew as members is the old cluster's.
+    let log = if restored.with_log { &[] } else { ["log.db", "log.db-wal", "members"].as_slice() };
     for name in state.iter().chain(log) {
         let old = data_dir.join(name);
         match fs::rename(&old, restored.aside.join(name)) {

@@ -60,7 +60,7 @@ impl Resolver {
 
     fn open(&self, snapshot: &Snapshot, stored: &Certificate) -> Option<Arc<CertifiedKey>> {
         let cluster = snapshot.cluster.as_ref()?;
-        open_certificate(cluster.id, &self.keyring, stored)
+        open_certificate(cluster.sealed_for(), &self.keyring, stored)
             .inspect_err(|error| {
                 let names = stored.names.join(" ");
                 tracing::error!(certificate = %stored.id, names, "handshakes are refused: failed to {error}");

@@ -30,7 +30,7 @@ pub fn make_sites_ca(cluster: ClusterId, keyring: &Keyring, now: Time) -> Result
 /// The cluster's sites CA, ready to sign.
 pub fn open_sites_ca(cluster: &Cluster, keyring: &Keyring) -> Result<Authority, TlsError> {
     let ca = cluster.sites_ca.as_ref().ok_or(TlsError::NoCa)?;
-    let key = open(keyring, &of_sites_ca(cluster.id), &ca.key)?;
+    let key = open(keyring, &of_sites_ca(cluster.sealed_for()), &ca.key)?;
     Authority::new(&ca.certificate, &key)
 }
 
@@ -42,7 +42,7 @@ pub fn mint_for(cluster: &Cluster, keyring: &Keyring, names: Vec<Host>, now: Tim
     let mut seed = [0; 16];
     getrandom::fill(&mut seed)?;
     let id = CertificateId(Seed(seed).id());
-    let key = sealed(keyring, &of_certificate(cluster.id, &id.to_string()), &leaf.key)?;
+    let key = sealed(keyring, &of_certificate(cluster.sealed_for(), &id.to_string()), &leaf.key)?;
     let chain = leaf.chain.into_iter().map(Into::into).collect();
     Ok(Minted { id, names, not_before: leaf.not_before, not_after: leaf.not_after, chain, key })
 }

@@ -86,7 +86,7 @@ impl Tickets {
 
     fn open<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = Key> + 'a {
         cluster.ticket_keys.iter().filter_map(|stored| {
-            let key = open_ticket_key(cluster.id, &self.keyring, stored)
+            let key = open_ticket_key(cluster.sealed_for(), &self.keyring, stored)
                 .inspect_err(|error| tracing::error!("sessions are not resumed: failed to {error}"))
                 .ok()?;
             let cipher = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key).ok()?);

@@ -21,6 +21,8 @@ use crate::support::until;
 
 /// Rounds between two comparisons of all that was written.
 const COMPARED_EVERY: usize = 10;
+/// Enough that not all of them wait for a node that is cut off.
+const WRITERS: usize = 8;
 const DISK_KIB: usize = 96 << 10;
 /// Replaces the functions that tell the time; Debian's package `faketime` has it.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -199,7 +201,7 @@ pub fn run(rounds: usize) {
     let (mut gaps, mut faults) = (Vec::new(), Vec::new());
     std::thread::scope(|threads| {
         let _over = Over(&over);
-        for writer in 0..3 {
+        for writer in 0..WRITERS {
             let (sockets, written, over, chance) = (&sockets, &written, &over, chance.fork());
             threads.spawn(move || write(writer, sockets, chance, written, over));
         }

@@ -111,7 +111,7 @@ fn typos_are_met_with_a_suggestion() {
 
 #[test]
 fn what_is_not_for_the_api_is_handed_over() {
-    assert!(matches!(command(parse("demo --once").unwrap()), Command::Demo { once: true }));
+    assert!(matches!(command(parse("demo --once").unwrap()), Command::Demo { nodes: 1, once: true }));
     assert!(matches!(command(parse("check --config f").unwrap()), Command::Check { config: Some(_) }));
     assert!(matches!(command(parse("run").unwrap()), Command::Run { config: None }));
 }

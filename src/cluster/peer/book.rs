@@ -1,12 +1,12 @@
 //! Who the other nodes are: their keys and where they are reached. The state says it; what a member told this node about a newer
 //! state counts until this node's own state is as new.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use openraft::metrics::RaftServerMetrics;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::base::clock::Time;
 use crate::base::ids::{ClusterId, NodeId};
@@ -27,14 +27,17 @@ pub struct Book {
     /// What each node said of itself, or where it called from, since this process started.
     told: Mutex<BTreeMap<NodeId, Vec<SocketAddr>>>,
     contact: Mutex<BTreeMap<NodeId, Instant>>,
+    /// Who answered last that this node is no member.
+    denied: Mutex<BTreeSet<NodeId>>,
+    was_denied: Notify,
 }
 
 impl Book {
     /// `learned`: what was told at the join, or later.
     pub fn new(own: NodeId, key: PeerKey, snapshot: watch::Receiver<Arc<Snapshot>>, learned: Members) -> Self {
         let learned = watch::Sender::new(learned);
-        let (membership, told, contact) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        Self { own, key, snapshot, learned, membership, told, contact }
+        let (membership, told, contact, denied, was_denied) = Default::default();
+        Self { own, key, snapshot, learned, membership, told, contact, denied, was_denied }
     }
 
     pub fn own(&self) -> NodeId {
@@ -116,9 +119,31 @@ impl Book {
         lock(&self.told).insert(node, reach);
     }
 
+    /// A member says that this node is none.
+    pub(crate) fn deny(&self, by: NodeId) {
+        if lock(&self.denied).insert(by) {
+            self.was_denied.notify_one();
+        }
+    }
+
+    /// Returns when another one says so.
+    pub(crate) async fn until_denied(&self) {
+        self.was_denied.notified().await;
+    }
+
+    /// Whether this node is a member no more: its state says so, or all do who answer.
+    pub(crate) fn is_removed(&self) -> bool {
+        let removed = {
+            let snapshot = self.snapshot.borrow();
+            snapshot.cluster.is_some() && !snapshot.nodes.contains_key(&self.own)
+        };
+        removed || !lock(&self.denied).is_empty()
+    }
+
     /// An address answered as that node: it is tried first next time.
     pub(crate) fn answered(&self, node: NodeId, at: SocketAddr) {
         self.heard(node);
+        lock(&self.denied).clear();
         let mut told = lock(&self.told);
         let known = told.entry(node).or_default();
         if known.first() != Some(&at) {

@@ -56,7 +56,12 @@ impl Peers {
                     book.answered(node, address);
                     return Ok(stream);
                 }
-                Err(error) => last = error,
+                Err(error) => {
+                    if matches!(error, PeerError::Refused(Why::NotAMember | Why::OtherCluster)) {
+                        book.deny(node);
+                    }
+                    last = error;
+                }
             }
         }
         Err(last)

@@ -102,6 +102,8 @@ pub(crate) enum Ask {
     Served(u64),
     /// A copy of the state, for one that is wrong.
     Copy,
+    /// The keyring, for a member that lacks a key of it.
+    Keyring,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -116,6 +118,7 @@ pub(crate) enum Said {
     Members(Members),
     Look(Box<Look>),
     Served(bool),
+    Keyring(serde_bytes::ByteBuf),
     Failed(String),
 }
 

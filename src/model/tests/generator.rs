@@ -1,6 +1,6 @@
 //! Random changes over small pools of names, so that they collide often. One number makes one envelope: a failing case shrinks.
 use crate::base::clock::Time;
-use crate::base::ids::{CertificateId, NodeId, OperationId, RequestId, Seed, SiteId, TokenId};
+use crate::base::ids::{CertificateId, NodeId, OperationId, OrderId, RequestId, Seed, SiteId, TokenId};
 use crate::base::names::{Host, IssuerName, NodeName, PlanName, TokenName, ZoneName};
 use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, Minted};
@@ -14,6 +14,7 @@ use crate::model::operations::{OperationFinish, OperationProgress, OperationStar
 use crate::model::options::{AreaChange, AreaSet, Hsts, OptionsSet};
 use crate::model::plans::{Limits, PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
+use crate::model::rotation::{Holder, Rekey, Reseal, RotationEnd};
 use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
 use crate::model::soa::Soa;
 use crate::model::tests::obtaining;
@@ -373,7 +374,7 @@ fn member(chance: &mut Chance) -> Change {
     let node = if chance.once_in(2) { NodeId(2 + chance.below(3)) } else { chance.node() };
     let reach = chance.maybe(|_| "192.0.2.9:7480".parse().unwrap()).into_iter().collect();
     let key = vec![node.0 as u8 + chance.below(2) as u8; 44];
-    match chance.below(7) {
+    match chance.below(9) {
         0 | 1 => Change::JoinTokenCreate(JoinTokenCreate { hash, lasts: chance.below(20_000) }),
         2 | 3 => {
             let name = NodeName::parse(&format!("pi-{}", node.0)).unwrap();
@@ -381,7 +382,32 @@ fn member(chance: &mut Chance) -> Change {
         }
         4 => Change::NodeSays(NodeSays { node, key, reach, knows: 1 }),
         5 => Change::NodeHealth(NodeHealth { node, down: chance.once_in(2) }),
-        _ => Change::NodeRemove(NodeRemove { node }),
+        6 => Change::NodeRemove(NodeRemove { node, lost: chance.once_in(2) }),
+        _ => lost(chance),
+    }
+}
+
+/// What follows the loss of a node with its disk.
+fn lost(chance: &mut Chance) -> Change {
+    let key = Sealed { key_id: KeyId(1 + chance.below(3) as u32), ..sealed() };
+    match chance.below(6) {
+        0 => Change::Rekey(Box::new(Rekey {
+            key_check: key.clone(),
+            sites_ca: SitesCa { certificate: vec![0x30; 4], key: key.clone(), not_after: START },
+            ticket_keys: vec![TicketKey { id: [9; 16], made: START, key: key.clone() }],
+            cookie_key: key.clone(),
+            acme_key: chance.maybe(|_| key),
+        })),
+        1 => Change::RotationEnd(RotationEnd { left: chance.maybe(|_| "a certificate".to_owned()) }),
+        2 => {
+            let name = IssuerName::parse("letsencrypt").unwrap();
+            Change::Reseal(Reseal { holder: Holder::Issuer { name, binding: None, account: Some(key) } })
+        }
+        3 => Change::Reseal(Reseal { holder: Holder::Order { id: OrderId(chance.id()), key } }),
+        _ => {
+            let id = CertificateId(chance.below(3));
+            Change::Reseal(Reseal { holder: Holder::Certificate { id, key } })
+        }
     }
 }
 

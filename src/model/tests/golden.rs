@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::base::ids::{ClusterId, NodeId, OperationId};
 use crate::model::apply::apply_batch;
+use crate::model::certificates::Certificate;
 use crate::model::change::{Batch, Change};
+use crate::model::cluster::Cluster;
 use crate::model::effect::Effect;
+use crate::model::rotation::Rotation;
 use crate::model::row::{Row, Table};
 use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 51] = [
+const CHANGES: [&str; 54] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -63,9 +67,12 @@ const CHANGES: [&str; 51] = [
     "NodeRemove",
     "SiteMove",
     "MoveStep",
+    "Rekey",
+    "Reseal",
+    "RotationEnd",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 17] = [
+const CASES: [&str; 21] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -83,6 +90,10 @@ const CASES: [&str; 17] = [
     "row-issuers.account",
     "change-OrderReserve.at",
     "row-sites.moving",
+    "change-NodeRemove.lost",
+    "row-cluster.rotation",
+    "row-certificates.suspect",
+    "row-cluster.formerly",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -106,6 +117,31 @@ fn add(name: &str, bytes: &[u8]) {
     }
 }
 
+/// Rows that changes by chance hardly make, or none does: after a loss, and after `ruche cluster recover`.
+fn made_by_hand(row: &Row) -> Vec<(&'static str, Row)> {
+    match row {
+        Row::Cluster(cluster) => {
+            let rotation = Rotation {
+                operation: OperationId(7),
+                node: NodeId(2),
+                since: 9,
+                rekeyed: Some(cluster.founded),
+                thumbprint: Some("t".into()),
+            };
+            let lost = Cluster { rotation: Some(rotation), ..cluster.clone() };
+            vec![
+                ("row-cluster.rotation", Row::Cluster(lost)),
+                ("row-cluster.formerly", Row::Cluster(cluster.renamed(ClusterId(99)))),
+            ]
+        }
+        Row::Certificate(held) => {
+            let suspect = Certificate { suspect: true, ..Certificate::clone(held) };
+            vec![("row-certificates.suspect", Row::Certificate(suspect.into()))]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// One batch of each kind of change, and the last row of each table, out of a random log.
 fn write() {
     let mut state = State::default();
@@ -119,7 +155,10 @@ fn write() {
         for (effects, _) in apply_batch(&mut state, &batch).into_iter().flatten() {
             let puts =
                 effects.into_iter().filter_map(|effect| if let Effect::Put(put) = effect { Some(put) } else { None });
-            puts.for_each(|put| add(&format!("row-{}{}", put.row.table().name(), case(&put.row)), &put.value));
+            for put in puts {
+                add(&format!("row-{}{}", put.row.table().name(), case(&put.row)), &put.value);
+                made_by_hand(&put.row).iter().for_each(|(name, row)| add(name, &row.encode()));
+            }
         }
     }
 }
@@ -130,6 +169,7 @@ fn change_case(change: &Change) -> &'static str {
         Change::SiteSet(set) => (&set.options, &set.certificate),
         Change::FtpUserCreate(create) if create.allow_plain => return ".plain",
         Change::OrderReserve(reserve) if reserve.at.is_some() => return ".at",
+        Change::NodeRemove(remove) if remove.lost => return ".lost",
         Change::FtpUserSet(set) if !set.allow_plain.is_keep() => return ".plain",
         _ => return "",
     };
@@ -145,6 +185,8 @@ fn case(row: &Row) -> &'static str {
         Row::Site(site) if site.moving.is_some() => ".moving",
         Row::Site(site) if !site.options.is_default() => ".options",
         Row::Site(site) if site.certificate.is_some() => ".certificate",
+        Row::Certificate(held) if held.suspect => ".suspect",
+        Row::Cluster(cluster) if cluster.rotation.is_some() => ".rotation",
         Row::Zone(zone) if zone.soa.is_some() => ".soa",
         Row::Cluster(cluster) if cluster.acme_key.is_some() => ".acme",
         Row::Issuer(issuer) if issuer.account.is_some() => ".account",

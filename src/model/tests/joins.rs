@@ -102,7 +102,7 @@ fn a_node_is_its_key() {
 #[test]
 fn a_node_goes_when_nothing_is_at_home_there() {
     let mut world = World::new();
-    world.refused_as("invalid", Change::NodeRemove(NodeRemove { node: NODE }));
+    world.refused_as("invalid", Change::NodeRemove(NodeRemove { node: NODE, lost: false }));
     world.ok(open(1, 60_000));
     world.ok(join(1, 2, "pi-2"));
     world.refused_as("exists", Change::NodeHealth(NodeHealth { node: TWO, down: false }));
@@ -111,8 +111,8 @@ fn a_node_goes_when_nothing_is_at_home_there() {
     world.ok(Change::NodeHealth(NodeHealth { node: TWO, down: false }));
     world.ok(site("a.test", None));
     let home = world.state.sites.values().next().unwrap().home;
-    world.refused_as("in-use", Change::NodeRemove(NodeRemove { node: home }));
+    world.refused_as("in-use", Change::NodeRemove(NodeRemove { node: home, lost: false }));
     let other = if home == NODE { TWO } else { NODE };
-    world.ok(Change::NodeRemove(NodeRemove { node: other }));
-    world.refused_as("not-found", Change::NodeRemove(NodeRemove { node: other }));
+    world.ok(Change::NodeRemove(NodeRemove { node: other, lost: false }));
+    world.refused_as("not-found", Change::NodeRemove(NodeRemove { node: other, lost: false }));
 }

@@ -126,7 +126,7 @@ fn where_a_site_cannot_go_is_said_before_it_moves() {
     assert_eq!(world.state.moving[&site(&world).id].1, OTHER);
     // Who moves is not removed, nor is where it goes.
     world.refused_as("in-use", Change::SiteRemove(SiteRemove { host: host("a.test") }));
-    world.refused_as("in-use", Change::NodeRemove(NodeRemove { node: OTHER }));
+    world.refused_as("in-use", Change::NodeRemove(NodeRemove { node: OTHER, lost: false }));
 }
 
 #[test]
