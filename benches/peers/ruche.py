@@ -32,17 +32,19 @@ class Ruche:
         listen = [f"127.0.0.1:{self.port}"]
         config = os.path.join(dir, "ruche.toml")
         with open(config, "w") as out:
-            out.write(
-                CONFIG.format(
-                    dir=dir,
-                    https=listen if https else [],
-                    dns=listen if dns else [],
-                    ftp=listen if ftp else [],
-                    passive="30000-30999",
-                )
+            text = CONFIG.format(
+                dir=dir,
+                https=listen if https else [],
+                dns=listen if dns else [],
+                ftp=listen if ftp else [],
+                passive="30000-30999",
             )
+            out.write(self.configured(text))
         self.server = Server("ruche", [binary, "run", "--config", config], os.path.join(dir, "ruche.log"))
         self.server.wait_for(lambda: self.ask("status", check=False).returncode == 0)
+
+    def configured(self, text):
+        return text
 
     @property
     def name(self):

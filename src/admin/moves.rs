@@ -12,7 +12,7 @@ use crate::admin::resource::{Resource, View};
 use crate::api::moves as api;
 use crate::api::operations;
 use crate::api::written::{WriteQuery, Written};
-use crate::base::ids::RequestId;
+use crate::base::ids::{NodeId, OperationId, RequestId};
 use crate::base::limits::moves::COPY_ROOM;
 use crate::base::names::Host;
 use crate::cluster::door::{Write, random};
@@ -20,7 +20,7 @@ use crate::model::answer::Object;
 use crate::model::change::{Change, Set};
 use crate::model::moves::{SiteMove, best, objection};
 use crate::model::nodes::{Node, NodeSet};
-use crate::model::operations::Operation;
+use crate::model::operations::{Operation, OperationFinish, Status};
 use crate::model::sites::{Handler, Site};
 use crate::moves::survey::Survey;
 
@@ -119,14 +119,27 @@ pub(crate) async fn drain(At(node): At<String>, ask: Ask) -> Result<Response, Fa
     let done = ask.write::<Node>(Change::NodeSet(cordon), Some(node.revision)).await?;
     let (mut operations, mut refused) = (Vec::new(), Vec::new());
     let snapshot = ask.desk.snapshot();
-    for site in snapshot.sites.values().filter(|site| site.home == node.id && site.moving.is_none()) {
+    let view = View::new(&ask.desk, &snapshot, &ask.caller);
+    let finish = |(id, _): &(OperationId, NodeId)| {
+        Change::OperationFinish(OperationFinish { id: *id, status: Status::Cancelling })
+    };
+    // What is on its way there stays where it is.
+    for moving in snapshot.moving.values().filter(|(_, to)| *to == node.id) {
+        let request_id = RequestId { key: random(), digest: ask.request_id.digest };
+        let write = Write { request_id, actor: ask.caller.actor, expect: None, change: finish(moving) };
+        // One that has just ended is no more to be ended.
+        drop(ask.desk.door.write(write).await);
+    }
+    for site in snapshot.sites.values().filter(|site| site.home == node.id) {
+        if let Some(moving) = &site.moving {
+            operations.extend(snapshot.operations.get(&moving.operation).map(|going| going.view(&view)));
+            continue;
+        }
         let change = Change::SiteMove(SiteMove { host: site.host.clone(), to: None, bandwidth: None });
         let request_id = RequestId { key: random(), digest: ask.request_id.digest };
         let write = Write { request_id, actor: ask.caller.actor, expect: None, change };
         match ask.desk.door.write(write).await.map(|answer| answer.object) {
-            Ok(Some(Object::Operation(begun))) => {
-                operations.push(begun.view(&View::new(&ask.desk, &snapshot, &ask.caller)))
-            }
+            Ok(Some(Object::Operation(begun))) => operations.push(begun.view(&view)),
             Ok(_) => {}
             Err(error) => {
                 let reason = format!("failed to {error}");

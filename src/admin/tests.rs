@@ -104,6 +104,7 @@ impl Node {
             blocking: Blocking::new(Handle::current()),
             door: member.door().only(),
             arrivals: inbound::channels().1.copies,
+            shared_until: None,
         };
         let context = Context {
             moves,

@@ -4,17 +4,29 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use rustix::net::sockopt;
 use rustls::StreamOwned;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::base::ids::NodeId;
-use crate::base::limits::moves::{COPY_FRAME_MAX, COPY_PIECE, COPY_WAIT};
+use crate::base::limits::moves::{
+    COPY_ALIVE_ASKED, COPY_ALIVE_EVERY, COPY_ALIVE_WAIT, COPY_FRAME_MAX, COPY_PIECE, COPY_WAIT,
+};
 use crate::cluster::inbound::{Caller, Carried};
 use crate::cluster::peer::dial::Peers;
 use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::messages::Class;
+
+/// Has the kernel end a connection whose other side is gone, also while neither says anything.
+fn notice_death(socket: &TcpStream) -> Result<(), rustix::io::Errno> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, COPY_ALIVE_EVERY)?;
+    sockopt::set_tcp_keepintvl(socket, COPY_ALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(socket, COPY_ALIVE_ASKED)?;
+    sockopt::set_tcp_user_timeout(socket, u32::try_from(COPY_ALIVE_WAIT.as_millis()).unwrap_or(u32::MAX))
+}
 
 trait Both: Read + Write + Send {}
 
@@ -79,6 +91,7 @@ impl Bulk {
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(COPY_WAIT))?;
         socket.set_write_timeout(Some(COPY_WAIT))?;
+        notice_death(&socket).map_err(std::io::Error::from)?;
         let stream = wrap(socket.try_clone()?);
         Ok(Self { stream, socket, out: Vec::new(), _place: place })
     }

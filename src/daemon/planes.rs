@@ -1,5 +1,6 @@
 //! What serves customers: the planes, and what feeds them. Wires only.
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -56,6 +57,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) carried: Outlets,
     pub(crate) inherited: &'a Inherited,
     pub(crate) shown: &'a Shown,
+    /// As the moves are told.
+    pub(crate) shared_until: Option<Instant>,
 }
 
 pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
@@ -74,10 +77,11 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
         carried,
         inherited,
         shown,
+        shared_until,
     } = ground;
     let feed = feed(member, tasks);
     // Before anybody can write to a site that is to rest.
-    let moves = moves((member, dirs, blocking), &feed, carried.copies);
+    let moves = moves((member, dirs, blocking), &feed, carried.copies, shared_until);
     moves.clone().start(tasks);
     let shown = listen::shown_to(shown);
     let roles = roles(member, &feed, tasks);
@@ -128,7 +132,12 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
     Ok(moves)
 }
 
-fn moves((member, dirs, blocking): (&Member, &Arc<SiteDirs>, &Blocking), feed: &Feed, arrivals: Arrivals) -> Moves {
+fn moves(
+    (member, dirs, blocking): (&Member, &Arc<SiteDirs>, &Blocking),
+    feed: &Feed,
+    arrivals: Arrivals,
+    shared_until: Option<Instant>,
+) -> Moves {
     Moves {
         node: member.node(),
         feed: feed.clone(),
@@ -138,6 +147,7 @@ fn moves((member, dirs, blocking): (&Member, &Arc<SiteDirs>, &Blocking), feed: &
         blocking: blocking.clone(),
         door: member.door().only(),
         arrivals,
+        shared_until,
     }
 }
 

@@ -3,6 +3,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::fs::Mode;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -11,6 +12,7 @@ use tokio::sync::Notify;
 use crate::admin;
 use crate::admin::context::{Context, NodeInfo};
 use crate::base::ids::NodeId;
+use crate::base::limits::HAND_OVER_DRAIN;
 use crate::base::names::NodeName;
 use crate::cluster::adoption::{self, AdoptionError};
 use crate::cluster::inbound::{self, Outlets};
@@ -196,6 +198,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
         carried,
         inherited,
         shown: &shown,
+        shared_until: predecessor.as_ref().map(|_| Instant::now() + HAND_OVER_DRAIN),
     })?;
     let again = Arc::new(Notify::new());
     let api = admin::router(Context {

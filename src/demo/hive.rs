@@ -48,6 +48,7 @@ impl Hive {
         let site = self.a_site().await?;
         self.a_change(1, "a", "192.0.2.31").await?;
         self.a_loss(&site).await?;
+        self.a_move(&site).await?;
         say("All checks passed.");
         Ok(())
     }
@@ -119,6 +120,35 @@ impl Hive {
         say(&format!(
             "  record {name} A {address}, written through pi-{} in {took} ms: every node answers for it",
             through + 1
+        ));
+        Ok(())
+    }
+
+    /// The site moves to another home while it is visited through every node.
+    async fn a_move(&self, site: &Visitor) -> Result<(), DemoError> {
+        let path = format!("/v1/sites/{HOST_A}/move");
+        let asked = Asked::new(Method::POST, &path, json!({"to": "pi-2"}), StatusCode::ACCEPTED);
+        let begun = self.nodes[0].ask(asked).await?;
+        let operation = format!("/v1/operations/{}", text(&begun["id"]));
+        let (started, mut visits) = (Instant::now(), 0);
+        loop {
+            for node in &self.nodes {
+                let through = site.again().moved_to(&node.ask(Asked::get("/v1/status")).await?)?;
+                through.sees("/", StatusCode::OK, "Hello from the hive.").await?;
+                visits += 1;
+            }
+            let now = self.nodes[0].ask(Asked::get(&operation)).await?;
+            if now["status"] != "running" {
+                expect("the move succeeds", now["status"] == "succeeded")?;
+                break;
+            }
+            expect("the move ends in time", started.elapsed() < AGREE_WAIT)?;
+        }
+        let moved = self.nodes[0].ask(Asked::get(&format!("/v1/sites/{HOST_A}"))).await?;
+        expect("the site is at home elsewhere", moved["node"] == "pi-2")?;
+        let took = started.elapsed().as_millis();
+        say(&format!(
+            "  the site moved to pi-2 in {took} ms: {visits} visits through all nodes meanwhile, none failed"
         ));
         Ok(())
     }

@@ -71,6 +71,8 @@ pub struct Piece {
     /// Relative to the site; empty: its root.
     #[serde(with = "serde_bytes")]
     pub dir: Vec<u8>,
+    /// Of the root itself.
+    pub own: Option<Traits>,
     pub entries: Vec<Entry>,
     /// FIFOs, sockets, devices and mounted file systems, which do not go along.
     pub odd: u64,
@@ -99,7 +101,9 @@ impl Walk {
         else {
             return Ok(None);
         };
-        let mut piece = Piece { dir, entries: Vec::new(), odd: 0, whole: false };
+        let own = dir.is_empty().then(|| names.stat().map(|stat| traits(&stat)));
+        let own = own.transpose().map_err(ManifestError::at(&dir))?;
+        let mut piece = Piece { dir, own, entries: Vec::new(), odd: 0, whole: false };
         while piece.entries.len() < most {
             let Some(read) = names.read() else {
                 piece.whole = true;

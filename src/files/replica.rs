@@ -46,11 +46,11 @@ pub enum Missing {
 }
 
 impl Missing {
-    /// Bytes that are to come.
+    /// Bytes that are to come, as far as can be told.
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Content { len, .. } => *len,
-            Self::Name { .. } => 0,
+            Self::Content { len, alike: false, .. } => *len,
+            Self::Content { .. } | Self::Name { .. } => 0,
         }
     }
 }
@@ -100,6 +100,7 @@ impl Replica {
     pub fn compare(&mut self, piece: &Piece) -> Result<Vec<Missing>, ReplicaError> {
         let dir = self.dir(&piece.dir)?;
         let mut missing = Vec::new();
+        self.dirs.extend(piece.own.map(|own| (Vec::new(), own)));
         for entry in &piece.entries {
             let path = joined(&piece.dir, &entry.name);
             let here = match rustix::fs::statat(&dir, entry.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -308,4 +309,146 @@ fn dress(file: impl AsFd, wanted: &Traits) -> Result<(), Errno> {
     let time = |(seconds, nanos): (i64, u32)| Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
     let modified = time(wanted.modified);
     rustix::fs::futimens(file, &Timestamps { last_access: modified, last_modification: modified })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::Path;
+
+    use super::*;
+    use crate::files::manifest::Walk;
+
+    const SITE: SiteId = SiteId(7);
+
+    /// One pass from one directory to the other, without a network; the paths that were fetched.
+    fn pass(from: &Jail, replica: &mut Replica) -> Vec<String> {
+        let (mut walk, mut missing, mut names) = (Walk::new(from), Vec::new(), HashSet::new());
+        while let Some(piece) = walk.next(3).unwrap() {
+            missing.extend(replica.compare(&piece).unwrap());
+            names.extend(piece.entries.into_iter().map(|entry| entry.name));
+            if piece.whole {
+                replica.prune(&piece.dir, &names).unwrap();
+                names.clear();
+            }
+        }
+        let mut fetched = Vec::new();
+        for missing in &missing {
+            let Missing::Content { path, .. } = missing else { continue };
+            fetched.push(String::from_utf8_lossy(path).into_owned());
+            let mut source = Source::open(from, path).unwrap().unwrap();
+            let mut growing = replica.begin(path).unwrap();
+            while let Some((at, len)) = source.stretch().unwrap() {
+                let mut bytes = vec![0; len as usize];
+                source.read(at, &mut bytes).unwrap();
+                growing.write(at, &bytes).unwrap();
+            }
+            replica.finish(path, growing, (&source.content, &source.traits)).unwrap();
+        }
+        for missing in &missing {
+            if let Missing::Name { path, of } = missing {
+                replica.name_too(path, of).unwrap();
+            }
+        }
+        replica.settle().unwrap();
+        replica.sync().unwrap();
+        fetched.sort();
+        fetched
+    }
+
+    fn tree(root: &Path) -> Vec<String> {
+        let mut seen = Vec::new();
+        let mut todo = vec![root.to_owned()];
+        while let Some(dir) = todo.pop() {
+            for entry in fs::read_dir(&dir).unwrap() {
+                let path = entry.unwrap().path();
+                let stat = path.symlink_metadata().unwrap();
+                let name = path.strip_prefix(root).unwrap().to_owned();
+                let what = match stat.file_type() {
+                    kind if kind.is_dir() => "dir".to_owned(),
+                    kind if kind.is_symlink() => format!("{:?}", fs::read_link(&path).unwrap()),
+                    _ => format!("{:?} {}", fs::read(&path).unwrap(), stat.nlink()),
+                };
+                let time = if stat.is_symlink() { (0, 0) } else { (stat.mtime(), stat.mtime_nsec()) };
+                let mode = if stat.is_symlink() { 0 } else { stat.mode() };
+                seen.push(format!("{name:?} {what} {mode:o} {time:?}"));
+                if stat.is_dir() {
+                    todo.push(path);
+                }
+            }
+        }
+        seen.sort();
+        seen
+    }
+
+    #[test]
+    fn whatever_changes_into_whatever_the_copy_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("from");
+        let at = |name: &str| root.join(name);
+        fs::create_dir_all(at("a/b/c")).unwrap();
+        fs::write(at("a/one"), "1").unwrap();
+        fs::hard_link(at("a/one"), at("a/b/two")).unwrap();
+        fs::write(at("a/b/c/deep"), "deep").unwrap();
+        fs::write(at("page"), "page").unwrap();
+        symlink("/etc", at("out")).unwrap();
+        for number in 0..9 {
+            fs::write(at(&format!("n{number}")), "n").unwrap();
+        }
+        let from = Jail::open(&root).unwrap();
+        let dirs = SiteDirs::open(dir.path()).unwrap();
+        let mut replica = Replica::open(&dirs, SITE).unwrap();
+        let there = dirs.path(SITE);
+        assert_eq!(pass(&from, &mut replica).len(), 12);
+        assert_eq!(tree(&there), tree(&root));
+        assert_eq!(pass(&from, &mut replica), [""; 0], "nothing has changed");
+
+        // A file becomes a directory, a directory a file, a link both ways; a name goes, a mode and a time change.
+        fs::remove_file(at("n0")).unwrap();
+        fs::create_dir(at("n0")).unwrap();
+        fs::write(at("n0/inner"), "inner").unwrap();
+        fs::remove_dir_all(at("a/b/c")).unwrap();
+        fs::write(at("a/b/c"), "was a directory").unwrap();
+        fs::remove_file(at("out")).unwrap();
+        fs::write(at("out"), "was a link").unwrap();
+        fs::remove_file(at("n1")).unwrap();
+        symlink("n2", at("n1")).unwrap();
+        fs::remove_file(at("n3")).unwrap();
+        fs::set_permissions(at("n4"), fs::Permissions::from_mode(0o604)).unwrap();
+        fs::set_permissions(at("a"), fs::Permissions::from_mode(0o700)).unwrap();
+        // The same length and the same time, other content.
+        let time = fs::metadata(at("page")).unwrap().modified().unwrap();
+        fs::write(at("page"), "egap").unwrap();
+        fs::File::options().write(true).open(at("page")).unwrap().set_modified(time).unwrap();
+        assert_eq!(pass(&from, &mut replica), ["a/b/c", "n0/inner", "n4", "out", "page"]);
+        assert_eq!(tree(&there), tree(&root));
+
+        // What the copy has and the other side has not goes, also where somebody else put it.
+        fs::create_dir_all(there.join("more/of/it")).unwrap();
+        fs::write(there.join("more/file"), "").unwrap();
+        pass(&from, &mut replica);
+        assert_eq!(tree(&there), tree(&root));
+    }
+
+    #[test]
+    fn a_copy_never_follows_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("from");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::write(root.join("sub/file"), "new").unwrap();
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("file"), "old").unwrap();
+        let dirs = SiteDirs::open(dir.path()).unwrap();
+        let mut replica = Replica::open(&dirs, SITE).unwrap();
+        symlink(&outside, dirs.path(SITE).join("sub")).unwrap();
+        pass(&Jail::open(&root).unwrap(), &mut replica);
+        assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "old");
+        assert_eq!(fs::read_to_string(dirs.path(SITE).join("sub/file")).unwrap(), "new");
+        // And the side that is copied from tells of a link, not of what it leads to.
+        symlink(&outside, root.join("link")).unwrap();
+        assert!(Source::open(&Jail::open(&root).unwrap(), b"link/file").unwrap().is_none());
+        assert!(Source::open(&Jail::open(&root).unwrap(), b"link").unwrap().is_none());
+    }
 }

@@ -125,25 +125,33 @@ impl SiteDirs {
         discarded().map_err(|errno| fault("move to the trash", &self.path(site), errno))
     }
 
-    /// Moves the files of a site to the trash that is at home elsewhere now; its logs stay. `now`: as above; 0: nothing of it was
-    /// ever served, and the next sweep takes it.
+    /// Moves the files of a site to the trash that is at home elsewhere now; its logs stay.
     pub fn retire(&self, site: SiteId, now: Time) -> Result<(), SiteDirsError> {
+        let name = format!("{site}-{}", now.seconds());
+        self.retired(site, &name).map_err(|errno| fault("move to the trash", &self.path(site), errno))
+    }
+
+    /// Deletes a copy that was never served.
+    pub fn drop_copy(&self, site: SiteId) -> Result<(), SiteDirsError> {
+        let name = format!("{site}-0");
+        let dropped = self.retired(site, &name).and_then(|()| trash::delete(&self.trash, &name));
+        dropped.map_err(|errno| fault("delete", &self.path(site), errno))
+    }
+
+    fn retired(&self, site: SiteId, name: &str) -> Result<(), Errno> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let retired = || {
-            let from = match rustix::fs::openat(&self.sites, site.to_string(), jail::LISTED, Mode::empty()) {
-                Err(Errno::NOENT) => return Ok(()),
-                opened => opened?,
-            };
-            let to = subdir(&self.trash, &format!("{site}-{}", now.seconds()), 0o700)?;
-            for name in ["public", "incoming"] {
-                match rustix::fs::renameat(&from, name, &to, name) {
-                    Err(Errno::NOENT) => {}
-                    moved => moved?,
-                }
-            }
-            [&to, &self.trash, &from].into_iter().try_for_each(rustix::fs::fsync)
+        let from = match rustix::fs::openat(&self.sites, site.to_string(), jail::LISTED, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            opened => opened?,
         };
-        retired().map_err(|errno| fault("move to the trash", &self.path(site), errno))
+        let to = subdir(&self.trash, name, 0o700)?;
+        for part in ["public", "incoming"] {
+            match rustix::fs::renameat(&from, part, &to, part) {
+                Err(Errno::NOENT) => {}
+                moved => moved?,
+            }
+        }
+        [&to, &self.trash, &from].into_iter().try_for_each(rustix::fs::fsync)
     }
 
     /// Bytes that are free on the disk for this process.

@@ -145,6 +145,9 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
             site.moving = staged(Stage::Copying);
             "site.wake"
         }
+        (Step::Flip { .. }, Stage::Resting { .. }) if is_cancelling(cx.state, change.operation) => {
+            return Err(Refusal::invalid("step", "the move was cancelled"));
+        }
         (Step::Flip { round }, Stage::Resting { round: current }) if *round == current => {
             site.home = moving.to;
             site.epoch += 1;
@@ -171,6 +174,10 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
     let object = ended.and_then(|status| operations::end(cx, change.operation, status));
     cx.put(Row::Site(site.into()));
     Ok(object.into_iter().fold(outcome, |outcome, operation| outcome.object(Object::Operation(operation))))
+}
+
+fn is_cancelling(state: &State, operation: OperationId) -> bool {
+    state.operations.get(&operation).is_some_and(|operation| operation.status == Status::Cancelling)
 }
 
 fn put(cx: &mut Apply<'_>, mut site: Site) {

@@ -54,8 +54,8 @@ pub(crate) async fn keep(room: Arc<Room>, stop: Stop) -> TaskResult {
                 steps.spawn(async move { drop(room.step(site, operation, step).await) });
             });
         }
-        retire(&room, &newest, &mut strays).await;
-        let busy = !newest.moving.is_empty() || !room.rests.is_empty() || !strays.is_empty();
+        retire(&room, &newest, (&mut strays, &active)).await;
+        let busy = !newest.moving.is_empty() || !active.is_empty() || !room.rests.is_empty() || !strays.is_empty();
         drop(newest);
         tokio::select! {
             changed = view.changed() => if !changed { stop.give_up().await },
@@ -73,6 +73,8 @@ pub(crate) async fn keep(room: Arc<Room>, stop: Stop) -> TaskResult {
         }
     }
     movers.shutdown().await;
+    // Uploads go on in this process while the next one serves.
+    room.rests.keep_closed();
     Ok(())
 }
 
@@ -85,10 +87,15 @@ async fn present(room: &Room) -> Result<BTreeMap<SiteId, Instant>, Box<dyn std::
 
 /// Waits until nobody writes to a site that is to rest; has it wake where that takes too long.
 async fn still(room: Arc<Room>, site: SiteId, round: u64) {
-    match room.moves.gates.emptied(site, Instant::now() + REST_WAIT).await {
+    let shared = room.moves.shared_until.is_some_and(|until| Instant::now() < until);
+    let emptied = match shared {
+        true => Err("uploads may be under way in the process before this one".to_owned()),
+        false => room.moves.gates.emptied(site, Instant::now() + REST_WAIT).await.map_err(|error| error.to_string()),
+    };
+    match emptied {
         Ok(()) => room.rests.still(site),
-        Err(error) => {
-            tracing::info!("failed to {error}; the site is written again");
+        Err(reason) => {
+            tracing::info!("the site is written again: {reason}");
             let operation = room.moves.feed.view().now().moving.get(&site).map(|(operation, _)| *operation);
             if let Some(operation) = operation {
                 drop(room.step(site, operation, Step::Wake { round }).await);
@@ -111,10 +118,17 @@ fn late(room: &Room, state: &State, active: &BTreeMap<OperationId, SiteId>) -> V
 }
 
 /// Moves files to the trash of sites that are at home elsewhere, once those who read them had time to finish.
-async fn retire(room: &Room, state: &State, strays: &mut BTreeMap<SiteId, Instant>) {
+async fn retire(
+    room: &Room,
+    state: &State,
+    (strays, active): (&mut BTreeMap<SiteId, Instant>, &BTreeMap<OperationId, SiteId>),
+) {
     // Of a site that nobody knows nothing is touched.
     strays.retain(|id, _| state.sites.get(id).is_some_and(|site| !plan::belongs(site, room.moves.node)));
-    let due: Vec<_> = strays.iter().filter(|(_, since)| since.elapsed() >= STRAY_GRACE).map(|(id, _)| *id).collect();
+    let due = strays
+        .iter()
+        .filter(|(id, since)| since.elapsed() >= STRAY_GRACE && !active.values().any(|moving| moving == *id));
+    let due: Vec<_> = due.map(|(id, _)| *id).collect();
     for site in due {
         let (dirs, now) = (Arc::clone(&room.moves.dirs), state.time);
         match room.moves.blocking.run(move || dirs.retire(site, now)).await {

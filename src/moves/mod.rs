@@ -10,6 +10,7 @@ pub mod survey;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::base::ids::{NodeId, OperationId, SiteId};
 use crate::cluster::door::{Door, Write, WriteError};
@@ -52,6 +53,8 @@ pub struct Moves {
     pub blocking: Blocking,
     pub door: Door<MovesKey>,
     pub arrivals: Arrivals,
+    /// Until when uploads may be under way in the process before this one, which no gate of this one knows of.
+    pub shared_until: Option<Instant>,
 }
 
 /// The room at work.

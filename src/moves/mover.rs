@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use tokio::time::{interval, sleep};
 
-use crate::base::clock::Time;
 use crate::base::ids::{OperationId, SiteId};
-use crate::base::limits::moves::{COPY_PASSES, MOVE_PATIENCE, MOVE_PAUSE_FIRST, MOVE_PAUSE_MAX, MOVE_PROGRESS_EVERY};
+use crate::base::limits::moves::{
+    COPY_PASSES, MOVE_PATIENCE, MOVE_PAUSE_FIRST, MOVE_PAUSE_MAX, MOVE_PROGRESS_EVERY, MOVE_UNRESTS,
+};
 use crate::cluster::door::{Write, WriteError, random};
 use crate::files::replica::Replica;
 use crate::model::moves::{Moving, Stage, Step};
 use crate::model::operations::{OperationProgress, Status};
 use crate::model::sites::Site;
-use crate::moves::pull::{Gauge, Pass, Pull, PullError};
+use crate::moves::pull::{self, Gauge, Pass, Pull, PullError};
 use crate::moves::wire::Hello;
-use crate::moves::{MovesKey, Room};
+use crate::moves::{MovesKey, Room, plan};
 use crate::ops::stop::Stop;
 
 /// One move at its destination.
@@ -42,6 +43,10 @@ enum Fault {
     Write(#[from] WriteError),
     #[error("go on: the move was cancelled")]
     Cancelled,
+    #[error("go on: the move has ended")]
+    Ended,
+    #[error("copy: files change though the site rests, {0} among them")]
+    Unrest(String),
     #[error("copy: {0}")]
     Work(String),
 }
@@ -62,6 +67,7 @@ impl Mover {
 
     async fn carry_on(&mut self) {
         let (mut since, mut pause, mut furthest) = (Instant::now(), MOVE_PAUSE_FIRST, 0);
+        let mut unrests = 0;
         while let Some((site, moving)) = self.current() {
             let fault = match self.attempt(&site, &moving).await {
                 Ok(()) => continue,
@@ -71,8 +77,11 @@ impl Mover {
             if done > furthest {
                 (since, pause, furthest) = (Instant::now(), MOVE_PAUSE_FIRST, done);
             }
+            unrests += usize::from(matches!(fault, Fault::Unrest(_)));
             match fault {
+                Fault::Ended => return,
                 Fault::Cancelled => return self.end(Status::Cancelled).await,
+                fault if unrests >= MOVE_UNRESTS => return self.fail(&fault).await,
                 Fault::Pull(error) if error.is_final() => return self.fail(&error).await,
                 fault if since.elapsed() > MOVE_PATIENCE => return self.fail(&fault).await,
                 fault => {
@@ -100,18 +109,15 @@ impl Mover {
             // Of a try that this one knows nothing of.
             return Ok(self.step(Step::Wake { round }).await?);
         }
-        let mut pull = self.open(site, moving).await?;
-        for _ in 0..COPY_PASSES {
-            let pass;
-            (pull, pass) = self.pass(pull, "copying").await?;
-            if pass.is_little() {
-                break;
-            }
-        }
-        self.check_cancelled()?;
+        let pull = self.open(site, moving).await?;
+        let mut pull = self.passes(pull).await?;
         let round = u64::from_be_bytes(std::array::from_fn(|at| random()[at]));
         let rested = Instant::now();
-        self.step(Step::Rest { round }).await?;
+        if let Err(error) = self.step(Step::Rest { round }).await {
+            self.replica = Some(pull.into_replica());
+            return Err(error.into());
+        }
+        pull.hurry();
         match self.last_pass(pull, round).await {
             Ok(pass) => {
                 self.step(Step::Flip { round }).await?;
@@ -120,14 +126,35 @@ impl Mover {
                 Ok(())
             }
             Err(fault) => {
-                self.step(Step::Wake { round }).await?;
+                // Its home may have woken it before: then this is refused, and the fault is what counts.
+                drop(self.step(Step::Wake { round }).await);
                 Err(fault)
             }
         }
     }
 
+    /// Passes while the site is written, until one finds little to do.
+    async fn passes(&mut self, mut pull: Pull) -> Result<Pull, Fault> {
+        let mut passes = 0;
+        while passes < COPY_PASSES {
+            let pass;
+            (pull, pass) = self.pass(pull, "copying").await?;
+            if pass.is_little() {
+                break;
+            }
+            // One that had to leave files to the next is none.
+            passes += u32::from(!pass.left);
+        }
+        self.check_cancelled()?;
+        Ok(pull)
+    }
+
     async fn open(&mut self, site: &Site, moving: &Moving) -> Result<Pull, Fault> {
         let moves = self.room.moves.clone();
+        let mut bulk = moves.peers.bulk(site.home).await.map_err(PullError::from)?;
+        let hello = Hello::Copy { site: self.site, epoch: site.epoch };
+        let greeted = move || pull::greet(&mut bulk, &hello).map(|()| bulk);
+        let bulk = work(&moves, greeted).await??;
         let replica = match self.replica.take() {
             Some(replica) => replica,
             None => {
@@ -135,10 +162,7 @@ impl Mover {
                 work(&moves, move || Replica::open(&dirs, id)).await?.map_err(PullError::from)?
             }
         };
-        let bulk = moves.peers.bulk(site.home).await.map_err(PullError::from)?;
-        let hello = Hello::Copy { site: self.site, epoch: site.epoch };
-        let with = (replica, Arc::clone(&self.gauge), moving.bandwidth);
-        Ok(work(&moves, move || Pull::begin(bulk, &hello, with)).await??)
+        Ok(Pull::new(bulk, replica, Arc::clone(&self.gauge), moving.bandwidth))
     }
 
     /// One pass, told of as it goes on; cut off where the move is cancelled.
@@ -158,11 +182,11 @@ impl Mover {
             tokio::select! {
                 passed = &mut passing => break passed?,
                 _ = every.tick() => {
-                    if self.check_cancelled().is_err() {
+                    if let Err(fault) = self.check_cancelled() {
                         drop(cut);
                         // Whoever still writes to the copy has to be gone before it is taken away.
                         drop(passing.await?);
-                        return Err(Fault::Cancelled);
+                        return Err(fault);
                     }
                     self.say(self.stage(doing)).await;
                 }
@@ -191,14 +215,20 @@ impl Mover {
         }
         let (pull, pass) = self.pass(pull, "the last of it").await?;
         self.replica = Some(pull.into_replica());
-        if pass.whole { Ok(pass) } else { Err(Fault::Work("files changed though the site rested".into())) }
+        match (&pass.unsteady, pass.left) {
+            (None, false) => Ok(pass),
+            (Some(path), _) => Err(Fault::Unrest(String::from_utf8_lossy(path).into_owned())),
+            (None, true) => Err(Fault::Work("more changed than one pass takes".into())),
+        }
     }
 
     fn check_cancelled(&self) -> Result<(), Fault> {
         let mut view = self.room.moves.feed.view();
-        let operation = view.now().operations.get(&self.operation);
-        let cancelled = operation.is_some_and(|operation| operation.status == Status::Cancelling);
-        if cancelled { Err(Fault::Cancelled) } else { Ok(()) }
+        match view.now().operations.get(&self.operation) {
+            None => Err(Fault::Ended),
+            Some(operation) if operation.status == Status::Cancelling => Err(Fault::Cancelled),
+            Some(_) => Ok(()),
+        }
     }
 
     fn stage(&self, doing: &str) -> String {
@@ -248,9 +278,14 @@ impl Mover {
             pause = (pause * 2).min(MOVE_PAUSE_MAX);
         }
         self.replica = None;
+        // It may have flipped after all: an answer can be lost, a change is not.
+        let mut view = self.room.moves.feed.view();
+        let here = self.room.moves.node;
+        if view.now().sites.get(&self.site).is_none_or(|site| plan::belongs(site, here)) {
+            return;
+        }
         let (dirs, site) = (Arc::clone(&self.room.moves.dirs), self.site);
-        let swept = work(&self.room.moves, move || dirs.retire(site, Time(0)).and_then(|()| dirs.sweep(Time::now())));
-        if let Ok(Err(error)) = swept.await {
+        if let Ok(Err(error)) = work(&self.room.moves, move || dirs.drop_copy(site)).await {
             tracing::warn!("failed to {error}");
         }
     }

@@ -62,3 +62,83 @@ pub(crate) fn ends(state: &State, site: &Site, here: NodeId) -> bool {
     let to_is_up = state.nodes.get(&moving.to).is_some_and(|node| !node.down);
     cancelled && here == if to_is_up { moving.to } else { site.home }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Time;
+    use crate::base::names::NodeName;
+    use crate::model::effect::Stored;
+    use crate::model::nodes::Node;
+    use crate::model::operations::Operation;
+    use crate::model::row::Row;
+    use crate::model::tests::world::stored_site;
+
+    /// Sites on their way, the oldest first: from where to where.
+    fn state(ways: &[(u64, u64)], down: &[u64]) -> State {
+        let mut state = State::default();
+        let mut put = |row| state.put(&Stored::new(row));
+        for id in 1..=6 {
+            let name = NodeName::parse(&format!("pi-{id}")).unwrap();
+            put(Row::Node(Node { down: down.contains(&id), ..Node::new(NodeId(id), name, Time(1), 1) }));
+        }
+        for (id, (home, to)) in (1..).zip(ways) {
+            let operation = OperationId(100 - id);
+            let moving = Moving { operation, to: NodeId(*to), stage: Stage::Copying, bandwidth: None };
+            let site = stored_site(id, &format!("s{id}.example"));
+            put(Row::Site(Site { home: NodeId(*home), moving: Some(moving), ..site }.into()));
+            let (action, subject, stage) = ("site.move".into(), "s".into(), "s".into());
+            let (status, started) = (Status::Running, Time(id));
+            let (account, total, ended) = (None, None, None);
+            put(Row::Operation(Operation {
+                id: operation,
+                action,
+                subject,
+                account,
+                stage,
+                done: 0,
+                total,
+                status,
+                started,
+                ended,
+                revision: 1,
+            }));
+        }
+        state
+    }
+
+    fn sites(state: &State, here: u64) -> Vec<u64> {
+        pulls(state, NodeId(here)).into_iter().map(|(site, _)| site.0).collect()
+    }
+
+    #[test]
+    fn a_node_has_one_copy_at_a_time_and_the_cluster_few() {
+        let all = state(&[(1, 2), (1, 3), (4, 3), (5, 6)], &[]);
+        assert_eq!([2, 3, 6].map(|here| sites(&all, here)), [vec![1], vec![3], vec![]]);
+        assert_eq!(sites(&all, 1), [0; 0]);
+        let rest = state(&[(1, 2), (2, 1), (1, 2)], &[]);
+        assert_eq!([1, 2].map(|here| sites(&rest, here)), [vec![], vec![1]]);
+    }
+
+    #[test]
+    fn who_is_away_keeps_nobody_waiting() {
+        for away in [1, 2] {
+            let all = state(&[(1, 2), (1, 2), (3, 4), (5, 6)], &[away]);
+            assert_eq!([2, 4, 6].map(|here| sites(&all, here)), [vec![], vec![3], vec![4]], "{away}");
+        }
+    }
+
+    #[test]
+    fn a_cancelled_move_is_ended_by_its_destination_or_else_by_the_home() {
+        for (down, who) in [(&[][..], 2), (&[2][..], 1)] {
+            let mut state = state(&[(1, 2)], down);
+            let site = state.sites[&SiteId(1)].clone();
+            assert!((1..=3).all(|here| !ends(&state, &site, NodeId(here))));
+            let mut operation = Operation::clone(&state.operations[&OperationId(99)]);
+            operation.status = Status::Cancelling;
+            state.put(&Stored::new(Row::Operation(operation)));
+            let all: Vec<_> = (1..=3).filter(|here| ends(&state, &site, NodeId(*here))).collect();
+            assert_eq!(all, [who]);
+        }
+    }
+}

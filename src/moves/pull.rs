@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::base::limits::moves::{
-    COPY_LITTLE_BYTES, COPY_LITTLE_TIME, COPY_PASS_FILES, COPY_PIECE, COPY_ROOM, COPY_WANTED,
+    COPY_LITTLE_BYTES, COPY_LITTLE_TIME, COPY_PASS_FILES, COPY_PAUSE_MAX, COPY_PIECE, COPY_ROOM, COPY_WANTED,
 };
 use crate::cluster::bulk::{Bulk, Cut};
 use crate::cluster::peer::error::PeerError;
@@ -43,19 +43,31 @@ pub(crate) struct Gauge {
 }
 
 /// What one pass did.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pass {
     fetched: u64,
     took: Duration,
-    /// Everything that was told is here now.
-    pub(crate) whole: bool,
+    /// One that went, or changed while it was read.
+    pub(crate) unsteady: Option<Vec<u8>>,
+    /// It was too much for one pass.
+    pub(crate) left: bool,
     pub(crate) odd: u64,
 }
 
 impl Pass {
     /// Another one would find little to do.
     pub(crate) fn is_little(&self) -> bool {
-        self.whole && (self.fetched <= COPY_LITTLE_BYTES || self.took <= COPY_LITTLE_TIME)
+        !self.left && (self.fetched <= COPY_LITTLE_BYTES || self.took <= COPY_LITTLE_TIME)
+    }
+}
+
+/// Asks the home for a site's files.
+pub(crate) fn greet(bulk: &mut Bulk, hello: &Hello) -> Result<(), PullError> {
+    bulk.send(hello)?;
+    match bulk.receive()? {
+        Welcome::Ready => Ok(()),
+        Welcome::Refused(reason) => Err(PullError::Later(reason)),
+        Welcome::Survey(_) | Welcome::Room(_) => Err(PullError::Later("its home said something odd".into())),
     }
 }
 
@@ -76,17 +88,13 @@ pub(crate) struct Pull {
 const BATCH_BYTES: usize = 16 << 10;
 
 impl Pull {
-    pub(crate) fn begin(
-        mut bulk: Bulk,
-        hello: &Hello,
-        (replica, gauge, bandwidth): (Replica, Arc<Gauge>, Option<u64>),
-    ) -> Result<Self, PullError> {
-        bulk.send(hello)?;
-        match bulk.receive()? {
-            Welcome::Ready => Ok(Self { bulk, replica, gauge, bandwidth, fetched: 0, buffer: vec![0; COPY_PIECE] }),
-            Welcome::Refused(reason) => Err(PullError::Later(reason)),
-            Welcome::Survey(_) | Welcome::Room(_) => Err(PullError::Later("its home said something odd".into())),
-        }
+    pub(crate) fn new(bulk: Bulk, replica: Replica, gauge: Arc<Gauge>, bandwidth: Option<u64>) -> Self {
+        Self { bulk, replica, gauge, bandwidth, fetched: 0, buffer: vec![0; COPY_PIECE] }
+    }
+
+    /// From here on somebody waits: no limit holds.
+    pub(crate) fn hurry(&mut self) {
+        self.bandwidth = None;
     }
 
     /// What cuts it off when dropped.
@@ -111,7 +119,7 @@ impl Pull {
     /// Makes what is here what is there. What it fetched is on the disk when this returns.
     pub(crate) fn pass(&mut self, room: u64) -> Result<Pass, PullError> {
         let begun = Instant::now();
-        let (sum, missing, mut whole) = self.walk()?;
+        let (sum, missing, left) = self.walk()?;
         let lacking: u64 = missing.iter().map(Missing::bytes).sum();
         if lacking.saturating_add(COPY_ROOM) > room {
             let reason = format!("the disk has room for {room} bytes, and {lacking} are to come");
@@ -122,7 +130,7 @@ impl Pull {
         let (files, names): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|missing| matches!(missing, Missing::Content { .. }));
         self.fetched = 0;
-        whole &= self.fetch_all(files, begun)?;
+        let unsteady = self.fetch_all(files, begun)?;
         for name in names {
             if let Missing::Name { path, of } = name {
                 self.replica.name_too(&path, &of)?;
@@ -130,18 +138,18 @@ impl Pull {
         }
         self.replica.settle()?;
         self.replica.sync()?;
-        Ok(Pass { fetched: self.fetched, took: begun.elapsed(), whole, odd: sum.odd })
+        Ok(Pass { fetched: self.fetched, took: begun.elapsed(), unsteady, left, odd: sum.odd })
     }
 
-    /// Compares all names; also says whether none was left out.
+    /// Compares all names; also says whether some are left to the next pass.
     fn walk(&mut self) -> Result<(Sum, Vec<Missing>, bool), PullError> {
-        let (mut sum, mut missing, mut whole) = (Sum::default(), Vec::new(), true);
+        let (mut sum, mut missing, mut left) = (Sum::default(), Vec::new(), false);
         let mut names = HashSet::new();
         self.bulk.send(&Ask::Walk)?;
         loop {
             let piece = match self.bulk.receive()? {
                 Walked::Piece(piece) => piece,
-                Walked::End => return Ok((sum, missing, whole)),
+                Walked::End => return Ok((sum, missing, left)),
                 Walked::Failed(reason) => return Err(PullError::Never(reason)),
             };
             if !is_sound(&piece) {
@@ -150,7 +158,7 @@ impl Pull {
             sum.add(&piece);
             let found = self.replica.compare(&piece)?;
             let places = COPY_PASS_FILES.saturating_sub(missing.len());
-            whole &= found.len() <= places;
+            left |= found.len() > places;
             missing.extend(found.into_iter().take(places));
             names.extend(piece.entries.into_iter().map(|entry| entry.name));
             if piece.whole {
@@ -160,18 +168,20 @@ impl Pull {
         }
     }
 
-    /// Asks for files a batch ahead of those that come; says whether all came as they were told.
-    fn fetch_all(&mut self, files: Vec<Missing>, begun: Instant) -> Result<bool, PullError> {
+    /// Asks for files a batch ahead of those that come; names one that did not come as it was told.
+    fn fetch_all(&mut self, files: Vec<Missing>, begun: Instant) -> Result<Option<Vec<u8>>, PullError> {
         let mut batches = batches(files).into_iter();
-        let (mut whole, mut asked) = (true, self.ask(batches.next())?);
+        let (mut unsteady, mut asked) = (None, self.ask(batches.next())?);
         while !asked.is_empty() {
             let ahead = self.ask(batches.next())?;
             for path in asked {
-                whole &= self.take(&path, begun)?;
+                if !self.take(&path, begun)? {
+                    unsteady = Some(path);
+                }
             }
             asked = ahead;
         }
-        Ok(whole)
+        Ok(unsteady)
     }
 
     fn ask(&mut self, batch: Option<Vec<(Vec<u8>, bool)>>) -> Result<Vec<Vec<u8>>, PullError> {
@@ -206,6 +216,7 @@ impl Pull {
         loop {
             let (mut at, mut left) = match self.bulk.receive()? {
                 Stretch::Bytes { at, len } => (at, len),
+                Stretch::Failed(reason) => return Err(PullError::Never(reason)),
                 Stretch::End { digest, .. } if digest != growing.digest() => {
                     return Err(PullError::Later("what came is not what was sent".into()));
                 }
@@ -234,7 +245,7 @@ impl Pull {
     fn slow_down(&self, begun: Instant) {
         let Some(bandwidth) = self.bandwidth.filter(|bandwidth| *bandwidth > 0) else { return };
         let due = Duration::from_secs_f64(self.fetched as f64 / bandwidth as f64);
-        std::thread::sleep(due.saturating_sub(begun.elapsed()).min(Duration::from_secs(1)));
+        std::thread::sleep(due.saturating_sub(begun.elapsed()).min(COPY_PAUSE_MAX));
     }
 }
 

@@ -54,6 +54,8 @@ impl Rests {
             }
             rests
         });
+        drop(held);
+        self.stilled.notify_all();
         waits
     }
 
@@ -67,10 +69,14 @@ impl Rests {
 
     /// Waits until nobody writes in this rest. Blocks.
     pub(crate) fn wait(&self, site: SiteId, round: u64, deadline: Instant) -> bool {
-        let mut held = self.lock();
+        let (mut held, mut seen) = (self.lock(), false);
         loop {
-            if held.get(&site).is_some_and(|held| held.round == round && held.still) {
-                return true;
+            match held.get(&site).filter(|held| held.round == round) {
+                Some(held) if held.still => return true,
+                Some(_) => seen = true,
+                // It woke; before, the state that says so may not have come yet.
+                None if seen => return false,
+                None => {}
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -87,6 +93,11 @@ impl Rests {
         late.map(|(site, held)| (*site, held.round)).collect()
     }
 
+    /// Nothing opens any more, whatever becomes of this: another process decides from here on.
+    pub(crate) fn keep_closed(&self) {
+        std::mem::take(&mut *self.lock()).into_values().for_each(std::mem::forget);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
@@ -94,5 +105,68 @@ impl Rests {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SiteId, Held>> {
         // Whole after each step.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::OperationId;
+    use crate::files::gate::Refused;
+    use crate::model::effect::Stored;
+    use crate::model::moves::{Moving, Stage};
+    use crate::model::row::Row;
+    use crate::model::sites::Site;
+    use crate::model::tests::world::stored_site;
+
+    const HERE: NodeId = NodeId(1);
+    const SITE: SiteId = SiteId(1);
+
+    fn state(home: NodeId, epoch: u64, stage: Option<Stage>) -> State {
+        let moving = stage.map(|stage| Moving { operation: OperationId(9), to: NodeId(2), stage, bandwidth: None });
+        let mut state = State::default();
+        state.put(&Stored::new(Row::Site(Site { home, epoch, moving, ..stored_site(1, "a.example") }.into())));
+        state
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + std::time::Duration::from_millis(5)
+    }
+
+    #[test]
+    fn a_site_rests_from_one_change_to_the_other_and_nobody_writes_to_the_old_home() {
+        let gates = Gates::default();
+        gates.set_epoch(SITE, 3);
+        let rests = Rests::new(gates.clone());
+        let resting = |round| state(HERE, 3, Some(Stage::Resting { round }));
+        assert!(rests.follow(&state(HERE, 3, Some(Stage::Copying)), HERE).is_empty());
+        let writer = gates.enter(SITE, 3).unwrap();
+        assert_eq!(rests.follow(&resting(5), HERE), [(SITE, 5)]);
+        assert_eq!(gates.enter(SITE, 3).unwrap_err(), Refused::Frozen);
+        assert!(!rests.wait(SITE, 5, soon()), "one writes still");
+        drop(writer);
+        rests.still(SITE);
+        assert!(rests.wait(SITE, 5, soon()) && !rests.wait(SITE, 6, soon()));
+        // Woken and laid to rest in one look: still closed, for the new round.
+        assert!(rests.follow(&resting(6), HERE).is_empty());
+        assert!(rests.wait(SITE, 6, soon()) && !rests.wait(SITE, 5, soon()));
+        assert!(rests.follow(&state(HERE, 3, Some(Stage::Copying)), HERE).is_empty() && rests.is_empty());
+        drop(gates.enter(SITE, 3).unwrap());
+        // Flipped: who has not heard of it finds nobody here, whatever the other keepers have seen.
+        rests.follow(&resting(7), HERE);
+        rests.follow(&state(NodeId(2), 4, None), HERE);
+        assert_eq!(gates.enter(SITE, 3).unwrap_err(), Refused::NotHere);
+        assert_eq!(gates.enter(SITE, 4).unwrap_err(), Refused::NotHere);
+    }
+
+    #[test]
+    fn a_node_that_starts_while_a_site_rests_takes_no_write_of_it() {
+        let gates = Gates::default();
+        let rests = Rests::new(gates.clone());
+        assert_eq!(rests.follow(&state(HERE, 3, Some(Stage::Resting { round: 5 })), HERE), [(SITE, 5)]);
+        // As the keeper of the gates does when it has seen the state.
+        gates.set_epoch(SITE, 3);
+        assert_eq!(gates.enter(SITE, 3).unwrap_err(), Refused::Frozen);
+        assert!(rests.overdue().is_empty());
     }
 }

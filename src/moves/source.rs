@@ -8,10 +8,11 @@ use tokio::sync::Semaphore;
 use crate::base::ids::{NodeId, SiteId};
 use crate::base::limits::moves::{COPY_ENTRIES, COPY_PIECE, REST_WAIT, SOURCES_AT_ONCE};
 use crate::cluster::bulk::Bulk;
-use crate::cluster::inbound::Carried;
+use crate::cluster::inbound::Caller;
 use crate::cluster::peer::error::PeerError;
 use crate::files::jail::{Jail, JailError};
 use crate::files::manifest::{Digest, ManifestError, Source, Walk};
+use crate::model::sites::Handler;
 use crate::model::state::State;
 use crate::moves::wire::{Ask, Hello, Rested, Stretch, Told, Walked, Wanted, Welcome};
 use crate::moves::{Room, survey};
@@ -28,9 +29,23 @@ pub(crate) async fn attend(room: Arc<Room>, stop: Stop) -> TaskResult {
             () = stop.give_up() => return Ok(()),
         };
         let Some(carried) = arrived else { return Ok(()) };
-        let (room, blocking) = (Arc::clone(&room), room.moves.blocking.clone());
+        let (mut bulk, caller) = match Bulk::called(carried) {
+            Ok(called) => called,
+            Err(error) => {
+                tracing::info!("a copy was not begun: failed to {error}");
+                continue;
+            }
+        };
+        let Ok(cut) = bulk.cut() else { continue };
+        let (room, blocking, stop) = (Arc::clone(&room), room.moves.blocking.clone(), stop.clone());
         tokio::spawn(async move {
-            let served = blocking.run(move || serve(&room, carried)).await;
+            let served = blocking.run(move || serve(&room, &mut bulk, &caller));
+            let served = tokio::select! {
+                served = served => served,
+                // The thread ends with the connection.
+                () = stop.give_up() => return,
+            };
+            cut.spare();
             drop(place);
             match served {
                 Ok(Ok(())) => {}
@@ -41,8 +56,7 @@ pub(crate) async fn attend(room: Arc<Room>, stop: Stop) -> TaskResult {
     }
 }
 
-fn serve(room: &Room, carried: Carried) -> Result<(), PeerError> {
-    let (mut bulk, caller) = Bulk::called(carried)?;
+fn serve(room: &Room, bulk: &mut Bulk, caller: &Caller) -> Result<(), PeerError> {
     let hello: Hello = bulk.receive()?;
     let welcome = match &hello {
         Hello::Copy { site, epoch } => {
@@ -58,7 +72,7 @@ fn serve(room: &Room, carried: Carried) -> Result<(), PeerError> {
     bulk.flush()?;
     let (Hello::Copy { site, .. }, Welcome::Ready) = (hello, welcome) else { return Ok(()) };
     let giver = Giver { room, site, buffer: vec![0; COPY_PIECE] };
-    giver.answer_all(&mut bulk, &|| caller.is_member())
+    giver.answer_all(bulk, &|| caller.is_member())
 }
 
 /// Whether a node may copy a site from here.
@@ -73,6 +87,10 @@ fn may(state: &State, here: NodeId, caller: NodeId, site: SiteId, epoch: u64) ->
     } else {
         Err("it is not known here that the site moves there")
     }
+}
+
+fn unread(path: &[u8], error: &std::io::Error) -> String {
+    format!("failed to read {}: {error}", String::from_utf8_lossy(path))
 }
 
 struct Giver<'a> {
@@ -120,6 +138,7 @@ impl Giver<'_> {
     fn walk(&self, bulk: &mut Bulk) -> Result<(), PeerError> {
         let jail = match self.jail() {
             Ok(Some(jail)) => jail,
+            Ok(None) if self.has_files() => return bulk.send(&Walked::Failed("there are no files at its home".into())),
             Ok(None) => return bulk.send(&Walked::End),
             Err(error) => return bulk.send(&Walked::Failed(error.to_string())),
         };
@@ -140,26 +159,42 @@ impl Giver<'_> {
             Err(error) => return bulk.send(&Told::Failed(error.to_string())),
         };
         let (content, traits) = (source.content, source.traits);
-        if let Some(have) = wanted.have
-            && source.digest(&mut self.buffer)? == have
-            && source.is_steady()
-        {
-            return bulk.send(&Told::Same { content, traits });
+        if let Some(have) = wanted.have {
+            match source.digest(&mut self.buffer) {
+                Ok(digest) if digest == have && source.is_steady() => {
+                    return bulk.send(&Told::Same { content, traits });
+                }
+                Ok(_) => {}
+                Err(error) => return bulk.send(&Told::Failed(unread(&wanted.path, &error))),
+            }
         }
         bulk.send(&Told::Comes { content, traits })?;
         let mut digest = Digest::default();
-        while let Some((at, len)) = source.stretch().map_err(std::io::Error::from)? {
-            bulk.send(&Stretch::Bytes { at, len })?;
-            let mut done = 0;
-            while done < len {
-                let piece = self.buffer.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
-                source.read(at + done, &mut self.buffer[..piece])?;
-                digest.update(at + done, &self.buffer[..piece]);
+        loop {
+            let (mut at, mut left) = match source.stretch() {
+                Ok(Some(stretch)) => stretch,
+                Ok(None) => break,
+                Err(errno) => return bulk.send(&Stretch::Failed(unread(&wanted.path, &errno.into()))),
+            };
+            while left > 0 {
+                let piece = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                if let Err(error) = source.read(at, &mut self.buffer[..piece]) {
+                    return bulk.send(&Stretch::Failed(unread(&wanted.path, &error)));
+                }
+                digest.update(at, &self.buffer[..piece]);
+                bulk.send(&Stretch::Bytes { at, len: piece as u64 })?;
                 bulk.write(&self.buffer[..piece])?;
-                done += piece as u64;
+                (at, left) = (at + piece as u64, left - piece as u64);
             }
         }
         bulk.send(&Stretch::End { digest: digest.value(), steady: source.is_steady() })
+    }
+
+    /// Whether the site is served from files: then there have to be some.
+    fn has_files(&self) -> bool {
+        let mut view = self.room.moves.feed.view();
+        let site = view.now().sites.get(&self.site);
+        site.is_some_and(|site| matches!(site.handler, Handler::Static | Handler::Php { .. }))
     }
 
     fn open(&self, path: &[u8]) -> Result<Option<Source>, ManifestError> {

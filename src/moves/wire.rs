@@ -74,6 +74,7 @@ pub(crate) enum Stretch {
         at: u64,
         len: u64,
     },
+    Failed(String),
     /// The digest over all pieces; `steady`: nobody changed it meanwhile.
     End {
         digest: u128,

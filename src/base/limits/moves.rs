@@ -15,8 +15,14 @@ pub const COPY_FRAME_MAX: usize = 2 << 20;
 pub const COPY_WANTED: usize = 256;
 /// Files one pass fetches at most; the rest is the next one's. Bounds what is kept of them in memory.
 pub const COPY_PASS_FILES: usize = 100_000;
-/// Silence on a connection after which a copy begins again where it was.
-pub const COPY_WAIT: Duration = Duration::from_secs(30);
+/// Silence on a connection after which a copy begins again where it was: longer than a slow card takes to read or sync what is
+/// compared by its hash. Machines that are gone are noticed by the kernel, which asks and expects an answer that often.
+pub const COPY_WAIT: Duration = Duration::from_secs(600);
+pub const COPY_ALIVE_EVERY: Duration = Duration::from_secs(5);
+pub const COPY_ALIVE_ASKED: u32 = 4;
+pub const COPY_ALIVE_WAIT: Duration = Duration::from_secs(25);
+/// The longest pause that a limit of bandwidth makes between two pieces.
+pub const COPY_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A pass that fetched no more than this, or took no longer, is the last one before the site rests.
 pub const COPY_LITTLE_BYTES: u64 = 8 << 20;
 pub const COPY_LITTLE_TIME: Duration = Duration::from_secs(1);
@@ -34,6 +40,8 @@ pub const MOVE_PAUSE_FIRST: Duration = Duration::from_millis(500);
 pub const MOVE_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long a move may get nowhere before it is given up.
 pub const MOVE_PATIENCE: Duration = Duration::from_secs(900);
+/// Rests in which somebody changed files by other ways than ours; the next one would not help.
+pub const MOVE_UNRESTS: usize = 5;
 /// How often a move says how far it is: each time is a change of the state.
 pub const MOVE_PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// How long files stay where a site was at home before they go to the trash: requests that had begun still read them.

@@ -99,6 +99,8 @@ fn a_move_that_ends_leaves_the_site_where_it_is() {
             Change::OperationFinish(OperationFinish { id: operation, status: Status::Cancelled }),
         );
         world.ok(Change::OperationFinish(OperationFinish { id: operation, status: Status::Cancelling }));
+        let late = step(&world, operation, Step::Flip { round: 7 });
+        world.refused_as("invalid", late);
         let end = step(&world, operation, Step::End(status.clone()));
         let Some(Object::Operation(ended)) = world.ok(end).object else { panic!() };
         assert_eq!((ended.status, site(&world).home, site(&world).epoch), (status, NODE, 1));
