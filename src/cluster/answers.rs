@@ -32,10 +32,7 @@ impl Member {
             Ask::Elect => self.follow_on(from).await,
             Ask::Write(envelopes) if self.leads() => Said::Written(self.door().hand_over(envelopes).await),
             Ask::Write(_) => Said::NotLeader,
-            Ask::ReadIndex => match self.raft().ensure_linearizable().await {
-                Ok(at) => Said::Index(at.map(|at| at.index)),
-                Err(_) => Said::NotLeader,
-            },
+            Ask::ReadIndex => self.read_at().await.map_or(Said::NotLeader, Said::Index),
             Ask::Tell { reach } => {
                 self.peers().book().tell(from, reach);
                 Said::Done

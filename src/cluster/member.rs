@@ -349,12 +349,18 @@ impl Member {
         timeout(WRITE_WAIT, self.read_index()).await.unwrap_or(Err(WriteError::NoQuorum))
     }
 
+    /// Up to where somebody must have applied to have everything acknowledged before the call, if this node leads still. A leader that
+    /// was killed and leads on does not know how far the end of its log was acknowledged (openraft goes by the first entry of its
+    /// term): all of it counts.
+    pub(crate) async fn read_at(&self) -> Option<Option<u64>> {
+        let last = self.last_log().await;
+        let confirmed = self.raft.ensure_linearizable().await.ok()?;
+        Some(confirmed.max(last).map(|at| at.index))
+    }
+
     async fn read_index(&self) -> Result<(), WriteError> {
         let index = match self.leader() {
-            Some(leader) if leader == self.node => {
-                let confirmed = self.raft.ensure_linearizable().await;
-                return confirmed.map(drop).map_err(|_| WriteError::NoQuorum);
-            }
+            Some(leader) if leader == self.node => self.read_at().await.ok_or(WriteError::NoQuorum)?,
             Some(leader) => match self.peers.ask(leader, &Ask::ReadIndex, PEER_RPC_WAIT).await {
                 Ok(Said::Index(index)) => index,
                 _ => return Err(WriteError::NoQuorum),

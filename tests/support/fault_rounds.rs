@@ -21,8 +21,9 @@ use crate::support::until;
 
 /// Rounds between two comparisons of all that was written.
 const COMPARED_EVERY: usize = 10;
-/// Enough that not all of them wait for a node that is cut off.
-const WRITERS: usize = 8;
+/// One that stays with each node, so that a silence is the cluster's and not that of writers who all wait for a node that is cut off,
+/// and some that change from node to node.
+const WRITERS: usize = 6;
 const DISK_KIB: usize = 96 << 10;
 /// Replaces the functions that tell the time; Debian's package `faketime` has it.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -250,12 +251,13 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Makes records through any of the nodes, each until it is known to be there.
+/// Makes records through one of the nodes or any, each until it is known to be there.
 fn write(writer: usize, sockets: &[PathBuf], mut chance: Chance, written: &Mutex<Written>, over: &AtomicBool) {
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
         let name = format!("w{writer}-{number}");
-        let mut client = Client::new(&sockets[chance.below(sockets.len())]);
+        let at = if writer < sockets.len() { writer } else { chance.below(sockets.len()) };
+        let mut client = Client::new(&sockets[at]);
         let body = json!({"ttl": 300, "values": [checker::VALUE]});
         match client.ask("PUT", &checker::path(&name), Some(&body), &[]) {
             Ok(answer) if answer.is_done() => {
@@ -297,11 +299,13 @@ fn compare(cluster: &Cluster, written: &Mutex<Written>) {
             }
             lost.is_empty().then_some(())
         });
-        assert_eq!(
-            checker::unanswered(node, &acknowledged),
-            Vec::<String>::new(),
-            "node {at} does not answer for these"
-        );
+        until(20, "a node answers for what was acknowledged", || {
+            let unanswered = checker::unanswered(node, &acknowledged);
+            if !unanswered.is_empty() {
+                println!("node {at} does not answer yet for {unanswered:?}");
+            }
+            unanswered.is_empty().then_some(())
+        });
         let seen = node.get("/v1/cluster").done().json;
         let nodes = seen["nodes"].as_array().unwrap();
         assert!(nodes.iter().all(|node| node["differs"] != true), "{seen}");
