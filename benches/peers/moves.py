@@ -23,7 +23,7 @@ class Member(Ruche):
         os.makedirs(dir)
         self.member = f"127.0.0.1:{free_port()}"
         self.label = name
-        super().__init__(binary, dir)
+        super().__init__(binary, dir, https=True)
 
     def configured(self, text):
         text = text.replace('name = "bench"', f'name = "{self.label}"')

@@ -189,6 +189,8 @@ pub struct Source {
     file: File,
     pub content: Content,
     pub traits: Traits,
+    /// It has no hole.
+    dense: bool,
     at: u64,
 }
 
@@ -204,13 +206,19 @@ impl Source {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Ok(None);
         }
-        Ok(Some(Self { file: opened.into(), content: content(&stat), traits: traits(&stat), at: 0 }))
+        let (content, traits) = (content(&stat), traits(&stat));
+        let dense = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) >= content.len;
+        Ok(Some(Self { file: opened.into(), content, traits, dense, at: 0 }))
     }
 
     /// The next stretch that is no hole: where it begins, and its length.
     pub fn stretch(&mut self) -> Result<Option<(u64, u64)>, Errno> {
         if self.at >= self.content.len {
             return Ok(None);
+        }
+        if self.dense {
+            let begin = std::mem::replace(&mut self.at, self.content.len);
+            return Ok(Some((begin, self.content.len - begin)));
         }
         let begin = match rustix::fs::seek(&self.file, SeekFrom::Data(self.at)) {
             Ok(begin) => begin,

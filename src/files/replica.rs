@@ -64,6 +64,8 @@ pub struct Replica {
     marks: HashMap<u64, u64>,
     /// The first name of each file with several.
     several: HashMap<u64, Vec<u8>>,
+    /// The directory into which a file was put last.
+    last: Option<(Vec<u8>, OwnedFd)>,
     /// Directories, and what is to be true of them once nothing is put into them any more.
     dirs: Vec<(Vec<u8>, Traits)>,
 }
@@ -88,7 +90,7 @@ impl Replica {
             left.iter().try_for_each(sweep).map_err(at(b"incoming"))?;
         }
         let (marks, several, dirs) = (HashMap::new(), HashMap::new(), Vec::new());
-        Ok(Self { jail, incoming, made: 0, marks, several, dirs })
+        Ok(Self { jail, incoming, made: 0, marks, several, last: None, dirs })
     }
 
     /// What a file that is here adds up to, as `Source::digest`; none: there is no such file.
@@ -100,6 +102,8 @@ impl Replica {
     pub fn compare(&mut self, piece: &Piece) -> Result<Vec<Missing>, ReplicaError> {
         let dir = self.dir(&piece.dir)?;
         let mut missing = Vec::new();
+        // Directories come and go while names are compared.
+        self.last = None;
         self.dirs.extend(piece.own.map(|own| (Vec::new(), own)));
         for entry in &piece.entries {
             let path = joined(&piece.dir, &entry.name);
@@ -186,8 +190,12 @@ impl Replica {
         rustix::fs::ftruncate(&grown.file, content.len).map_err(at(path))?;
         dress(&grown.file, wanted).map_err(at(path))?;
         let (dir, name) = split(path);
-        let dir = self.dir(dir)?;
-        self.place(&grown.name, &dir, name).map_err(at(path))?;
+        let opened = match self.last.take() {
+            Some((last, opened)) if last == dir => opened,
+            _ => self.dir(dir)?,
+        };
+        self.place(&grown.name, &opened, name).map_err(at(path))?;
+        self.last = Some((dir.to_owned(), opened));
         self.marks.insert(xxh3_64(path), mark(content));
         Ok(())
     }
@@ -218,6 +226,7 @@ impl Replica {
     /// Ends a pass: directories are given what is to be true of them, the innermost first.
     pub fn settle(&mut self) -> Result<(), ReplicaError> {
         self.several.clear();
+        self.last = None;
         for (path, wanted) in std::mem::take(&mut self.dirs).into_iter().rev() {
             match self.jail.tree(&path, LISTED) {
                 Ok(dir) => {

@@ -11,7 +11,7 @@ use crate::cluster::bulk::Bulk;
 use crate::cluster::inbound::Caller;
 use crate::cluster::peer::error::PeerError;
 use crate::files::jail::{Jail, JailError};
-use crate::files::manifest::{Digest, ManifestError, Source, Walk};
+use crate::files::manifest::{Digest, Source, Walk};
 use crate::model::sites::Handler;
 use crate::model::state::State;
 use crate::moves::wire::{Ask, Hello, Rested, Stretch, Told, Walked, Wanted, Welcome};
@@ -114,8 +114,9 @@ impl Giver<'_> {
             match ask {
                 Ask::Walk => self.walk(bulk)?,
                 Ask::Files(wanted) => {
+                    let jail = self.jail();
                     for wanted in wanted {
-                        self.give(bulk, &wanted)?;
+                        self.give(bulk, &jail, &wanted)?;
                     }
                 }
                 Ask::Rest { round } => {
@@ -152,8 +153,18 @@ impl Giver<'_> {
         }
     }
 
-    fn give(&mut self, bulk: &mut Bulk, wanted: &Wanted) -> Result<(), PeerError> {
-        let mut source = match self.open(&wanted.path) {
+    fn give(
+        &mut self,
+        bulk: &mut Bulk,
+        jail: &Result<Option<Jail>, JailError>,
+        wanted: &Wanted,
+    ) -> Result<(), PeerError> {
+        let opened = match jail {
+            Ok(Some(jail)) => Source::open(jail, &wanted.path),
+            Ok(None) => Ok(None),
+            Err(error) => return bulk.send(&Told::Failed(error.to_string())),
+        };
+        let mut source = match opened {
             Ok(Some(source)) => source,
             Ok(None) => return bulk.send(&Told::Gone),
             Err(error) => return bulk.send(&Told::Failed(error.to_string())),
@@ -195,12 +206,5 @@ impl Giver<'_> {
         let mut view = self.room.moves.feed.view();
         let site = view.now().sites.get(&self.site);
         site.is_some_and(|site| matches!(site.handler, Handler::Static | Handler::Php { .. }))
-    }
-
-    fn open(&self, path: &[u8]) -> Result<Option<Source>, ManifestError> {
-        match self.jail() {
-            Ok(Some(jail)) => Source::open(&jail, path),
-            Ok(None) | Err(_) => Ok(None),
-        }
     }
 }
