@@ -5,7 +5,7 @@ use ruche::cli::Command;
 use ruche::cli::cluster::Recover;
 use ruche::store::restore::Wanted;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     match ruche::cli::parse() {
         Command::Run { config } => ruche::daemon::start::run(config.as_deref()),
         Command::Check { config } => ruche::daemon::check::run(config.as_deref()),

@@ -263,7 +263,7 @@ async fn decide_otherwise(data: &std::path::Path, at: LogId) {
 /// A disk is in other hands: whatever it could open is replaced, and who has it is told that it is a member no more.
 #[test]
 fn after_a_loss_the_lost_disk_opens_nothing_new() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::of_web(3);
     let leader = cluster.leader(0).unwrap();
     let (other, lost) = ((leader + 1) % 3, (leader + 2) % 3);
     let (home, gone) = (format!("pi-{leader}"), format!("pi-{lost}"));
@@ -319,7 +319,7 @@ fn after_a_loss_the_lost_disk_opens_nothing_new() {
 /// All are thought lost but one, which goes on alone: as another cluster, so that those that come back after all are told, and join.
 #[test]
 fn who_is_recovered_alone_is_of_another_cluster_than_who_comes_back() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::of_web(3);
     cluster.nodes[0].post("/v1/zones", json!({"name": "kept.example"})).done();
     cluster.agree(&[0, 1, 2]);
     let before = cluster.status(0)["cluster"].clone();

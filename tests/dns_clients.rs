@@ -11,8 +11,8 @@ use serde_json::json;
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
-use support::until;
 use support::zones::{Zones, framed, hear, query, say};
+use support::{Over, until};
 
 /// The lines of one section as dig shows it, with single spaces.
 fn section(shown: &str, name: &str) -> Vec<String> {
@@ -164,6 +164,7 @@ fn a_thousand_changes_while_everybody_asks() {
                 })
             })
             .collect();
+        let over = Over(&done);
         let serial = |dns: &Zones| -> u32 {
             let soa = dns.dig(&["example.org", "SOA", "+short"]);
             soa.split_whitespace().nth(2).unwrap().parse().unwrap()
@@ -178,7 +179,7 @@ fn a_thousand_changes_while_everybody_asks() {
             }
         }
         assert!(serial(&dns).wrapping_sub(before) >= 1000, "each change moved the serial");
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         for asker in askers {
             assert!(asker.join().unwrap() > 0);
         }

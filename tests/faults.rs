@@ -9,7 +9,9 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use ruche::base::clock::Time;
 use serde_json::json;
 
 use fault_rounds::Rig;
@@ -62,6 +64,75 @@ fn the_checker_sees_a_stale_read_and_the_quorum_gives_none() {
     });
     let asked = nodes[leader].get(&format!("{}?consistent=true", checker::path("late")));
     assert_eq!((asked.status, asked.code()), (503, "no-quorum"), "{}", asked.text);
+}
+
+/// A node whose disk is full hears its leader and lacks what was changed since: it is not to be counted on, and says why.
+#[test]
+fn who_is_far_behind_is_not_ready() {
+    let rig = Rig::new();
+    let leader = rig.leader();
+    let (late, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let Some(disk) = rig.disks.get(late) else { return };
+    rig.cluster.agree(&[0, 1, 2]);
+    disk.fill();
+    let nodes = &rig.cluster.nodes;
+    let mut written = Written::default();
+    let mut asked = 0;
+    let said = until(120, "it says that it is far behind", || {
+        acknowledge(&mut written, &nodes[other], asked..asked + 50);
+        asked += 50;
+        let ready = nodes[late].get("/readyz");
+        ready.text.contains("raft: far behind the leader: ").then_some(ready)
+    });
+    assert_eq!(said.status, 503, "{}", said.text);
+    assert!(asked > 1000, "{asked}");
+    let pulse = nodes[late].get("/healthz");
+    assert!(!pulse.text.contains("far behind"), "that is no fault of the node itself: {}", pulse.text);
+    disk.free();
+    until(60, "it is ready again", || (nodes[late].get("/readyz").status == 200).then_some(()));
+    rig.cluster.agree(&[0, 1, 2]);
+}
+
+/// Time never goes back, so one clock that is wrong must not move it; most of them may.
+#[test]
+fn a_clock_that_is_alone_with_its_time_moves_nothing() {
+    const DAYS: i64 = 40 * 86_400;
+    let mut rig = Rig::new();
+    if !rig.clocks {
+        return;
+    }
+    let (leader, started) = (rig.leader(), Time::now());
+    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let ahead = |rig: &Rig, at: usize, by: i64| {
+        fault_rounds::set_clock(&rig.cluster.nodes[at], by);
+        let name = format!("pi-{at}");
+        until(20, "its clock is ahead", || {
+            let status = rig.cluster.nodes[(at + 1) % 3].get("/v1/cluster").json;
+            let node = status["nodes"].as_array()?.iter().find(|node| node["name"] == name)?.clone();
+            (node["clock_ahead"].as_i64()?.unsigned_abs() > DAYS.unsigned_abs() * 900).then_some(())
+        });
+    };
+    // The time of a change, as the state has it.
+    let made = |rig: &Rig, at: usize, zone: &str| {
+        rig.cluster.write_at_last(at, zone);
+        let created = rig.cluster.nodes[at].get(&format!("/v1/zones/{zone}")).done().json["created"].clone();
+        Time::parse(created.as_str().unwrap()).unwrap()
+    };
+    ahead(&rig, leader, DAYS);
+    for zone in 0..3 {
+        let time = made(&rig, one, &format!("alone{zone}.example"));
+        assert!(time.distance(started) < Duration::from_secs(3600), "{time}");
+    }
+    assert!(rig.cluster.nodes[leader].log().contains("most voters do not have the time of this node's clock"));
+    // All of them have it: whoever leads next asks anew.
+    for at in [one, other] {
+        fault_rounds::set_clock(&rig.cluster.nodes[at], DAYS);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    rig.cluster.nodes[leader].restart();
+    rig.cluster.leader_but(one, leader);
+    let time = made(&rig, one, "together.example");
+    assert!(time > started.plus(Duration::from_secs(39 * 86_400)), "{time}");
 }
 
 /// Two of three disks are put back to what they held before: what was acknowledged meanwhile is gone, and the checker says so.

@@ -4,8 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -14,9 +13,10 @@ use serde_json::json;
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
-use support::cluster::{node, ruche, token};
+use support::cluster::{ruche, token, web_node};
 use support::ftp::{HOST, PASSWORD, Uploads, plain};
 use support::node::Node;
+use support::scripts;
 use support::until;
 
 /// The home of the site, which takes no FTP itself, and another node that does.
@@ -26,7 +26,7 @@ struct Pair {
 }
 
 fn pair() -> Pair {
-    let (mut home, mut other) = (node("pi-0"), node("test"));
+    let (mut home, mut other) = (web_node("pi-0"), web_node("test"));
     let config = fs::read_to_string(other.config()).unwrap();
     let ftp = "[ftp]\nlisten = [\"127.0.0.1:0\"]\npassive_ports = \"20000-29999\"";
     fs::write(other.config(), config.replace("[ftp]\nlisten = []", ftp)).unwrap();
@@ -60,99 +60,37 @@ impl Pair {
     }
 }
 
-fn run(program: &str, arguments: &[&str], dir: &Path) -> String {
-    let mut command = Command::new("timeout");
-    command.args(["120", program]).args(arguments).current_dir(dir).stdin(Stdio::null());
-    let output = command.env("HOME", dir).output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}", output.status);
-    text
-}
-
 fn large() -> Vec<u8> {
     (0..2_000_000_u32).flat_map(u32::to_le_bytes).collect()
 }
 
 #[test]
-fn lftp_and_curl_find_what_is_at_home_elsewhere() {
+fn clients_find_what_is_at_home_elsewhere() {
     let pair = pair();
-    let (dir, ca) = (pair.other.node.path("."), pair.other.ca());
-    let tree = pair.other.node.path("tree");
-    fs::create_dir_all(tree.join("sub/deep")).unwrap();
-    for number in 0..60 {
-        fs::write(tree.join(format!("sub/f{number}")), format!("file {number}")).unwrap();
-    }
-    fs::write(tree.join("large"), large()).unwrap();
-    fs::write(tree.join("empty"), "").unwrap();
-    let port = pair.other.ftp.port();
-    let script = format!(
-        "set ssl:ca-file {}; set ssl:check-hostname no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 1; \
-         set cmd:fail-exit yes; open -u ada,'{PASSWORD}' -p {port} 127.0.0.1; mirror -R --parallel=4 tree up; mirror --parallel=4 up back; \
-         cd up; ls; cls -l large; chmod 600 large; mv large moved; rm moved; mrm -f sub/*; rmdir sub/deep; rmdir sub",
-        ca.display()
-    );
-    let said = run("lftp", &["-c", &script], &dir);
-    assert!(said.contains("large"), "{said}");
-    run("diff", &["-r", tree.to_str().unwrap(), pair.other.node.path("back").to_str().unwrap()], &dir);
-    assert!(!pair.other.root.join("up/sub").exists() && pair.other.root.join("up/empty").exists());
-    let (resolve, url) = (format!("test:{port}:127.0.0.1"), format!("ftp://test:{port}/curl/large"));
-    let user = format!("ada:{PASSWORD}");
-    let curl = |more: &[&str]| {
-        let mut all = vec!["--silent", "--show-error", "--ssl-reqd", "--cacert", ca.to_str().unwrap()];
-        all.extend(["--resolve", &resolve, "--user", &user]);
-        all.extend(more);
-        run("curl", &all, &tree)
-    };
-    curl(&["--ftp-create-dirs", "--upload-file", "large", &url]);
-    assert!(fs::read(pair.other.root.join("curl/large")).unwrap() == large());
-    fs::write(tree.join("part"), &large()[..1_234_567]).unwrap();
-    curl(&["--continue-at", "-", "--output", "part", &url]);
-    assert!(fs::read(tree.join("part")).unwrap() == large());
-    fs::write(pair.other.root.join("curl/large"), &large()[..3_000_000]).unwrap();
-    curl(&["--continue-at", "-", "--upload-file", "large", &url]);
-    assert!(fs::read(pair.other.root.join("curl/large")).unwrap() == large());
+    scripts::lftp_mirrors_both_ways(&pair.other);
+    scripts::curl_uploads_resumes_and_is_refused_without_tls(&pair.other);
     assert_eq!(pair.incoming(), 0);
-    pair.other.is_well();
 }
 
 #[test]
 fn a_session_does_there_what_it_does_at_home() {
     let pair = pair();
+    scripts::names_paths_and_facts(&pair.other);
+    scripts::lines_of_text_are_converted_both_ways(&pair.other);
+    scripts::an_offset_is_good_for_one_transfer_whatever_becomes_of_it(&pair.other);
+    scripts::a_transfer_can_be_aborted_and_the_session_goes_on(&pair.other);
+    until(20, "nothing is left of it", || (pair.incoming() == 0).then_some(()));
+}
+
+#[test]
+fn a_session_lists_there_and_finds_no_way_out() {
+    let pair = pair();
     let mut ada = pair.other.ada();
-    ada.says("MKD d", 257);
-    ada.says("CWD d", 250);
-    ada.store("STOR a", b"123", 226);
-    assert_eq!(ada.says("SIZE a", 213), "213 3\r\n");
-    ada.store("APPE a", b"45", 226);
-    ada.says("REST 1", 350);
-    ada.store("STOR a", b"xy", 226);
-    assert_eq!(ada.retrieve("RETR a", 226), b"1xy");
-    ada.says("REST 2", 350);
-    assert_eq!(ada.retrieve("RETR a", 226), b"y");
-    ada.says("REST 4", 350);
-    ada.port();
-    ada.says("RETR a", 554);
-    ada.says("MFMT 20200102030405 a", 213);
-    assert_eq!(ada.says("MDTM a", 213), "213 20200102030405\r\n");
-    ada.says("SITE CHMOD 7777 a", 200);
-    ada.says("TYPE A", 200);
-    ada.store("STOR t", b"a\r\nb\r\n", 226);
-    assert_eq!(ada.retrieve("RETR t", 226), b"a\r\nb\r\n");
-    ada.says("TYPE I", 200);
-    assert_eq!(fs::read(pair.other.root.join("d/t")).unwrap(), b"a\nb\n");
-    assert!(ada.says("STAT a", 213).contains(" a\r\n"));
-    ada.says("RNFR a", 350);
-    ada.says("RNTO ../b", 250);
-    ada.says("RNFR nothing", 550);
-    ada.says("RMD /d", 550);
-    ada.says("DELE t", 250);
-    ada.says("CDUP", 250);
-    ada.says("RMD d", 250);
-    ada.says("CWD d", 550);
-    for line in ["RETR .ruche-x", "RETR nothing", "STOR d/nothing", "MLSD b"] {
+    ada.store("STOR b", b"", 226);
+    assert!(ada.says("STAT b", 213).contains(" b\r\n"));
+    for line in ["RETR nothing", "STOR d/nothing", "MLSD b"] {
         ada.port();
-        let code = if line.contains(".ruche") { 553 } else { 550 };
-        ada.says(line, code);
+        ada.says(line, 550);
     }
     // A link that leads out is none.
     std::os::unix::fs::symlink("/etc/passwd", pair.other.root.join("out")).unwrap();
@@ -166,19 +104,6 @@ fn a_session_does_there_what_it_does_at_home() {
         let listed = ada.retrieve(line, 226);
         assert_eq!(listed.iter().filter(|byte| **byte == b'\n').count(), 3501, "{line}");
     }
-    // The same session in many pieces, and one that is broken off.
-    fs::write(pair.other.root.join("large"), large()).unwrap();
-    assert!(ada.retrieve("RETR large", 226) == large());
-    let mut data = ada.data("RETR large");
-    data.read_exact(&mut [0; 1000]).unwrap();
-    ada.send(b"ABOR\r\n");
-    assert_eq!((ada.reply().0, ada.reply().0), (426, 226));
-    let mut data = ada.data("STOR large");
-    data.write_all(&[0; 100_000]).unwrap();
-    ada.send(b"ABOR\r\n");
-    assert_eq!((ada.reply().0, ada.reply().0), (426, 226));
-    assert!(ada.retrieve("RETR large", 226) == large());
-    until(20, "nothing is left of it", || (pair.incoming() == 0).then_some(()));
     pair.other.is_well();
 }
 

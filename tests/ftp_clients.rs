@@ -2,87 +2,21 @@
 #![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
 use support::ftp::{PASSWORD, Uploads};
-
-/// Runs a client to its end, within a minute; gives what it printed.
-fn run(program: &str, arguments: &[&str], dir: &Path) -> String {
-    let mut command = Command::new("timeout");
-    command.args(["60", program]).args(arguments).current_dir(dir).stdin(Stdio::null());
-    let output = command.env("HOME", dir).output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}", output.status);
-    text
-}
-
-/// A tree with small files, a large one, an empty one, and names that are not plain.
-fn tree(uploads: &Uploads) -> std::path::PathBuf {
-    let tree = uploads.node.path("tree");
-    fs::create_dir_all(tree.join("sub/deep")).unwrap();
-    fs::create_dir_all(tree.join("été dir")).unwrap();
-    for number in 0..60 {
-        fs::write(tree.join(format!("sub/f{number}")), format!("file {number}")).unwrap();
-    }
-    fs::write(tree.join("large"), (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()).unwrap();
-    fs::write(tree.join("empty"), "").unwrap();
-    fs::write(tree.join("été dir/a \"b\""), "x").unwrap();
-    fs::write(tree.join(".htaccess"), "x").unwrap();
-    tree
-}
-
-fn same(one: &Path, other: &Path) {
-    run("diff", &["-r", one.to_str().unwrap(), other.to_str().unwrap()], Path::new("/"));
-}
+use support::scripts::{self, run, same, tree};
 
 #[test]
 fn lftp_mirrors_both_ways() {
-    let uploads = Uploads::ready();
-    let tree = tree(&uploads);
-    let (port, ca, dir) = (uploads.ftp.port(), uploads.ca(), uploads.node.path("."));
-    // The node's certificate is for its name; here it is reached by its address.
-    let script = format!(
-        "set ssl:ca-file {}; set ssl:check-hostname no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set net:max-retries 1; \
-         set cmd:fail-exit yes; open -u ada,'{PASSWORD}' -p {port} 127.0.0.1; mirror -R --parallel=4 tree up; mirror --parallel=4 up back; \
-         cd up; ls; cls -l large; chmod 600 large; mv large moved; rm moved; mrm -f sub/*; rmdir sub/deep; rmdir sub",
-        ca.display()
-    );
-    let said = run("lftp", &["-c", &script], &dir);
-    assert!(said.contains("large"), "{said}");
-    same(&tree, &uploads.node.path("back"));
-    assert!(!uploads.root.join("up/sub").exists() && uploads.root.join("up/empty").exists());
-    uploads.is_well();
+    scripts::lftp_mirrors_both_ways(&Uploads::ready());
 }
 
 #[test]
 fn curl_uploads_resumes_and_is_refused_without_tls() {
-    let uploads = Uploads::ready();
-    let tree = tree(&uploads);
-    let (ca, user) = (uploads.ca(), format!("ada:{PASSWORD}"));
-    let address = format!("test:{}:127.0.0.1", uploads.ftp.port());
-    let url = |path: &str| format!("ftp://test:{}/{path}", uploads.ftp.port());
-    let curl = |arguments: &[&str]| {
-        let mut all =
-            vec!["--silent", "--show-error", "--cacert", ca.to_str().unwrap(), "--resolve", &address, "--user", &user];
-        all.extend(arguments);
-        run("curl", &all, &tree)
-    };
-    curl(&["--ssl-reqd", "--ftp-create-dirs", "--upload-file", "large", &url("new/dir/large")]);
-    curl(&["--ssl-reqd", "--tls-max", "1.2", "--output", "../got", &url("new/dir/large")]);
-    same(&tree.join("large"), &uploads.node.path("got"));
-    fs::write(uploads.node.path("got"), &fs::read(tree.join("large")).unwrap()[..1_234_567]).unwrap();
-    curl(&["--ssl-reqd", "--continue-at", "-", "--output", "../got", &url("new/dir/large")]);
-    same(&tree.join("large"), &uploads.node.path("got"));
-    assert_eq!(curl(&["--ssl-reqd", "--list-only", &url("new/")]), "dir\n");
-    assert_eq!(curl(&["--ssl-reqd", "--range", "0-3", &url("new/dir/large")]).as_bytes(), [0, 0, 0, 0]);
-    let plain =
-        Command::new("curl").args(["--silent", "--resolve", &address, "--user", &user, &url("")]).output().unwrap();
-    assert_eq!(plain.status.code(), Some(67), "curl's code for a refused login");
-    uploads.is_well();
+    scripts::curl_uploads_resumes_and_is_refused_without_tls(&Uploads::ready());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType};
@@ -16,100 +16,22 @@ mod support;
 use support::faults::SmallDisk;
 use support::ftp::{Client, HOST, PASSWORD, Uploads, Wire, plain};
 use support::node::Node;
+use support::scripts;
 use support::until;
 
 #[test]
 fn names_paths_and_facts() {
-    let uploads = Uploads::ready();
-    let mut ada = uploads.ada();
-    assert_eq!(ada.says("PWD", 257), "257 \"/\" is here\r\n");
-    assert_eq!(ada.says("MKD été \"x\"", 257), "257 \"/été \"\"x\"\"\" is there now\r\n");
-    ada.says("CWD été \"x\"/./..//été \"x\"", 250);
-    assert_eq!(ada.says("PWD", 257), "257 \"/été \"\"x\"\"\" is here\r\n");
-    ada.store("STOR a", b"123", 226);
-    assert_eq!(fs::read(uploads.root.join("été \"x\"/a")).unwrap(), b"123");
-    assert_eq!(ada.says("SIZE a", 213), "213 3\r\n");
-    ada.says("TYPE A", 200);
-    ada.says("SIZE a", 550);
-    ada.says("TYPE I", 200);
-    assert_eq!(ada.says("MFMT 20200102030405 a", 213), "213 Modify=20200102030405; /été \"x\"/a\r\n");
-    assert_eq!(ada.says("MDTM a", 213), "213 20200102030405\r\n");
-    ada.says("SITE CHMOD 7777 a", 200);
-    let mode = fs::metadata(uploads.root.join("été \"x\"/a")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o7777, 0o775);
-    ada.says("OPTS MLST size;modify;", 200);
-    assert!(ada.says("MLST a", 250).contains("\r\n size=3;modify=20200102030405; /été \"x\"/a\r\n"));
-    assert!(ada.says("FEAT", 211).contains(" MLST type;size*;modify*;perm;UNIX.mode;\r\n"));
-    ada.says("CDUP", 250);
-    ada.says("CDUP", 250);
-    assert_eq!(ada.says("PWD", 257), "257 \"/\" is here\r\n");
-    ada.says("RNFR été \"x\"/a", 350);
-    ada.says("NOOP", 200);
-    ada.says("RNTO b", 503);
-    ada.says("RNFR été \"x\"/a", 350);
-    ada.says("RNTO b", 250);
-    ada.says("RMD b", 550);
-    ada.says("DELE b", 250);
-    ada.says("DELE b", 550);
-    ada.says("RMD été \"x\"", 250);
-    ada.says("CWD été \"x\"", 550);
-    assert!(ada.store("STOU", b"unique", 226).starts_with("226 FILE: "));
-    for (line, code) in [("RETR .ruche-x", 553), ("CWD a\u{1}b", 501), ("RETR", 501), ("FOO", 500), ("MODE Z", 504)] {
-        if line.starts_with("RETR .") {
-            ada.port();
-        }
-        ada.says(line, code);
-    }
-    uploads.is_well();
+    scripts::names_paths_and_facts(&Uploads::ready());
 }
 
 #[test]
 fn lines_of_text_are_converted_both_ways() {
-    let uploads = Uploads::ready();
-    let mut ada = uploads.ada();
-    ada.says("TYPE A", 200);
-    ada.store("STOR t", b"a\r\nb\nc\r", 226);
-    assert_eq!(fs::read(uploads.root.join("t")).unwrap(), b"a\nb\nc\r");
-    assert_eq!(ada.retrieve("RETR t", 226), b"a\r\nb\r\nc\r");
-    ada.says("REST 2", 350);
-    ada.port();
-    ada.says("RETR t", 554);
-    // Larger than any piece.
-    let text = "line\n".repeat(300_000);
-    ada.store("STOR t", text.replace('\n', "\r\n").as_bytes(), 226);
-    assert!(fs::read(uploads.root.join("t")).unwrap() == text.as_bytes());
-    assert!(ada.retrieve("RETR t", 226) == text.replace('\n', "\r\n").as_bytes());
+    scripts::lines_of_text_are_converted_both_ways(&Uploads::ready());
 }
 
 #[test]
 fn an_offset_is_good_for_one_transfer_whatever_becomes_of_it() {
-    let uploads = Uploads::ready();
-    let mut ada = uploads.ada();
-    ada.store("STOR f", b"0123456789", 226);
-    ada.says("REST 4", 350);
-    assert_eq!(ada.retrieve("RETR f", 226), b"456789");
-    assert_eq!(ada.retrieve("RETR f", 226), b"0123456789");
-    for failed in ["RETR none", "LIST none", "STOR none/f"] {
-        ada.says("REST 4", 350);
-        ada.port();
-        ada.says(failed, 550);
-        assert_eq!(ada.retrieve("RETR f", 226), b"0123456789", "{failed}");
-    }
-    ada.says("REST 11", 350);
-    ada.port();
-    ada.says("RETR f", 554);
-    ada.says("REST 10", 350);
-    assert_eq!(ada.retrieve("RETR f", 226), b"");
-    ada.says("REST 4", 350);
-    ada.store("STOR f", b"abc", 226);
-    assert_eq!(fs::read(uploads.root.join("f")).unwrap(), b"0123abc");
-    ada.store("APPE f", b"!", 226);
-    ada.store("APPE new", b"?", 226);
-    assert_eq!(fs::read(uploads.root.join("f")).unwrap(), b"0123abc!");
-    assert_eq!(fs::read(uploads.root.join("new")).unwrap(), b"?");
-    ada.says("REST 9", 350);
-    ada.port();
-    ada.says("STOR f", 554);
+    scripts::an_offset_is_good_for_one_transfer_whatever_becomes_of_it(&Uploads::ready());
 }
 
 #[test]
@@ -135,31 +57,7 @@ fn what_is_sent_ahead_is_answered_in_its_order() {
 
 #[test]
 fn a_transfer_can_be_aborted_and_the_session_goes_on() {
-    let uploads = Uploads::ready();
-    let mut ada = uploads.ada();
-    fs::write(uploads.root.join("large"), vec![7; 64 << 20]).unwrap();
-    for abort in [&b"ABOR\r\n"[..], b"\xff\xf4\xff\xf2ABOR\r\n"] {
-        let mut data = ada.data("RETR large");
-        data.read_exact(&mut [0; 1000]).unwrap();
-        ada.send(abort);
-        assert_eq!((ada.reply().0, ada.reply().0), (426, 226));
-        let mut rest = Vec::new();
-        assert!(data.read_to_end(&mut rest).is_err(), "a part of a file ends like all of it");
-    }
-    fs::write(uploads.root.join("f"), "old").unwrap();
-    let mut data = ada.data("STOR f");
-    data.write_all(b"new").unwrap();
-    data.flush().unwrap();
-    ada.send(b"ABOR\r\n");
-    assert_eq!((ada.reply().0, ada.reply().0), (426, 226));
-    assert_eq!(fs::read(uploads.root.join("f")).unwrap(), b"old");
-    // Nobody comes for the data.
-    ada.port();
-    ada.says("STOR f", 150);
-    ada.send(b"ABOR\r\n");
-    assert_eq!((ada.reply().0, ada.reply().0), (426, 226));
-    ada.says("ABOR", 226);
-    uploads.is_well();
+    scripts::a_transfer_can_be_aborted_and_the_session_goes_on(&Uploads::ready());
 }
 
 #[test]

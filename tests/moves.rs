@@ -4,29 +4,27 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use support::cluster::{node, ruche, token};
+use support::cluster::{ruche, token, web_node};
+use support::ear::Ear;
+use support::ftp::{PASSWORD, Uploads};
+use support::node::signal_to;
 use support::sites::Sites;
-use support::until;
+use support::{Over, until};
 
 /// Nodes that serve sites, all members of one cluster.
 fn nodes(count: usize) -> Vec<Sites> {
-    let mut nodes: Vec<_> = (0..count)
-        .map(|at| {
-            let node = node(&format!("pi-{at}"));
-            let config = fs::read_to_string(node.config()).unwrap();
-            let web = "[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]";
-            fs::write(node.config(), config.replace("[web]\nhttp = []\nhttps = []", web)).unwrap();
-            node
-        })
-        .collect();
+    let mut nodes: Vec<_> = (0..count).map(|at| web_node(&format!("pi-{at}"))).collect();
     nodes.iter_mut().for_each(|node| node.start());
     for node in &nodes[1..] {
         ruche(node, &["cluster", "join", &token(&nodes[0])]).unwrap();
@@ -139,14 +137,18 @@ fn a_site_moves_with_all_it_has_and_no_visitor_notices() {
                 }
             });
         }
+        let over = Over(&done);
         until(20, "visitors come", || (asked.load(Ordering::Relaxed) > 4).then_some(()));
         let said = ruche(&all[1].node, &["site", "move", "a.example", "--to", "pi-1"]);
         std::thread::sleep(Duration::from_millis(500));
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         let said = said.unwrap();
         assert!(said.contains("Moved the site a.example"), "{said}");
     });
     assert!(failed.lock().unwrap().is_empty(), "{:?}", failed.lock().unwrap());
+    // Nothing was asked for twice because the answer was not heard of yet.
+    let log = all[1].node.log();
+    assert!(log.contains("the site is at home here") && !log.contains("a move failed"), "{log}");
     let new = root(&all[1]);
     assert_eq!(facts(&new), before);
     assert!(fs::metadata(new.join("hole.bin")).unwrap().blocks() < 1000, "a hole stays one");
@@ -229,6 +231,8 @@ fn a_node_is_drained_and_what_cannot_be_is_said() {
     assert!(unknown.contains("pi-9"), "{unknown}");
     let drained = ruche(&all[1].node, &["node", "drain", "pi-0"]).unwrap();
     assert!(drained.contains("Moved 6 sites"), "{drained}");
+    let chosen = all[0].node.get("/v1/sites/0.example").done().json["chosen"].as_str().unwrap().to_owned();
+    assert!(chosen.starts_with("the only one that could be: "), "{chosen}");
     for at in 0..6 {
         let page = all[0].curl(&[&format!("https://{at}.example/")]).unwrap();
         assert_eq!(page.text(), format!("{at}\n"));
@@ -237,4 +241,64 @@ fn a_node_is_drained_and_what_cannot_be_is_said() {
     let sites: Vec<_> = nodes.iter().map(|node| (node["sites"].as_u64().unwrap(), node["cordoned"].clone())).collect();
     assert_eq!(sites, [(0, json!(true)), (6, json!(false))]);
     ruche(&all[1].node, &["node", "rm", "pi-0", "--yes"]).unwrap();
+}
+
+/// The process that serves after a hand-over; ended with the test.
+struct Successor(u32);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_raw(self.0 as i32).unwrap();
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
+#[test]
+fn an_upload_in_the_process_before_keeps_its_site_and_no_other_one() {
+    let (mut home, mut other) = (web_node("pi-0"), web_node("pi-1"));
+    other.start();
+    let mut ear = Ear::of(&mut home);
+    // A port that is taken over must be the same.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let home = Uploads::listening(home, &[&port]);
+    ruche(&other, &["cluster", "join", &token(&home.node)]).unwrap();
+    let lone = json!({"host": "lone.example", "handler": {"type": "static"}, "node": "pi-0"});
+    let lone = PathBuf::from(home.node.post("/v1/sites", lone).done().json["root"].as_str().unwrap());
+    // Without web servers its first user would make it.
+    fs::create_dir_all(&lone).unwrap();
+    let site = json!({"host": "b.example", "handler": {"type": "static"}, "node": "pi-0"});
+    let root = PathBuf::from(home.node.post("/v1/sites", site).done().json["root"].as_str().unwrap());
+    let user = json!({"login": "bob", "site": "b.example", "password": PASSWORD, "allow_plain": true});
+    assert_eq!(home.node.post("/v1/ftp-users", user).done().json["served"], true);
+    let mut before = home.connect();
+    before.logs_in("bob");
+    let mut data = before.data("STOR large");
+    data.write_all(&[7; 3_000_000]).unwrap();
+    let incoming = root.with_file_name("incoming");
+    until(20, "some of it is there", || (fs::read_dir(&incoming).ok()?.count() == 1).then_some(()));
+    let first = home.node.holder().unwrap();
+    signal_to(first, Signal::USR2);
+    ear.hears("MAINPID=");
+    ear.hears("READY=1");
+    let _successor = Successor(home.node.holder().unwrap());
+    assert_ne!(home.node.holder(), Some(first));
+    // Who uploads through the next process leaves to the one before what is its own.
+    let mut after = home.connect();
+    after.logs_in("bob");
+    after.store("STOR small", b"small", 226);
+    let said = ruche(&home.node, &["site", "move", "lone.example", "--to", "pi-1"]).unwrap();
+    assert!(said.contains("Moved the site"), "{said}");
+    let said = ruche(&home.node, &["site", "move", "b.example", "--to", "pi-1", "--no-wait", "-o", "json"]).unwrap();
+    let id = serde_json::from_str::<Value>(&said).unwrap()["id"].as_str().unwrap().to_owned();
+    let operation = || other.get(&format!("/v1/operations/{id}")).done().json;
+    until(30, "the site could not rest", || home.node.log().contains("in the process before this one").then_some(()));
+    assert_eq!((other.get("/v1/sites/b.example").done().json["node"].clone(), root.exists()), (json!("pi-0"), true));
+    data.write_all(&[8; 3_000_000]).unwrap();
+    data.end();
+    let (code, text) = before.reply();
+    assert_eq!(code, 226, "{text}");
+    until(60, "it moves at last", || (operation()["status"] == "succeeded").then_some(()));
+    let root = PathBuf::from(other.get("/v1/sites/b.example").done().json["root"].as_str().unwrap());
+    assert_eq!(fs::read(root.join("large")).unwrap(), [[7; 3_000_000], [8; 3_000_000]].concat());
+    assert_eq!(fs::read(root.join("small")).unwrap(), b"small");
 }

@@ -128,3 +128,45 @@ fn dns_names_who_takes_visitors() {
     ruche(&other, &["node", "set", "pi-0", "--role", "dns,web"]).unwrap();
     says("192.0.2.1");
 }
+
+/// A node without `[web]` addresses has the role and takes no visitors: no site is placed there, and DNS names the others.
+#[test]
+fn who_listens_for_no_visitors_is_no_home() {
+    let ((mut home, [.., dns]), (mut deaf, [http, ..])) = (node("pi-0"), node("pi-1"));
+    let config = fs::read_to_string(deaf.config()).unwrap();
+    fs::write(deaf.config(), config.replace(&format!("http = [\"{http}\"]"), "http = []")).unwrap();
+    home.start();
+    deaf.start();
+    ruche(&deaf, &["cluster", "join", &token(&home)]).unwrap();
+    until(20, "it has said so", || {
+        ruche(&home, &["node", "show", "pi-1"]).unwrap().contains("no address").then_some(())
+    });
+    for name in ["pi-0", "pi-1"] {
+        let last = name.replace("pi-", "192.0.2.1");
+        ruche(&home, &["node", "set", name, "--address", &last]).unwrap();
+    }
+    home.post("/v1/zones", json!({"name": "z.example"})).done();
+    let site = |host: &str, more: serde_json::Value| {
+        let mut site = json!({"host": host, "handler": {"type": "static"}});
+        site.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        deaf.post("/v1/sites", site)
+    };
+    let refused = site("a.z.example", json!({"node": "pi-1"}));
+    assert_eq!((refused.status, refused.code()), (422, "invalid"), "{}", refused.text);
+    assert!(refused.text.contains("pi-1 listens for no visitors"), "{}", refused.text);
+    for host in ["a.z.example", "b.z.example", "c.z.example"] {
+        assert_eq!(site(host, json!({})).done().json["node"], "pi-0");
+    }
+    let refused = ruche(&home, &["site", "move", "a.z.example", "--to", "pi-1"]).unwrap_err();
+    assert!(refused.contains("pi-1 listens for no visitors"), "{refused}");
+    until(20, "the home alone", || (dig(dns, "b.z.example")? == "192.0.2.10").then_some(()));
+    // Even where the home takes none for now.
+    ruche(&home, &["node", "set", "pi-0", "--role", "dns,ftp"]).unwrap();
+    until(20, "never none, and never the deaf one", || (dig(dns, "b.z.example")? != "192.0.2.11").then_some(()));
+    // With an address it takes them after its next start.
+    let config = fs::read_to_string(deaf.config()).unwrap();
+    fs::write(deaf.config(), config.replace("http = []\nhttps = []", &format!("http = [\"{http}\"]\nhttps = []")))
+        .unwrap();
+    deaf.restart();
+    until(20, "DNS names it", || (dig(dns, "b.z.example")? == "192.0.2.11").then_some(()));
+}

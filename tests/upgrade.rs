@@ -1,10 +1,7 @@
 //! A cluster is upgraded node after node by one command, while changes are made on all of them.
 #![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
 
-use std::fs::{self, File};
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
-use std::process::Command;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,64 +9,13 @@ use rustix::process::{Pid, Signal, kill_process};
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
-use support::cluster::{Cluster, node, ruche, token};
-use support::node::{Node, binary};
-use support::until;
+use support::cluster::ruche;
+use support::node::Node;
+use support::replaceable::{NODES, Replaceable};
 
-const NODES: usize = 3;
-
-/// Nodes whose program can be replaced; whoever runs it is ended with the test.
-struct Replaceable {
-    cluster: Cluster,
-    /// Has each node's directory under its name, and the later program.
-    dir: tempfile::TempDir,
-}
-
-impl Drop for Replaceable {
-    fn drop(&mut self) {
-        for holder in self.cluster.nodes.iter().filter_map(Node::holder) {
-            let _ = Pid::from_raw(holder as i32).map(|holder| kill_process(holder, Signal::KILL));
-        }
-    }
-}
-
-impl Replaceable {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut nodes: Vec<Node> = (0..NODES).map(|at| node(&format!("pi-{at}"))).collect();
-        for (at, node) in nodes.iter_mut().enumerate() {
-            symlink(node.config().parent().unwrap(), dir.path().join(format!("pi-{at}"))).unwrap();
-            let program = node.path("ruche");
-            symlink(binary(), &program).unwrap();
-            node.program = Some(program);
-            node.start();
-        }
-        for node in &nodes[1..] {
-            ruche(node, &["cluster", "join", &token(&nodes[0])]).unwrap();
-        }
-        let cluster = Cluster { nodes };
-        until(60, "three vote", || (cluster.voters(0).len() == NODES).then_some(()));
-        Self { cluster, dir }
-    }
-
-    /// The same program, which says another number of the same length.
-    fn later(&self) -> (PathBuf, String) {
-        let (own, path) = (env!("CARGO_PKG_VERSION"), self.dir.path().join("later"));
-        let (rest, last) = own.split_at(own.len() - 1);
-        let later = format!("{rest}{}", (last.parse::<u32>().unwrap() + 1) % 10);
-        let pattern = format!("s/{}/{later}/g", own.replace('.', "\\."));
-        let mut sed = Command::new("sed");
-        sed.arg(pattern).arg(binary()).env("LC_ALL", "C").stdout(File::create(&path).unwrap());
-        let made = sed.status().unwrap();
-        assert!(made.success());
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        (path, later)
-    }
-
-    fn versions(&self, at: usize) -> Vec<String> {
-        let status = self.cluster.nodes[at].get("/v1/cluster").done().json;
-        status["nodes"].as_array().unwrap().iter().map(|node| node["version"].to_string()).collect()
-    }
+fn versions(node: &Node) -> Vec<String> {
+    let status = node.get("/v1/cluster").done().json;
+    status["nodes"].as_array().unwrap().iter().map(|node| node["version"].to_string()).collect()
 }
 
 #[test]
@@ -104,7 +50,7 @@ fn node_after_node_takes_over_and_no_change_is_refused() {
     let order = fs::read_to_string(all.dir.path().join("order")).unwrap();
     assert_eq!(order.lines().count(), NODES, "{order}");
     assert_eq!(order.lines().last().unwrap(), format!("pi-{leader}"), "who leads is last: {order}");
-    assert_eq!(all.versions(2), vec![format!("\"{later}\""); NODES]);
+    assert_eq!(versions(&nodes[2]), vec![format!("\"{later}\""); NODES]);
     assert_ne!(all.cluster.leader(0), Some(leader), "another one led meanwhile");
     all.cluster.agree(&[0, 1, 2]);
     let zones = nodes[0].all("/v1/zones").len();

@@ -11,19 +11,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use support::backend::{Backend, header};
-use support::cluster::{node, ruche, token};
+use support::cluster::{ruche, token, web_node};
 use support::sites::{Sites, exchange};
 use support::until;
 
 /// Two nodes that serve sites: the home of all of them, and the other one.
 fn pair() -> (Sites, Sites) {
-    let mut nodes = ["pi-0", "pi-1"].map(|name| {
-        let node = node(name);
-        let config = fs::read_to_string(node.config()).unwrap();
-        let web = "[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]";
-        fs::write(node.config(), config.replace("[web]\nhttp = []\nhttps = []", web)).unwrap();
-        node
-    });
+    let mut nodes = ["pi-0", "pi-1"].map(web_node);
     nodes.iter_mut().for_each(|node| node.start());
     ruche(&nodes[1], &["cluster", "join", &token(&nodes[0])]).unwrap();
     let any = ([127, 0, 0, 1], 0).into();

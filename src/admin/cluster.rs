@@ -1,16 +1,16 @@
 //! `/v1/cluster/key`: the recovery copy of the keyring. It leaves by the admin socket only, and only for who could read it on the
-//! disk as well.
+//! disk as well. `/v1/cluster/level`: no way back once every node knows it.
 use axum::Extension;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::admin::ask::{Ask, Gone};
+use crate::admin::ask::{Ask, AskWith, Gone};
 use crate::admin::error::Failure;
 use crate::admin::peers::{self, Peer};
-use crate::api::cluster::KeyExport;
+use crate::api::cluster::{KeyExport, LevelRaise, LevelRaised};
 use crate::api::written::WriteQuery;
 use crate::model::change::Change;
-use crate::model::cluster::KeyExported;
+use crate::model::cluster::{KeyExported, RaiseLevel};
 use crate::model::refusal::Kind;
 
 /// Hands out the recovery copy of the keyring, for root on the admin socket, and notes that this was done.
@@ -32,4 +32,14 @@ pub(crate) async fn export_key(Extension(peer): Extension<Peer>, ask: Ask) -> Re
     let mut response = ask.json(StatusCode::OK, &done, &body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Raises the level of the state to the next one, which every node must know. No earlier version runs it from then on.
+#[utoipa::path(post, path = "/v1/cluster/level", tag = "cluster", params(WriteQuery), request_body = LevelRaise,
+    responses((status = 200, body = LevelRaised)))]
+pub(crate) async fn raise_level(AskWith(ask, body): AskWith<LevelRaise>) -> Result<Response, Failure> {
+    ask.caller.sees_all()?;
+    let level = body.level;
+    let done: Gone = ask.write(Change::RaiseLevel(RaiseLevel { level }), None).await?;
+    Ok(ask.json(StatusCode::OK, &done, &LevelRaised { level, revision: done.revision }))
 }

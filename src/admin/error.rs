@@ -98,6 +98,11 @@ impl Failure {
         self.0.status == StatusCode::PRECONDITION_FAILED
     }
 
+    /// Whether the old home may still write.
+    pub(crate) fn is_leased(&self) -> bool {
+        self.0.code == "leased"
+    }
+
     /// Of a write: its id goes with the problem.
     pub(crate) fn of(mut self, request: RequestId) -> Self {
         self.0.request_id = Some(request);
@@ -171,6 +176,9 @@ impl From<WriteError> for Failure {
                 "Bring back nodes until more than half of the voters are up; sites are served on.",
             )
             .with(header::RETRY_AFTER, "2"),
+            WriteError::Leased { .. } => {
+                unavailable("leased", "Try again in a few seconds.").with(header::RETRY_AFTER, "2")
+            }
             WriteError::Stopping => unavailable("stopping", "Try again when the node is back, or ask another one.")
                 .with(header::RETRY_AFTER, "1"),
             WriteError::OutcomeUnknown(request) => Self::new(
@@ -273,6 +281,7 @@ mod tests {
             (WriteError::DiskFull, (507, "disk-full")),
             (WriteError::StoreFailed("sync the log: I/O error".into()), (503, "store-failed")),
             (WriteError::NoQuorum, (503, "no-quorum")),
+            (WriteError::Leased { left: 3 }, (503, "leased")),
             (WriteError::Stopping, (503, "stopping")),
             (WriteError::OutcomeUnknown(request), (504, "outcome-unknown")),
         ] {

@@ -87,7 +87,7 @@ fn member(state: &State, node: &Arc<Node>, part: Part, said: Option<Seen>) -> ap
         answers: said.is_some(),
         reach: node.reach.iter().map(ToString::to_string).collect(),
         version: said.as_ref().map(|said| said.version.clone()),
-        knows: said.as_ref().map(|said| said.level),
+        knows: Some(node.knows).filter(|level| *level > 0),
         revision: said.as_ref().map(|said| said.revision),
         behind: said.as_ref().map(|said| state.revision.saturating_sub(said.revision)),
         differs: said.as_ref().is_some_and(differs),

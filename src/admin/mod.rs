@@ -31,6 +31,7 @@ mod records;
 mod requests;
 mod resource;
 mod sites;
+mod standbys;
 mod status;
 mod tokens;
 mod visits;
@@ -87,6 +88,8 @@ macro_rules! handlers {
             sites::list, sites::create,
             sites::show, sites::set, sites::remove,
             moves::begin,
+            standbys::show,
+            standbys::fail_over,
             visits::logs,
             visits::stats,
             visits::all,
@@ -110,13 +113,15 @@ macro_rules! handlers {
             issuers::show, issuers::set, issuers::remove,
             nodes::list,
             nodes::show, nodes::set, nodes::remove, nodes::lose,
-            moves::drain,
+            moves::drain, moves::rebalance,
+            standbys::evacuate,
             operations::list,
             operations::show,
             operations::cancel,
             events::list,
             requests::show,
             cluster::export_key,
+            cluster::raise_level,
             joining::show,
             joining::token,
             joining::join,

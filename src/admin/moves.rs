@@ -1,28 +1,32 @@
-//! `/v1/sites/{host}/move` and `/v1/nodes/{node}/drain`: begins moves, and tells before what they would do. The room of moves does
-//! them.
+//! `/v1/sites/{host}/move`, `/v1/nodes/{node}/drain`, `/v1/cluster/rebalance`: has sites move, and tells before what that would do. The
+//! room of moves does it.
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+use crate::admin::Desk;
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
 use crate::admin::look::At;
 use crate::admin::nodes::{name, named};
-use crate::admin::resource::{Resource, View};
+use crate::admin::resource::Resource;
 use crate::api::moves as api;
 use crate::api::operations;
 use crate::api::written::{WriteQuery, Written};
-use crate::base::ids::{NodeId, OperationId, RequestId};
+use crate::base::ids::RequestId;
 use crate::base::limits::moves::COPY_ROOM;
 use crate::base::names::Host;
+use crate::base::sizes::human;
 use crate::cluster::door::{Write, random};
-use crate::model::answer::Object;
-use crate::model::change::{Change, Set};
-use crate::model::moves::{SiteMove, best, objection};
-use crate::model::nodes::{Node, NodeSet};
-use crate::model::operations::{Operation, OperationFinish, Status};
-use crate::model::sites::{Handler, Site};
-use crate::moves::survey::Survey;
+use crate::files::manifest::Sum;
+use crate::model::change::Change;
+use crate::model::drains::NodeDrain;
+use crate::model::moves::{Moving, SiteMove, objection};
+use crate::model::nodes::Node;
+use crate::model::operations::Operation;
+use crate::model::placement::{Passed, Placed, Wish, balance, place};
+use crate::model::sites::{Handler, Site, quota, upstream_of_this_machine};
+use crate::model::state::State;
 
 /// Moves a site to another home, live. `dry_run` tells what would be done.
 #[utoipa::path(post, path = "/v1/sites/{host}/move", tag = "sites", params(("host" = String, Path), WriteQuery),
@@ -33,47 +37,85 @@ pub(crate) async fn begin(At(host): At<Host>, AskWith(ask, body): AskWith<api::S
     if body.dry_run {
         return plan(&ask, &host, to.map(AsRef::as_ref)).await;
     }
-    let current = ask.snapshot.site(&host).ok().map(|site| site.revision);
-    let change = SiteMove { host, to: to.map(|to| to.id), bandwidth: body.bandwidth };
+    let site = ask.snapshot.site(&host)?;
+    let (to, reason) = match to {
+        Some(to) => (Some(to.id), None),
+        // The answer is there already.
+        None if ask.snapshot.remembered(&ask.request_id).is_some() => (None, None),
+        None => {
+            // What cannot be asked is found out by the move.
+            let bytes = ask.desk.moves.size(site.id, site.home).await.map_or(0, |sum| sum.bytes);
+            let placed = best(&ask.desk, Wish { bytes, except: &[site.home] }).await.map_err(nowhere("to"))?;
+            (Some(placed.node), Some(placed.reason))
+        }
+    };
+    let current = Some(site.revision);
+    let change = SiteMove { host, to, bandwidth: body.bandwidth, reason };
     let done = ask.write::<Operation>(Change::SiteMove(change), current).await?;
     Ok(ask.answer(StatusCode::ACCEPTED, done))
 }
 
+/// The node that a site fits best, as all are now; or how each of them is.
+pub(crate) async fn best(desk: &Desk, wish: Wish<'_>) -> Result<Placed, Vec<Passed>> {
+    let boards = desk.member.boards(&desk.board).await;
+    place(&desk.snapshot(), &boards, wish)
+}
+
+/// That a site fits nowhere.
+pub(crate) fn nowhere(field: &'static str) -> impl Fn(Vec<Passed>) -> Failure {
+    move |passed| {
+        let each: Vec<_> = passed.iter().map(|node| format!("{}: {}", node.node, node.reason)).collect();
+        let of_each = if each.is_empty() { "there is no other one".to_owned() } else { each.join("; ") };
+        Failure::invalid(field, format!("no node takes the site now ({of_each})"))
+    }
+}
+
 async fn plan(ask: &Ask, host: &Host, to: Option<&Node>) -> Result<Response, Failure> {
-    let site = ask.snapshot.site(host)?;
-    let chosen = to.or_else(|| best(&ask.snapshot, site).map(AsRef::as_ref));
-    let to_node = chosen.ok_or_else(|| Failure::invalid("to", "no other node takes sites now"))?;
-    let reason = to.is_none().then(|| {
-        let sites = ask.snapshot.sites_at(to_node.id);
-        format!("{} has the fewest sites of the nodes that take them: {sites}", to_node.name)
-    });
-    let mut objections: Vec<String> = objection(to_node, site).into_iter().collect();
-    if let Some(moving) = &site.moving {
-        objections.push(format!("it moves already: operation {}", moving.operation));
-    }
-    let survey = ask.desk.moves.survey(site.id, site.home, to_node.id).await;
-    let Survey { sum, room } = survey.unwrap_or_else(|error| {
+    let (state, moves) = (&ask.snapshot, &ask.desk.moves);
+    let site = state.site(host)?;
+    let mut objections: Vec<String> = site.moving.iter().map(already).collect();
+    let sum = moves.size(site.id, site.home).await.unwrap_or_else(|error| {
         objections.push(format!("failed to {error}"));
-        Survey::default()
+        Sum::default()
     });
-    if objections.is_empty() && sum.bytes.saturating_add(COPY_ROOM) > room {
-        objections.push(format!("{} has room for {room} bytes, and {} are to come", to_node.name, sum.bytes));
+    let placed = match to {
+        Some(_) => None,
+        None => Some(best(&ask.desk, Wish { bytes: sum.bytes, except: &[site.home] }).await.map_err(nowhere("to"))?),
+    };
+    let chosen = to.map(|to| to.id).or_else(|| placed.as_ref().map(|placed| placed.node));
+    let to = chosen.and_then(|id| state.nodes.get(&id)).ok_or_else(|| Failure::invalid("to", "it has just gone"))?;
+    objections.extend(objection(to, site));
+    if to.knows < state.level() {
+        objections.push(format!("the program of {} does not know the level {} of the cluster", to.name, state.level()));
     }
-    let (from, to) = (name(&ask.snapshot, site.home), to_node.name.to_string());
+    let room = moves.room(to.id).await.unwrap_or_else(|error| {
+        objections.push(format!("failed to {error}"));
+        u64::MAX
+    });
+    if sum.bytes.saturating_add(COPY_ROOM) > room {
+        objections.push(format!("{} has {} free, and {} are to come", to.name, human(room), human(sum.bytes)));
+    }
+    let (from, to) = (name(state, site.home), to.name.to_string());
+    let passed = |passed: &Passed| api::Passed { node: passed.node.to_string(), reason: passed.reason.clone() };
     Ok(Json(api::MovePlan {
         site: site.host.to_string(),
-        steps: steps(&from, &to, site),
+        steps: steps(&from, &to, site).into_iter().chain(kept(state, site, sum.bytes)).collect(),
         stays: stays(&from, site, sum.odd),
         files: sum.files,
         directories: sum.dirs,
         bytes: sum.bytes,
         from,
         to,
-        reason,
+        reason: placed.as_ref().map(|placed| placed.reason.clone()),
+        others: placed.iter().flat_map(|placed| &placed.others).map(passed).collect(),
         room,
         objections,
     })
     .into_response())
+}
+
+fn already(moving: &Moving) -> String {
+    format!("it moves already: operation {}", moving.operation)
 }
 
 fn steps(from: &str, to: &str, site: &Site) -> Vec<String> {
@@ -88,16 +130,21 @@ fn steps(from: &str, to: &str, site: &Site) -> Vec<String> {
     ]
 }
 
+/// What is said of the quota, which goes along.
+fn kept(state: &State, site: &Site, used: u64) -> Option<String> {
+    let quota = quota(state, site)?;
+    let then = if used < quota { "" } else { ": nothing more is taken there either" };
+    Some(format!("its quota of {} holds there as here, {} are used{then}", human(quota), human(used)))
+}
+
 /// What a move cannot take along.
 fn stays(from: &str, site: &Site, odd: u64) -> Vec<String> {
     let mut stays = vec![format!("access logs and statistics so far stay on {from}")];
     if let Handler::Proxy { upstreams } = &site.handler {
-        let local = |upstream: &&String| {
-            let host = upstream.split_once("://").map_or("", |(_, rest)| rest);
-            upstream.starts_with("unix:") || ["127.", "[::1]", "localhost"].iter().any(|own| host.starts_with(own))
-        };
-        let local = upstreams.iter().filter(local);
-        stays.extend(local.map(|upstream| format!("what answers at {upstream}: it must run on the new home as well")));
+        stays.extend(upstreams.iter().map(|upstream| match upstream_of_this_machine(upstream) {
+            true => format!("what answers at {upstream}, on {from} itself: it must run on the new home as well"),
+            false => format!("what answers at {upstream}: it must be reached from the new home"),
+        }));
     }
     if matches!(site.handler, Handler::Php { .. }) {
         stays.push("databases: what the site's programs connect to must be reached from the new home".into());
@@ -108,45 +155,42 @@ fn stays(from: &str, site: &Site, odd: u64) -> Vec<String> {
     stays
 }
 
-/// Cordons a node and moves its sites to others, a few at a time.
+/// Cordons a node and moves its sites to others, a few at a time. Asked again, it shows the drain that is under way.
 #[utoipa::path(post, path = "/v1/nodes/{node}/drain", tag = "nodes", params(("node" = String, Path), WriteQuery),
-    responses((status = 202, body = api::Drained)))]
+    responses((status = 202, body = Written<operations::Operation>)))]
 pub(crate) async fn drain(At(node): At<String>, ask: Ask) -> Result<Response, Failure> {
     ask.caller.sees_all()?;
     let node = named(&ask.snapshot, "node", &node)?;
-    let (roles, addresses, labels) = (Set::Keep, Set::Keep, Set::Keep);
-    let cordon = NodeSet { node: node.id, roles, addresses, labels, cordoned: Set::To(true) };
-    let done = ask.write::<Node>(Change::NodeSet(cordon), Some(node.revision)).await?;
-    let (mut operations, mut refused) = (Vec::new(), Vec::new());
+    let done = ask.write::<Operation>(Change::NodeDrain(NodeDrain { node: node.id }), Some(node.revision)).await?;
+    Ok(ask.answer(StatusCode::ACCEPTED, done))
+}
+
+/// Moves few sites, so that no node has many more than another. `dry_run` tells what would be done.
+#[utoipa::path(post, path = "/v1/cluster/rebalance", tag = "cluster", params(WriteQuery), request_body = api::Rebalance,
+    responses((status = 202, body = api::Rebalanced), (status = 200, body = api::Rebalanced)))]
+pub(crate) async fn rebalance(AskWith(ask, body): AskWith<api::Rebalance>) -> Result<Response, Failure> {
+    ask.caller.sees_all()?;
+    let boards = ask.desk.member.boards(&ask.desk.board).await;
     let snapshot = ask.desk.snapshot();
-    let view = View::new(&ask.desk, &snapshot, &ask.caller);
-    let finish = |(id, _): &(OperationId, NodeId)| {
-        Change::OperationFinish(OperationFinish { id: *id, status: Status::Cancelling })
-    };
-    // What is on its way there stays where it is.
-    for moving in snapshot.moving.values().filter(|(_, to)| *to == node.id) {
-        let request_id = RequestId { key: random(), digest: ask.request_id.digest };
-        let write = Write { request_id, actor: ask.caller.actor, expect: None, change: finish(moving) };
-        // One that has just ended is no more to be ended.
-        drop(ask.desk.door.write(write).await);
-    }
-    for site in snapshot.sites.values().filter(|site| site.home == node.id) {
-        if let Some(moving) = &site.moving {
-            operations.extend(snapshot.operations.get(&moving.operation).map(|going| going.view(&view)));
-            continue;
-        }
-        let change = Change::SiteMove(SiteMove { host: site.host.clone(), to: None, bandwidth: None });
-        let request_id = RequestId { key: random(), digest: ask.request_id.digest };
-        let write = Write { request_id, actor: ask.caller.actor, expect: None, change };
-        match ask.desk.door.write(write).await.map(|answer| answer.object) {
-            Ok(Some(Object::Operation(begun))) => operations.push(begun.view(&view)),
-            Ok(_) => {}
-            Err(error) => {
-                let reason = format!("failed to {error}");
-                refused.push(api::Stays { site: site.host.to_string(), reason });
+    let (mut moves, mut revision) = (Vec::new(), snapshot.revision);
+    for way in balance(&snapshot, &boards) {
+        let (from, to) = (name(&snapshot, way.from), name(&snapshot, way.to));
+        let (mut operation, mut refused) = (None, None);
+        if !body.dry_run {
+            let (host, to, reason) = (way.host.clone(), Some(way.to), Some(way.reason.clone()));
+            let change = Change::SiteMove(SiteMove { host, to, bandwidth: None, reason });
+            let request_id = RequestId { key: random(), digest: ask.request_id.digest };
+            let write = Write { request_id, actor: ask.caller.actor, expect: None, change };
+            match ask.desk.door.write(write).await {
+                Ok(answer) => {
+                    revision = answer.revision;
+                    operation = answer.object.and_then(Operation::of).map(|begun| begun.id.to_string());
+                }
+                Err(error) => refused = Some(format!("failed to {error}")),
             }
         }
+        moves.push(api::Balancing { site: way.host.to_string(), from, to, reason: way.reason, operation, refused });
     }
-    let drained = api::Drained { revision: done.revision, operations, refused };
-    Ok((StatusCode::ACCEPTED, Json(drained)).into_response())
+    let status = if body.dry_run || moves.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(api::Rebalanced { revision, moves })).into_response())
 }

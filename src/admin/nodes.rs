@@ -9,6 +9,7 @@ use crate::admin::error::Failure;
 use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View, path};
+use crate::api::moves::Stays;
 use crate::api::nodes as api;
 use crate::api::page::{Page, PageQuery};
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
@@ -16,6 +17,7 @@ use crate::base::ids::NodeId;
 use crate::base::names::NodeName;
 use crate::model::answer::Object;
 use crate::model::change::Change;
+use crate::model::drains::Stay;
 use crate::model::nodes::{Node, NodeRemove, NodeSet, Role};
 use crate::model::refusal::Kind;
 use crate::model::state::State;
@@ -28,13 +30,20 @@ impl Resource for Node {
     }
 
     fn view(&self, cx: &View<'_>) -> api::Node {
+        let stays = |stay: &Stay| {
+            let site = cx.snapshot.sites.get(&stay.site)?.host.to_string();
+            Some(Stays { site, reason: stay.reason.clone() })
+        };
         api::Node {
             id: self.id.to_string(),
             name: self.name.to_string(),
             roles: self.roles.iter().map(|role| shown_role(*role)).collect(),
+            not_listening: self.deaf.iter().map(|role| shown_role(*role)).collect(),
             addresses: self.addresses.iter().map(IpAddr::to_string).collect(),
             labels: self.labels.clone(),
             cordoned: self.cordoned,
+            draining: self.draining.as_ref().map(|draining| draining.operation.to_string()),
+            stays: self.draining.iter().flat_map(|draining| &draining.stays).filter_map(stays).collect(),
             up: !self.down,
             reach: self.reach.iter().map(ToString::to_string).collect(),
             sites: cx.snapshot.sites_at(self.id),
@@ -56,6 +65,11 @@ impl Resource for Node {
 pub(crate) fn named<'a>(state: &'a State, field: &str, name: &str) -> Result<&'a Arc<Node>, Failure> {
     let parsed: NodeName = fields::name(field, name)?;
     state.node_named(&parsed).ok_or_else(|| Failure::not_found(Kind::Node, name))
+}
+
+/// The ids of nodes that are named.
+pub(crate) fn ids(state: &State, field: &str, names: &[String]) -> Result<Vec<NodeId>, Failure> {
+    names.iter().map(|name| named(state, field, name).map(|node| node.id)).collect()
 }
 
 /// The name of a node; its id where the node is gone.

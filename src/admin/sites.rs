@@ -8,6 +8,7 @@ use crate::admin::certificates;
 use crate::admin::error::Failure;
 use crate::admin::fields;
 use crate::admin::look::{At, Look};
+use crate::admin::moves;
 use crate::admin::nodes;
 use crate::admin::options;
 use crate::admin::resource::{Resource, View, path};
@@ -16,12 +17,15 @@ use crate::api::page::{Page, PageQuery};
 use crate::api::sites as api;
 use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
 use crate::base::limits::MINT_RACES_MAX;
+use crate::base::limits::moves::PLACE_RACES_MAX;
 use crate::base::names::{AccountName, Host, IssuerName};
 use crate::model::answer::Object;
 use crate::model::certificates::{MINTED, Minted};
 use crate::model::change::Change;
+use crate::model::placement::Wish;
 use crate::model::refusal::Kind;
 use crate::model::sites::{Handler, Site, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
+use crate::model::standbys::Failover;
 use crate::model::state::{Snapshot, State};
 
 impl Resource for Arc<Site> {
@@ -32,7 +36,6 @@ impl Resource for Arc<Site> {
     }
 
     fn view(&self, cx: &View<'_>) -> api::Site {
-        let has_files = matches!(self.handler, Handler::Static | Handler::Php { .. });
         let root = cx.data_dir.join("sites").join(self.id.to_string()).join("public");
         api::Site {
             id: self.id.to_string(),
@@ -43,8 +46,13 @@ impl Resource for Arc<Site> {
             handler: shown_handler(&self.handler),
             account: self.account.as_ref().map(AccountName::to_string),
             node: nodes::name(cx.snapshot, self.home),
+            chosen: self.chosen.clone().filter(|_| !cx.limited),
             epoch: self.epoch,
             standbys: self.standbys.iter().map(|id| nodes::name(cx.snapshot, *id)).collect(),
+            failover: match self.failover {
+                Failover::Automatic => api::Failover::Automatic,
+                Failover::Manual => api::Failover::Manual,
+            },
             issuer: self.issuer.as_ref().map(IssuerName::to_string),
             certificate: self.certificate.map(|id| id.to_string()),
             quota: self.quota,
@@ -56,7 +64,7 @@ impl Resource for Arc<Site> {
                 to: nodes::name(cx.snapshot, moving.to),
                 operation: moving.operation.to_string(),
             }),
-            root: has_files.then(|| root.display().to_string()),
+            root: self.has_files().then(|| root.display().to_string()),
             created: self.created.to_string(),
             revision: self.revision,
         }
@@ -100,6 +108,13 @@ fn www(www: api::Www) -> Www {
     }
 }
 
+fn failover(failover: api::Failover) -> Failover {
+    match failover {
+        api::Failover::Automatic => Failover::Automatic,
+        api::Failover::Manual => Failover::Manual,
+    }
+}
+
 fn shown_handler(handler: &Handler) -> api::Handler {
     match handler.clone() {
         Handler::Static => api::Handler::Static {},
@@ -132,26 +147,42 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
     Ok(look.page(sites, |site| site.host.to_string(), |site| site.view(&look.view())))
 }
 
-/// Creates a site. Its home is the node with the fewest sites, unless one is named.
+/// Creates a site. Its home is the node that it fits best, unless one is named.
 #[utoipa::path(post, path = "/v1/sites", tag = "sites", params(WriteQuery), request_body = api::SiteCreate,
     responses((status = 201, body = Written<api::Site>)))]
 pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Result<Response, Failure> {
-    let node = |field: &str, name: &str| nodes::named(&ask.snapshot, field, name).map(|node| node.id);
+    let node = |name: &str| nodes::named(&ask.snapshot, "node", name).map(|node| node.id);
     let mut create = SiteCreate {
         host: fields::name("host", &body.host)?,
         aliases: fields::list("aliases", &body.aliases)?,
         www: www(body.www),
         handler: handler(body.handler),
         account: fields::optional("account", body.account.as_deref())?,
-        node: body.node.as_deref().map(|name| node("node", name)).transpose()?,
-        standbys: body.standbys.iter().map(|name| node("standbys", name)).collect::<Result<_, _>>()?,
+        node: body.node.as_deref().map(node).transpose()?,
+        chosen: None,
+        standbys: nodes::ids(&ask.snapshot, "standbys", &body.standbys)?,
+        failover: failover(body.failover),
         issuer: fields::optional("issuer", body.issuer.as_deref())?,
         quota: body.quota,
         options: options::asked(&ask.desk, body.options).await?,
         certificate: None,
     };
     create.certificate = mint(&ask, &ask.snapshot, hosts_of(&create.host, create.www, &create.aliases)).await?;
-    ask.create::<Arc<Site>>(Change::SiteCreate(create.into())).await
+    let is_placed = create.node.is_none();
+    for _ in 0..PLACE_RACES_MAX {
+        // An answer that is there already needs no place.
+        if is_placed && ask.snapshot.remembered(&ask.request_id).is_none() {
+            let wish = Wish { bytes: 0, except: &create.standbys };
+            let placed = moves::best(&ask.desk, wish).await.map_err(moves::nowhere("node"))?;
+            (create.node, create.chosen) = (Some(placed.node), Some(placed.reason));
+        }
+        match ask.create::<Arc<Site>>(Change::SiteCreate(create.clone().into())).await {
+            // Cordoned, or down, since it was chosen.
+            Err(failure) if is_placed && failure.is_about("node") => {}
+            done => return done,
+        }
+    }
+    Err(Failure::busy("the node that the site fits best changes all the time"))
 }
 
 /// Shows the site that has a host, as its main name or as an alias.
@@ -176,6 +207,8 @@ pub(crate) async fn set(At(host): At<Host>, AskWith(ask, body): AskWith<api::Sit
         quota: body.quota.into(),
         suspended: body.suspended.into(),
         maintenance: body.maintenance.into(),
+        standbys: body.standbys.map(|names| nodes::ids(&ask.snapshot, "standbys", &names)).transpose()?.into(),
+        failover: body.failover.map(failover).into(),
         options: options::asked(&ask.desk, body.options).await?,
         certificate: None,
     };

@@ -28,8 +28,11 @@ use crate::cluster::peer::book::Book;
 use crate::cluster::peer::messages::Members;
 use crate::files::gate::Gates;
 use crate::files::logs::{Bounds, Logs};
+use crate::files::records::Records;
 use crate::files::sites::SiteDirs;
+use crate::files::watch::Watch;
 use crate::moves::Moves;
+use crate::moves::follow::Standings;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::metrics::Metrics;
@@ -97,6 +100,8 @@ impl Node {
         let dirs = Arc::new(SiteDirs::open(dir.path()).unwrap());
         let moves = Moves {
             node: NodeId(7),
+            member: member.clone(),
+            board: board.clone(),
             feed: Feeder::new(member.snapshot()).1,
             peers: member.peers().clone(),
             dirs: Arc::clone(&dirs),
@@ -104,6 +109,9 @@ impl Node {
             blocking: Blocking::new(Handle::current()),
             door: member.door().only(),
             arrivals: inbound::channels().1.copies,
+            watch: Watch::default(),
+            standings: Standings::default(),
+            records: Arc::new(Records::open(dir.path()).unwrap()),
             shared_until: None,
         };
         let context = Context {
@@ -429,7 +437,7 @@ async fn the_description_has_every_route() {
     }
     assert_eq!(
         described["paths"]["/v1/sites"]["post"]["summary"],
-        "Creates a site. Its home is the node with the fewest sites, unless one is named."
+        "Creates a site. Its home is the node that it fits best, unless one is named."
     );
     let text = described.to_string();
     let schemas = described["components"]["schemas"].as_object().unwrap();

@@ -89,7 +89,7 @@ pub struct Member {
     pub answers: bool,
     pub reach: Vec<String>,
     pub version: Option<String>,
-    /// The newest level its program knows.
+    /// The newest level its program knows, as it said last.
     pub knows: Option<u32>,
     pub revision: Option<u64>,
     /// Changes it lacks that this node has.

@@ -18,6 +18,7 @@ pub mod problem;
 pub mod records;
 pub mod requests;
 pub mod sites;
+pub mod standbys;
 pub mod status;
 pub mod tokens;
 pub mod visits;

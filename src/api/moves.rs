@@ -2,12 +2,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::operations::Operation;
-
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SiteMove {
-    /// The name of the new home; absent: the node with the fewest sites among the others that take sites.
+    /// The name of the new home; absent: the node it fits best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Only tell what would be done.
@@ -27,6 +25,9 @@ pub struct MovePlan {
     pub to: String,
     /// Why it goes there, where no node was named.
     pub reason: Option<String>,
+    /// The others, where no node was named.
+    #[serde(default)]
+    pub others: Vec<Passed>,
     pub files: u64,
     pub directories: u64,
     pub bytes: u64,
@@ -49,18 +50,46 @@ pub struct Moving {
     pub operation: String,
 }
 
-/// What draining a node began.
+/// A node that was not chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Drained {
-    pub revision: u64,
-    /// One for each site that moves away.
-    pub operations: Vec<Operation>,
-    /// Sites that stay, and why.
-    pub refused: Vec<Stays>,
+pub struct Passed {
+    pub node: String,
+    /// How it is, or why it could not be.
+    pub reason: String,
 }
 
+/// A site that cannot leave a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stays {
     pub site: String,
     pub reason: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rebalance {
+    /// Only tell what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What makes the nodes even, or was begun for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rebalanced {
+    pub revision: u64,
+    /// In the order they are begun; none: nothing is to be done.
+    pub moves: Vec<Balancing>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Balancing {
+    pub site: String,
+    /// Names of nodes.
+    pub from: String,
+    pub to: String,
+    pub reason: String,
+    /// See `/v1/operations`; null: it was only told, or refused.
+    pub operation: Option<String>,
+    /// Why it was not begun.
+    pub refused: Option<String>,
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::moves::Stays;
 use crate::api::present;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -11,11 +12,19 @@ pub struct Node {
     pub id: String,
     pub name: String,
     pub roles: BTreeSet<Role>,
+    /// Roles for which its configuration has no address.
+    pub not_listening: BTreeSet<Role>,
     /// Public addresses, for DNS.
     pub addresses: Vec<String>,
     pub labels: BTreeMap<String, String>,
     /// Takes no new sites.
     pub cordoned: bool,
+    /// The operation that moves its sites away; null: they stay.
+    #[serde(default)]
+    pub draining: Option<String>,
+    /// Sites that a drain under way cannot move, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Stays>,
     /// As the leader states it.
     pub up: bool,
     /// Where other nodes reach it.

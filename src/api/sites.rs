@@ -19,10 +19,15 @@ pub struct Site {
     pub account: Option<String>,
     /// The name of the site's home: the node that holds its live files.
     pub node: String,
+    /// Why that one was chosen; null: somebody named it.
+    #[serde(default)]
+    pub chosen: Option<String>,
     /// Counts changes of home.
     pub epoch: u64,
-    /// Names of nodes.
+    /// Names of the nodes that keep a copy of its files, the first to take over first; see `/v1/sites/{host}/standbys`.
     pub standbys: Vec<String>,
+    #[serde(default)]
+    pub failover: Failover,
     pub issuer: Option<String>,
     /// The id of what it is served with, see `/v1/certificates`.
     #[serde(default)]
@@ -44,6 +49,17 @@ pub struct Site {
     pub revision: u64,
 }
 
+/// Who decides that a standby takes the place of a home that is down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failover {
+    /// The cluster, within seconds. Without it the home takes no uploads: its standby may be the home already.
+    #[default]
+    Automatic,
+    /// An administrator.
+    Manual,
+}
+
 /// How a site answers, with everything taken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -52,6 +68,13 @@ pub enum SiteStatus {
     Maintenance,
     Suspended,
     AccountSuspended,
+}
+
+impl Failover {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl SiteStatus {
@@ -124,8 +147,11 @@ pub struct SiteCreate {
     /// The name of the home; absent: the node with the fewest sites among those that take new ones.
     #[serde(default)]
     pub node: Option<String>,
+    /// Names of nodes that keep a copy of its files.
     #[serde(default)]
     pub standbys: Vec<String>,
+    #[serde(default, skip_serializing_if = "Failover::is_default")]
+    pub failover: Failover,
     #[serde(default)]
     pub issuer: Option<String>,
     #[serde(default)]
@@ -157,6 +183,10 @@ pub struct SitePatch {
     pub suspended: Option<bool>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<bool>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub standbys: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
     #[serde(default, skip_serializing_if = "OptionsPatch::is_empty")]
     pub options: OptionsPatch,
 }

@@ -81,6 +81,11 @@ pub const RRSET_BYTES_MAX: usize = 60_000;
 pub const GONE_SERIALS_MAX: usize = 1000;
 /// Aliases of one site.
 pub const SITE_ALIASES_MAX: usize = 100;
+/// How long a failover waits for the lease of the old home to end, which it does within eight seconds, and how often it looks.
+pub const FAILOVER_WAIT: Duration = Duration::from_secs(12);
+pub const FAILOVER_LOOK: Duration = Duration::from_millis(500);
+/// Standbys of one site: each has its files on its disk.
+pub const SITE_STANDBYS_MAX: usize = 4;
 /// Upstreams of one proxied site.
 pub const UPSTREAMS_MAX: usize = 32;
 /// Longest URL accepted as upstream, redirect target or path.

@@ -12,6 +12,7 @@ use crate::base::names::NodeName;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::joining;
+use crate::cli::moves;
 use crate::cli::output::clean;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
@@ -76,11 +77,26 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Move sites, so that no node has many more than another
+    ///
+    /// As few as make the numbers even, a few at a time, live. Nodes that are down, cordoned or without the role web take no part, and
+    /// sites stay whose upstream is on their node itself.
+    #[command(after_help = "Examples:
+  ruche cluster rebalance --dry-run
+  ruche cluster rebalance")]
+    Rebalance {
+        /// Tell which sites would move, where to, and why
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
     /// Upgrade all nodes, one after the other, the one that leads last
     ///
     /// Shows which node runs which version and which one is next. It stops where a node has diverged, where nobody leads, and where
     /// too few voters answer for one more to be away. With --run it does the steps itself, and waits after each until the node is back
-    /// in its place. The level of the state is not raised: the version before can be installed again the same way, with --to.
+    /// in its place. The level of the state is not raised: the version before can be installed again the same way, with --to. Once all
+    /// is well, --raise raises it; from then on no earlier version runs the state.
     #[command(after_help = "Examples:
   ruche cluster upgrade
   ruche cluster upgrade --follow
@@ -113,6 +129,7 @@ pub(crate) async fn run(session: &Session, command: ClusterCommand) -> Result<()
             joining::join(session, token, name, discard_state, &write).await
         }
         ClusterCommand::Leave { write } => joining::leave(session, &write).await,
+        ClusterCommand::Rebalance { dry_run, write } => moves::rebalance(session, dry_run, &write).await,
         ClusterCommand::Upgrade(args) => upgrade::run(session, args).await,
         ClusterCommand::Key(KeyCommand::Export { file, write }) => export(session, file.as_deref(), &write).await,
     }

@@ -4,13 +4,14 @@ use http::Method;
 
 use crate::api::ftp_users::{FtpUser, FtpUserCreate, FtpUserPatch};
 use crate::base::names::{Host, Login};
+use crate::base::sizes::human;
 use crate::cli::client::{Write, path};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Out, unicode, yes_no};
 use crate::cli::passwords;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
-use crate::cli::values::{Limit, human, size, size_limit};
+use crate::cli::values::{Limit, size, size_limit};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FtpUserCommand {

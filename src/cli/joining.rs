@@ -8,12 +8,12 @@ use tokio::time::{Instant, sleep};
 use crate::api::joining::{ClusterStatus, Join, JoinToken, JoinTokenCreate, Joining, Member};
 use crate::api::status::Status;
 use crate::base::names::NodeName;
+use crate::base::sizes::human;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Out, or_dash, yes_no};
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
-use crate::cli::values::human;
 
 /// How long is waited for a node that starts again in another cluster.
 const JOIN_WAIT: Duration = Duration::from_secs(60);

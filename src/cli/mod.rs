@@ -23,6 +23,7 @@ mod records;
 mod session;
 mod sites;
 mod sse;
+mod standbys;
 mod status;
 mod target;
 mod tokens;

@@ -1,19 +1,21 @@
-//! `ruche site move` and `ruche node drain`: begins moves, shows how far they are, and says what became of them.
+//! `ruche site move`, `ruche node drain` and `ruche cluster rebalance`: begins moves, shows how far they are, and says what became of them.
 use std::time::Duration;
 
 use clap::Args;
 use http::Method;
 
-use crate::api::moves::{Drained, MovePlan, SiteMove};
+use crate::api::moves::{MovePlan, Rebalance, Rebalanced, SiteMove};
 use crate::api::operations::{Operation, OperationStatus};
 use crate::api::written::Wait;
 use crate::base::names::{Host, NodeName};
+use crate::base::sizes::human;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::output::clean;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
-use crate::cli::values::{human, size};
+use crate::cli::values::size;
+use crate::model::drains::NODE_DRAIN;
 
 /// How often is asked how far a move is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -21,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 #[derive(Debug, Args)]
 pub(crate) struct MoveArgs {
     host: Host,
-    /// The new home [default: the node with the fewest sites]
+    /// The new home [default: the node it fits best]
     #[arg(long, value_name = "NODE")]
     to: Option<NodeName>,
     /// Tell what would be done, and what does not move along
@@ -53,7 +55,7 @@ pub(crate) async fn site(session: &Session, args: MoveArgs) -> Result<(), Failur
     let operation: Operation = read(&doing, &done.body)?;
     let ended = follow(session, &doing, &operation.id).await?;
     if session.out.json {
-        return ended.1.as_ref().map_or(Ok(()), |body| session.print_json(body)).and(outcome(&doing, &ended.0));
+        return session.print_json(&ended.1).and(outcome(&doing, &ended.0));
     }
     outcome(&doing, &ended.0)?;
     let moved = ended.0.total.map_or_else(|| "no file".to_owned(), human);
@@ -61,14 +63,14 @@ pub(crate) async fn site(session: &Session, args: MoveArgs) -> Result<(), Failur
 }
 
 /// Shows an operation until it is over.
-async fn follow(session: &Session, doing: &str, id: &str) -> Result<(Operation, Option<bytes::Bytes>), Failure> {
+async fn follow(session: &Session, doing: &str, id: &str) -> Result<(Operation, bytes::Bytes), Failure> {
     let path = path(&["operations", id]);
     let mut told = String::new();
     loop {
         let body = session.api.get(doing, &path).await?;
         let operation: Operation = read(doing, &body)?;
         if !matches!(operation.status, OperationStatus::Running | OperationStatus::Cancelling) {
-            return Ok((operation, Some(body)));
+            return Ok((operation, body));
         }
         let line = line(&operation);
         if line != told {
@@ -82,19 +84,28 @@ async fn follow(session: &Session, doing: &str, id: &str) -> Result<(Operation, 
 fn line(operation: &Operation) -> String {
     let far = operation.total.filter(|total| *total > 0).map(|total| {
         let percent = u128::from(operation.done) * 100 / u128::from(total);
-        format!("{percent:>3} %  {} of {}  ", human(operation.done), human(total))
+        let (done, total) = match operation.action == NODE_DRAIN {
+            true => (operation.done.to_string(), total.to_string()),
+            false => (human(operation.done), human(total)),
+        };
+        format!("{percent:>3} %  {done} of {total}  ")
     });
     format!("{}{}", far.unwrap_or_default(), clean(&operation.stage))
 }
 
 fn outcome(doing: &str, ended: &Operation) -> Result<(), Failure> {
+    match why_not(ended) {
+        None => Ok(()),
+        Some(reason) => Err(Failure::ended(doing, &format!("{reason}; the site is where it was"))),
+    }
+}
+
+/// Why an operation that is over did not do what it was to do.
+fn why_not(ended: &Operation) -> Option<String> {
     match ended.status {
-        OperationStatus::Succeeded => Ok(()),
-        OperationStatus::Cancelled => Err(Failure::ended(doing, "it was cancelled; the site is where it was")),
-        _ => {
-            let reason = ended.reason.clone().unwrap_or_else(|| "it is not known why".into());
-            Err(Failure::ended(doing, &format!("{reason}; the site is where it was")))
-        }
+        OperationStatus::Succeeded => None,
+        OperationStatus::Cancelled => Some("it was cancelled".into()),
+        _ => Some(ended.reason.clone().unwrap_or_else(|| "it is not known why".into())),
     }
 }
 
@@ -109,7 +120,8 @@ fn shown(plan: &MovePlan) -> String {
         plan.directories,
         human(plan.room)
     )];
-    lines.extend(plan.reason.iter().cloned());
+    lines.extend(plan.reason.iter().map(|reason| format!("{} was chosen: {reason}", plan.to)));
+    lines.extend(plan.others.iter().map(|other| format!("  {} was not: {}", other.node, other.reason)));
     lines.extend(plan.steps.iter().enumerate().map(|(at, step)| format!("  {}. {step}", at + 1)));
     lines.push("What does not move along:".into());
     lines.extend(plan.stays.iter().map(|stays| format!("  - {stays}")));
@@ -124,31 +136,66 @@ pub(crate) async fn drain(session: &Session, node: &NodeName, args: &WriteArgs) 
     let doing = format!("drain the node {node}");
     let path = path(&["nodes", node.as_str(), "drain"]);
     let done = session.api.write(Write::new(doing.clone(), Method::POST, path, args)).await?;
+    if session.api.wait == Wait::False {
+        return session.print_json(&done.body);
+    }
+    let operation: Operation = read(&doing, &done.body)?;
+    let (ended, body) = follow(session, &doing, &operation.id).await?;
     if session.out.json {
-        session.print_json(&done.body)?;
+        session.print_json(&body)?;
     }
-    let drained: Drained = read(&doing, &done.body)?;
-    for stays in &drained.refused {
-        session.out.note(&format!("{} stays: {}", stays.site, clean(&stays.reason)));
-    }
-    let mut failed = drained.refused.len();
-    if session.api.wait != Wait::False {
-        for operation in &drained.operations {
-            session.out.note(&format!("{} moves", operation.subject));
-            let (ended, _) = follow(session, &doing, &operation.id).await?;
-            if let Err(failure) = outcome(&doing, &ended) {
-                session.out.note(&failure.to_string());
-                failed += 1;
-            }
-        }
-    }
-    if failed > 0 {
-        return Err(Failure::ended(&doing, &format!("{failed} of its sites stay there")));
+    if let Some(reason) = why_not(&ended) {
+        return Err(Failure::ended(&doing, &reason));
     }
     if session.out.json {
         return Ok(());
     }
-    let sites = drained.operations.len();
-    let word = if session.api.wait != Wait::False { "Moved" } else { "Began to move" };
-    session.out.print(&format!("{word} {sites} sites from {node}, which takes no new ones.\n"))
+    session.out.print(&format!("Moved {} sites from {node}, which takes no new ones.\n", ended.total.unwrap_or(0)))
+}
+
+pub(crate) async fn rebalance(session: &Session, dry_run: bool, args: &WriteArgs) -> Result<(), Failure> {
+    const DOING: &str = "rebalance the cluster";
+    let write = Write::new(DOING, Method::POST, path(&["cluster", "rebalance"]), args).body(&Rebalance { dry_run });
+    let done = session.api.write(write).await?;
+    if session.out.json {
+        session.print_json(&done.body)?;
+    }
+    let Rebalanced { moves, .. } = read(DOING, &done.body)?;
+    let mut stay = 0;
+    for one in &moves {
+        let line = format!("{} moves from {} to {}: {}", one.site, one.from, one.to, one.reason);
+        if dry_run && !session.out.json {
+            session.out.print(&format!("{}\n", clean(&line)))?;
+        } else {
+            session.out.note(&clean(&line));
+        }
+        if let Some(refused) = &one.refused {
+            session.out.note(&format!("{} stays: {}", one.site, clean(refused)));
+            stay += 1;
+        }
+    }
+    if !dry_run && session.api.wait != Wait::False {
+        for (one, operation) in moves.iter().filter_map(|one| Some((one, one.operation.as_ref()?))) {
+            let (ended, _) = follow(session, DOING, operation).await?;
+            if let Some(reason) = why_not(&ended) {
+                session.out.note(&format!("{} stays: {}", one.site, clean(&reason)));
+                stay += 1;
+            }
+        }
+    }
+    if stay > 0 {
+        return Err(Failure::ended(DOING, &format!("{stay} sites stay where they were")));
+    }
+    if session.out.json {
+        return Ok(());
+    }
+    let word = match (dry_run, session.api.wait) {
+        (true, _) => "would move",
+        (false, Wait::False) => "begin to move",
+        (false, _) => "have moved",
+    };
+    match moves.len() {
+        0 => session.out.print("Nothing is to be moved: no node has many more sites than another.\n"),
+        more => session.out.print(&format!("{more} of the sites {word}.\n")),
+    }
 }

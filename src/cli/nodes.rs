@@ -14,6 +14,7 @@ use crate::cli::joining;
 use crate::cli::moves;
 use crate::cli::output::{Out, or_dash, yes_no};
 use crate::cli::session::Session;
+use crate::cli::standbys;
 use crate::cli::tree::{WriteArgs, one_of};
 use crate::cli::values::{duration, label};
 
@@ -67,7 +68,16 @@ pub(crate) enum NodeCommand {
         write: WriteArgs,
     },
     /// Move all sites of a node to others, and give it no new ones
+    ///
+    /// Each goes where it fits best, live, one after the other. What cannot go is named with the reason. `ruche operation cancel` ends
+    /// it; asked again, it shows how far it is.
     Drain {
+        node: NodeName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Make standbys the homes of all sites of a node that is down
+    Evacuate {
         node: NodeName,
         #[command(flatten)]
         write: WriteArgs,
@@ -121,6 +131,7 @@ pub(crate) async fn run(session: &Session, command: NodeCommand) -> Result<(), F
             session.remove(&format!("the node {node}"), loses, one(&node), &write).await
         }
         NodeCommand::Drain { node, write } => moves::drain(session, &node, &write).await,
+        NodeCommand::Evacuate { node, write } => standbys::evacuate(session, &node, &write).await,
         NodeCommand::Cordon { node, write } => {
             let patch = NodePatch { cordoned: Some(true), ..NodePatch::default() };
             session.patch("Cordoned", format!("cordon the node {node}"), one(&node), &patch, &write).await
@@ -137,7 +148,8 @@ fn one(node: &NodeName) -> String {
 }
 
 fn roles(node: &Node) -> String {
-    node.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+    let silent = |role| if node.not_listening.contains(role) { " (no address)" } else { "" };
+    node.roles.iter().map(|role| format!("{}{}", role.as_str(), silent(role))).collect::<Vec<_>>().join(", ")
 }
 
 fn labels(node: &Node) -> String {
@@ -155,6 +167,7 @@ fn table(out: &Out, nodes: Vec<Node>) -> String {
 
 fn fields(out: &Out, node: &Node) -> String {
     let given = |text: String| (!text.is_empty()).then_some(text);
+    let stays: Vec<_> = node.stays.iter().map(|stay| format!("{}: {}", stay.site, stay.reason)).collect();
     out.fields(&[
         ("node", Some(node.name.clone())),
         ("roles", given(roles(node))),
@@ -164,6 +177,8 @@ fn fields(out: &Out, node: &Node) -> String {
         ("up", Some(yes_no(node.up))),
         ("reached at", given(node.reach.join(", "))),
         ("cordoned", Some(yes_no(node.cordoned))),
+        ("drained by", node.draining.as_ref().map(|operation| format!("operation {operation}"))),
+        ("stay here", given(stays.join("; "))),
         ("joined", Some(out.time(&node.joined))),
         ("id", Some(node.id.clone())),
         ("revision", Some(node.revision.to_string())),

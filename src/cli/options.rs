@@ -6,9 +6,10 @@ use clap::Args;
 
 use crate::api::options::{AuthPatch, Hsts, Options, OptionsPatch, UserPatch};
 use crate::base::limits::HSTS_PRELOAD_AGE_MIN;
+use crate::base::sizes::human;
 use crate::cli::failure::Failure;
 use crate::cli::passwords;
-use crate::cli::values::{duration, human, label, size};
+use crate::cli::values::{duration, label, size};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:

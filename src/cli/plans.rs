@@ -4,12 +4,13 @@ use http::Method;
 
 use crate::api::plans::{Limits, Plan, PlanPut};
 use crate::base::names::PlanName;
+use crate::base::sizes::human;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
-use crate::cli::values::{Limit, count_limit, human, size_limit};
+use crate::cli::values::{Limit, count_limit, size_limit};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {

@@ -5,19 +5,22 @@ use http::Method;
 use crate::api::sites::{Handler, Site, SiteCreate, SitePatch, Www};
 use crate::base::limits::LOG_LINES_DEFAULT;
 use crate::base::names::{AccountName, Host, IssuerName, NodeName};
+use crate::base::sizes::human;
 use crate::cli::client::{Write, of_account, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::moves::{self, MoveArgs};
 use crate::cli::options::{EXAMPLES, OptionArgs};
-use crate::cli::output::{Out, or_dash, unicode};
+use crate::cli::output::{Out, clean, or_dash, unicode};
 use crate::cli::session::Session;
+use crate::cli::standbys::{self, FailoverArgs, StandbyArgs};
 use crate::cli::tree::{WriteArgs, one_of};
-use crate::cli::values::{Limit, human, size, size_limit};
+use crate::cli::values::{Limit, size, size_limit};
 use crate::cli::{certificates, options, visits};
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
   ruche site create example.org --static --www redirect
+  ruche site create example.org --static --node pi-1 --standby pi-2
   ruche site create bücher.example --php 8.2 --account tennis-club --quota 2G
   ruche site create app.example.org --proxy http://127.0.0.1:3000
   ruche site create old.example.org --redirect https://example.org";
@@ -76,6 +79,11 @@ pub(crate) enum SiteCommand {
   ruche site move example.org --to pi-2 --dry-run
   ruche site move example.org --to pi-2 --bandwidth 5M")]
     Move(MoveArgs),
+    /// Make a standby the home of a site whose home is down
+    #[command(after_help = "Examples:
+  ruche site failover example.org --dry-run
+  ruche site failover example.org --to pi-2 --yes")]
+    Failover(FailoverArgs),
     /// Remove a site; its files stay in the trash for 7 days
     Rm {
         host: Host,
@@ -134,6 +142,8 @@ pub(crate) struct CreateArgs {
     /// Node that holds its files [default: the one with the fewest sites]
     #[arg(long)]
     node: Option<NodeName>,
+    #[command(flatten)]
+    standby: StandbyArgs,
     /// Who issues its certificate [default: the cluster's choice]
     #[arg(long)]
     issuer: Option<IssuerName>,
@@ -166,6 +176,11 @@ pub(crate) struct SetArgs {
     account: Option<AccountName>,
     #[arg(long, conflicts_with = "account")]
     no_account: bool,
+    #[command(flatten)]
+    standby: StandbyArgs,
+    /// Keep no copies of it
+    #[arg(long, conflicts_with = "standbys")]
+    no_standby: bool,
     /// Who issues its certificate
     #[arg(long)]
     issuer: Option<IssuerName>,
@@ -190,6 +205,8 @@ impl SetArgs {
             account: if self.no_account { Some(None) } else { self.account.map(|name| Some(name.to_string())) },
             issuer: if self.no_issuer { Some(None) } else { self.issuer.map(|name| Some(name.to_string())) },
             quota: self.quota.map(Option::from),
+            standbys: (self.no_standby || self.standby.is_named()).then(|| self.standby.names()),
+            failover: self.standby.failover,
             options: self.options.patch()?,
             ..SitePatch::default()
         };
@@ -224,6 +241,7 @@ pub(crate) async fn run(session: &Session, command: SiteCommand) -> Result<(), F
         SiteCommand::Logs { host, lines, follow } => visits::logs(session, &host, lines, follow).await,
         SiteCommand::Stats { host } => visits::stats(session, host.as_ref()).await,
         SiteCommand::Move(args) => moves::site(session, args).await,
+        SiteCommand::Failover(args) => standbys::fail_over(session, args).await,
         SiteCommand::Rm { host, write } => {
             let what = format!("the site {}", host.to_unicode());
             session.remove(&what, " Its files stay in the trash for 7 days.", one(&host), &write).await
@@ -240,7 +258,8 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
         handler: args.handler.handler().expect("clap asks for one of the handlers"),
         account: args.account.map(|name| name.to_string()),
         node: args.node.map(|name| name.to_string()),
-        standbys: Vec::new(),
+        standbys: args.standby.names(),
+        failover: args.standby.failover.unwrap_or_default(),
         issuer: args.issuer.map(|name| name.to_string()),
         quota: args.quota,
         options: args.options.patch()?,
@@ -250,6 +269,9 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
     if !session.out.json {
         // A repeated request may be answered without the object.
         let site = read::<Site>(&doing, &done.body).ok();
+        if let Some((chosen, node)) = site.as_ref().and_then(|site| Some((site.chosen.as_ref()?, &site.node))) {
+            session.out.note(&format!("{node} was chosen: {}.", clean(chosen)));
+        }
         if let Some((root, node)) = site.and_then(|site| Some((site.root?, site.node))) {
             session.out.note(&format!("Its files go to {root} on the node {node}."));
         }
@@ -269,7 +291,8 @@ async fn show(session: &Session, host: &Host) -> Result<(), Failure> {
         Some(id) => certificates::brief(session, &doing, id).await.ok(),
         None => None,
     };
-    session.out.print(&fields(&session.out, &site, certificate))
+    let copies = standbys::brief(session, &doing, &site).await;
+    session.out.print(&fields(&session.out, &site, certificate, copies))
 }
 
 fn doing(verb: &str, host: &Host) -> String {
@@ -309,7 +332,7 @@ fn table(out: &Out, sites: Vec<Site>) -> String {
     out.table(["HOST", "HANDLER", "ACCOUNT", "NODE", "STATUS"], rows)
 }
 
-fn fields(out: &Out, site: &Site, certificate: Option<String>) -> String {
+fn fields(out: &Out, site: &Site, certificate: Option<String>, copies: Vec<(&'static str, Option<String>)>) -> String {
     let aliases: Vec<_> = site.aliases.iter().map(|alias| unicode(alias)).collect();
     let listed = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
     let mut fields = vec![
@@ -321,13 +344,16 @@ fn fields(out: &Out, site: &Site, certificate: Option<String>) -> String {
         ("status", Some(site.status.as_str().to_owned())),
         ("account", site.account.clone()),
         ("node", Some(site.node.clone())),
+        ("chosen", site.chosen.clone()),
         ("moves to", site.moving.as_ref().map(|moving| format!("{}, operation {}", moving.to, moving.operation))),
-        ("standbys", listed(&site.standbys)),
+    ];
+    fields.extend(copies);
+    fields.extend([
         ("files", site.root.clone()),
         ("quota", Some(site.quota.map_or_else(|| "as much as its account".to_owned(), human))),
         ("issuer", site.issuer.clone()),
         ("certificate", certificate),
-    ];
+    ]);
     fields.extend(options::fields(&site.options));
     fields.extend([
         ("created", Some(out.time(&site.created))),

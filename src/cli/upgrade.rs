@@ -5,16 +5,19 @@ use std::io;
 use std::process::Command;
 
 use clap::Args;
+use http::Method;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use crate::api::cluster::LevelRaise;
 use crate::api::joining::{ClusterStatus, Member, Part};
 use crate::api::problem::Problem;
 use crate::base::limits::{CLIENT_LOOK_EVERY, CLIENT_UPGRADE_WAIT};
-use crate::cli::client::{path, read};
+use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Out, or_dash, yes_no};
 use crate::cli::session::Session;
+use crate::cli::tree::WriteArgs;
 use crate::model::LEVEL;
 
 const DOING: &str = "upgrade the cluster";
@@ -31,6 +34,9 @@ pub(crate) struct Upgrade {
     /// Upgrade each node in its turn by this shell command, which finds RUCHE_NODE, RUCHE_ADDRESS and RUCHE_VERSION in its environment
     #[arg(long, value_name = "COMMAND")]
     run: Option<String>,
+    /// Then raise the level of the state to the newest one that all nodes know; no earlier version runs it from then on
+    #[arg(long)]
+    raise: bool,
 }
 
 /// How it stands.
@@ -59,7 +65,11 @@ pub(crate) async fn run(session: &Session, args: Upgrade) -> Result<(), Failure>
         } else {
             session.out.print(&shown(&session.out, &status, &plan))?;
         }
-        return plan.stopped.map_or(Ok(()), |reason| Err(stopped(reason)));
+        return match plan.stopped {
+            Some(reason) => Err(stopped(reason)),
+            None if args.raise => raise(session, &to).await,
+            None => Ok(()),
+        };
     }
     session.out.print(&shown(&session.out, &status, &plan(&status, &to, 0)))?;
     let mut told = None;
@@ -76,8 +86,62 @@ pub(crate) async fn run(session: &Session, args: Upgrade) -> Result<(), Failure>
         }
         floor = until_it_runs(session, &node, &to, args.run.is_some()).await?;
     }
-    let level = look(session).await?.level;
-    session.out.print(&format!("All nodes run {to}. The state stays at level {level}.\n"))
+    let status = look(session).await?;
+    session.out.print(&all_done(&status, &to))?;
+    if args.raise { raise(session, &to).await } else { Ok(()) }
+}
+
+fn all_done(status: &ClusterStatus, to: &str) -> String {
+    let level = status.level;
+    let known = known(status).unwrap_or(level);
+    let more = match known > level {
+        true => {
+            format!(" `ruche cluster upgrade --raise` raises it to {known}, after which no earlier version runs it.")
+        }
+        false => String::new(),
+    };
+    format!("All nodes run {to}. The state stays at level {level}.{more}\n")
+}
+
+/// The newest level that all nodes know; none where one has not said.
+fn known(status: &ClusterStatus) -> Option<u32> {
+    status.nodes.iter().map(|node| node.knows).min().flatten()
+}
+
+/// Raises the state to the newest level that all nodes know, one level after the other.
+async fn raise(session: &Session, to: &str) -> Result<(), Failure> {
+    let deadline = Instant::now() + CLIENT_UPGRADE_WAIT;
+    let (mut level, wanted) = loop {
+        let status = look_until(session, deadline).await?;
+        if let Some(why) = unready(&status, to) {
+            return Err(stopped(why));
+        }
+        let known = known(&status).unwrap_or_default();
+        // A node says what it knows a moment after it started.
+        let all = if to == OWN_VERSION { LEVEL } else { known };
+        if known >= all.max(1) || Instant::now() >= deadline {
+            break (status.level, known);
+        }
+        sleep(CLIENT_LOOK_EVERY).await;
+    };
+    if wanted <= level {
+        return session.out.print(&format!("The state is at level {level}, and not all nodes know a newer one.\n"));
+    }
+    session.confirm(DOING, &format!("Raise the state to level {wanted}? No earlier version runs it from then on."))?;
+    while level < wanted {
+        level += 1;
+        let args = WriteArgs { if_match: None, idempotency_key: None };
+        let write = Write::new(DOING, Method::POST, path(&["cluster", "level"]), &args);
+        session.api.write(write.body(&LevelRaise { level })).await?;
+    }
+    session.out.print(&format!("The state is at level {level}.\n"))
+}
+
+/// Why the level may not be raised yet.
+fn unready(status: &ClusterStatus, to: &str) -> Option<String> {
+    let other = |node: &&Member| node.version.as_deref() != Some(to);
+    let others = names(status.nodes.iter().filter(other));
+    (!others.is_empty()).then(|| format!("{} does not run {to} yet: upgrade it first", others.join(", ")))
 }
 
 fn by_hand(node: &str, to: &str) -> String {
@@ -258,7 +322,7 @@ fn shown(out: &Out, status: &ClusterStatus, plan: &Plan<'_>) -> String {
         (_, Some(_), _) => String::new(),
         (_, _, Some(why)) => format!("Wait: {why}.\n"),
         (Some(node), ..) => format!("{}; then again: ruche cluster upgrade\n", by_hand(node, plan.to)),
-        (None, ..) => format!("All nodes run {}. The state stays at level {}.\n", plan.to, status.level),
+        (None, ..) => all_done(status, plan.to),
     };
     format!("{table}{next}")
 }

@@ -1,6 +1,8 @@
 //! Sizes and durations as people type and read them. Pure; never asks the clock.
 use std::time::Duration;
 
+use crate::base::sizes::UNITS;
+
 /// Completes "failed to …"; clap puts the option's name before it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ValueError {
@@ -29,8 +31,6 @@ impl From<Limit> for Option<u64> {
         }
     }
 }
-
-const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
 
 /// Bytes, in binary multiples: `1.5G` is 1,610,612,736. `2GiB` is read as well, `2GB` is not: it means something else.
 pub(crate) fn size(text: &str) -> Result<u64, ValueError> {
@@ -79,18 +79,10 @@ pub(crate) fn label(text: &str) -> Result<(String, String), ValueError> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// `2.0 GiB`.
-pub(crate) fn human(bytes: u64) -> String {
-    let at = (1..=UNITS.len()).rev().find(|at| bytes >> (10 * at) > 0);
-    match at {
-        None => format!("{bytes} B"),
-        Some(at) => format!("{:.1} {}iB", bytes as f64 / (1u64 << (10 * at)) as f64, UNITS[at - 1]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sizes::human;
 
     #[test]
     fn sizes() {

@@ -2,11 +2,11 @@
 use crate::api::visits::{Log, SiteStats, Stats, Visits};
 use crate::base::limits::CLIENT_LOG_EVERY;
 use crate::base::names::Host;
+use crate::base::sizes::human;
 use crate::cli::client::{path, read};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Out, clean, unicode};
 use crate::cli::session::Session;
-use crate::cli::values::human;
 
 /// Prints the newest lines, and those that come after them for as long as somebody looks.
 pub(crate) async fn logs(session: &Session, host: &Host, lines: usize, follow: bool) -> Result<(), Failure> {

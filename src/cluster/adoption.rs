@@ -14,7 +14,7 @@ use crate::cluster::peer::messages::Members;
 use crate::files::atomic::{self, AtomicError};
 
 /// Everything a cluster leaves on a disk. The node's own key is not among it.
-const HELD: [&str; 13] = [
+const HELD: [&str; 14] = [
     "state.db",
     "state.db-wal",
     "state.db-shm",
@@ -28,6 +28,7 @@ const HELD: [&str; 13] = [
     "copies",
     "sites",
     "trash",
+    "standbys",
 ];
 const PLAN: &str = "adoption";
 const MEMBERS: &str = "members";

@@ -33,6 +33,7 @@ impl Member {
             Ask::Write(envelopes) if self.leads() => Said::Written(self.door().hand_over(envelopes).await),
             Ask::Write(_) => Said::NotLeader,
             Ask::ReadIndex => self.read_at().await.map_or(Said::NotLeader, Said::Index),
+            Ask::Lease => self.give_lease(from).await.map_or(Said::NotLeader, Said::Index),
             Ask::Tell { reach } => {
                 self.peers().book().tell(from, reach);
                 Said::Done
@@ -72,7 +73,8 @@ impl Member {
     /// How this node is.
     async fn look(&self, board: &Board) -> Look {
         let dir = self.dir().to_owned();
-        let disk = self.blocking().run(move || rustix::fs::statvfs(dir).ok()).await.ok().flatten();
+        let (disk, load) =
+            self.blocking().run(move || (rustix::fs::statvfs(dir).ok(), load())).await.unwrap_or_default();
         let (now, status) = (self.now(), self.status());
         Look {
             node: self.node(),
@@ -86,7 +88,17 @@ impl Member {
             served: board.view().planes.into_iter().map(|plane| (plane.name, plane.served)).collect(),
             clock: Time::now().0,
             disk: disk.map(|disk| Disk { free: disk.f_bavail * disk.f_frsize, size: disk.f_blocks * disk.f_frsize }),
+            load,
             keyring: self.keyring().map(|keyring| keyring.fingerprint()).unwrap_or_default(),
         }
     }
+}
+
+/// Percent of the processors that had work in the last minute (proc(5), `/proc/loadavg`). Blocks.
+fn load() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let waiting: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+    let processors = std::thread::available_parallelism().ok()?.get();
+    // A cast saturates.
+    Some((waiting * 100.0 / processors as f64) as u32)
 }

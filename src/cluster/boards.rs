@@ -12,6 +12,7 @@ use crate::base::limits::peers::{
 use crate::cluster::member::Member;
 use crate::cluster::peer::messages::{Ask, Said};
 use crate::model::nodes::Node;
+use crate::model::placement::Boards;
 use crate::ops::board::Board;
 
 impl Member {
@@ -61,6 +62,17 @@ impl Member {
         let known = snapshot.wait_for(|snapshot| snapshot.revision >= revision);
         let known = tokio::time::timeout_at(deadline, known).await.is_ok_and(|known| known.is_ok());
         known && board.wait_served(revision, deadline).await
+    }
+
+    /// What the nodes that are up say of themselves where a site is to be placed.
+    pub async fn boards(&self, board: &Board) -> Boards {
+        let mut looks = JoinSet::new();
+        for node in self.now().nodes.values().filter(|node| !node.down).map(|node| node.id) {
+            let (member, board) = (self.clone(), board.clone());
+            looks.spawn(async move { (node, member.look_at(node, &board).await) });
+        }
+        let said = looks.join_all().await.into_iter();
+        said.filter_map(|(node, look)| Some((node, look?.facts()?))).collect()
     }
 
     /// Where one node decides alone: whether another one has all that is in the log by now, as soon as it has or when the time is over.

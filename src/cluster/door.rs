@@ -54,6 +54,8 @@ pub enum WriteError {
     NoQuorum,
     #[error("learn what became of request {0}")]
     OutcomeUnknown(RequestId),
+    #[error("make the change: the home may write to the site for {left} s still")]
+    Leased { left: u64 },
     #[error("take the change: the node is stopping")]
     Stopping,
 }

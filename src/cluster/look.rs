@@ -1,7 +1,8 @@
-//! How a node is, as it tells the others who ask. Shown to administrators, decided on by nobody.
+//! How a node is, as it tells the others who ask. Shown to administrators, and heeded where a site is placed.
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::NodeId;
+use crate::model::placement::Facts;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
@@ -21,9 +22,20 @@ pub struct Look {
     /// What holds its data; absent where that could not be found out.
     #[serde(default)]
     pub disk: Option<Disk>,
+    /// Percent of its processors that had work in the last minute; absent where that could not be found out.
+    #[serde(default)]
+    pub load: Option<u32>,
     /// Fingerprint of its keyring.
     #[serde(default)]
     pub keyring: String,
+}
+
+impl Look {
+    /// What counts where a site is to be placed.
+    pub(crate) fn facts(&self) -> Option<Facts> {
+        let Disk { free, size } = self.disk?;
+        Some(Facts { free, size, load: self.load.unwrap_or(0) })
+    }
 }
 
 /// In bytes.

@@ -14,7 +14,10 @@ use crate::base::limits::peers::{LEADER_LEASE, PEER_RPC_WAIT, QUORUM_SILENCE};
 use crate::base::limits::{
     DOOR_WAITING_MAX, LOG_KEEP_ENTRIES, LOG_PURGE_BYTES, LOG_PURGE_ENTRIES, LOG_READ_ENTRIES_MAX, WRITE_WAIT,
 };
+use crate::cluster::clock::Clocks;
+use crate::cluster::copies::Incoming;
 use crate::cluster::door::{Door, Proposal, Undecided, WriteError};
+use crate::cluster::lease::Leases;
 use crate::cluster::network::Network;
 use crate::cluster::peer::book::Book;
 use crate::cluster::peer::dial::Peers;
@@ -94,7 +97,11 @@ pub struct Member {
     retiring: Arc<AtomicBool>,
     /// Where this node's state goes, which is wrong, when the copy comes that was asked for.
     retaking: Arc<Mutex<Option<PathBuf>>>,
+    clocks: Arc<Clocks>,
+    incoming: Arc<Incoming>,
     keyring: Arc<OnceLock<Arc<Keyring>>>,
+    /// That this node gave as the leader.
+    leases: Leases,
     blocking: Blocking,
     /// Of the databases.
     dir: Arc<Path>,
@@ -122,7 +129,7 @@ impl Member {
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let undecided = Undecided::default();
         let door = Door::new(queue, undecided.clone(), health.clone());
-        let (voice, retiring, retaking, keyring) = Default::default();
+        let (voice, retiring, retaking, clocks, incoming, keyring, leases) = Default::default();
         let member = Self {
             raft,
             node,
@@ -136,7 +143,10 @@ impl Member {
             voice,
             retiring,
             retaking,
+            clocks,
+            incoming,
             keyring,
+            leases,
             blocking,
             dir: dir.into(),
         };
@@ -241,6 +251,11 @@ impl Member {
         }
     }
 
+    /// What this node knows by now it knows when it starts again, before it hears of anybody, also after a power cut.
+    pub async fn settle(&self) -> Result<(), String> {
+        self.machine.settle().await.map_err(|error| error.to_string())
+    }
+
     pub fn health(&self) -> Health {
         self.health.now()
     }
@@ -271,8 +286,20 @@ impl Member {
         self.keyring.get()
     }
 
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
     pub(crate) fn retaking(&self) -> &Mutex<Option<PathBuf>> {
         &self.retaking
+    }
+
+    pub(crate) fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    pub(crate) fn incoming(&self) -> &Incoming {
+        &self.incoming
     }
 
     pub(crate) fn machine(&self) -> Machine {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use openraft::ChangeMembers;
 use tokio::time::sleep;
 
+use crate::base::clock::since_boot;
 use crate::base::ids::NodeId;
 use crate::base::limits::peers::{DOWN_AFTER, TEND_EVERY, UP_AFTER, VOTER_LAG_MAX, VOTERS};
 use crate::cluster::door::Write;
@@ -87,6 +88,7 @@ impl Member {
             let leads = seen.borrow_and_update().current_leader == Some(self.node().0);
             let alone = snapshot.borrow_and_update().nodes.len() <= 1 && self.status().voters == [self.node()];
             if leads {
+                self.leases().leads(self.status().term, since_boot());
                 self.tend(&mut health).await;
             } else {
                 health = Health::default();

@@ -12,11 +12,11 @@ use openraft::raft::ClientWriteResult;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::base::clock::Time;
 use crate::base::ids::{NodeId, RequestId};
 use crate::base::limits::peers::{LEADER_WAIT, QUORUM_SILENCE};
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENVELOPES_MAX, BATCHES_IN_FLIGHT, WRITE_WAIT};
 use crate::cluster::door::{Proposal, Undecided, WriteError};
+use crate::cluster::lease::replaces_a_home;
 use crate::cluster::member::Member;
 use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::messages::{Ask, Said};
@@ -69,10 +69,13 @@ async fn any(in_flight: &mut Vec<Committing>) {
 
 /// As many envelopes as fit in one entry; at least one.
 fn next_batch(waiting: &mut VecDeque<Proposal>) -> Vec<Proposal> {
+    if waiting.front().is_some_and(|first| replaces_a_home(&first.envelope)) {
+        return waiting.drain(..1).collect();
+    }
     let mut bytes = 0;
     let fits = |proposal: &Proposal| {
         bytes += proposal.bytes;
-        bytes <= BATCH_BYTES_MAX
+        bytes <= BATCH_BYTES_MAX && !replaces_a_home(&proposal.envelope)
     };
     let count = waiting.iter().take(BATCH_ENVELOPES_MAX).map(fits).take_while(|fits| *fits).count().max(1);
     waiting.drain(..count.min(waiting.len())).collect()
@@ -139,7 +142,15 @@ async fn here(member: &Member, envelopes: &mut Vec<Envelope>) -> Attempt {
     if member.retiring().load(Ordering::Relaxed) || !member.has_quorum() {
         return Attempt::NotTaken;
     }
-    let batch = Batch { version: BATCH_VERSION, time: Time::now(), envelopes: std::mem::take(envelopes) };
+    // Held until the change is decided, or at least in the log, up to whose end a lease makes its holder read.
+    let _replaced = match member.replace_home(envelopes) {
+        Ok(replaced) => replaced,
+        Err(left) => {
+            let left = left.as_secs() + 1;
+            return Attempt::Decided(envelopes.iter().map(|_| Err(WriteError::Leased { left })).collect());
+        }
+    };
+    let batch = Batch { version: BATCH_VERSION, time: member.stamp().await, envelopes: std::mem::take(envelopes) };
     let payload = Payload(batch.encode().into());
     *envelopes = batch.envelopes;
     match member.raft().client_write_ff(payload).await {

@@ -1,5 +1,6 @@
 //! What this node says of itself: to the others at once when it starts, and in the state when that says otherwise. A lone node says
-//! nothing.
+//! only which levels it knows.
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use tokio::time::sleep;
@@ -10,18 +11,28 @@ use crate::cluster::member::Member;
 use crate::cluster::peer::messages::Ask;
 use crate::model::LEVEL;
 use crate::model::change::Change;
-use crate::model::nodes::NodeSays;
+use crate::model::nodes::{NodeSays, Role};
 use crate::ops::stop::Stop;
 
+/// What a node has to say of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Own {
+    /// Where it is reached.
+    pub reach: Vec<SocketAddr>,
+    /// What it has no listener for.
+    pub deaf: BTreeSet<Role>,
+}
+
 impl Member {
-    /// Keeps what the others know of this node true. `reach`: where it is reached.
-    pub async fn say_where(&self, reach: Vec<SocketAddr>, stop: &Stop) {
+    /// Keeps what the others know of this node true.
+    pub async fn say_where(&self, own: Own, stop: &Stop) {
+        let reach = own.reach.clone();
         self.peers().book().tell(self.node(), reach.clone());
         let said = async {
             self.tell_all(&reach).await;
             let mut snapshot = self.snapshot();
             loop {
-                let wrong = self.unsaid(&reach);
+                let wrong = self.unsaid(&own);
                 let told = match wrong {
                     None => Ok(()),
                     Some(says) => self.door().write(Write::of_system(Change::NodeSays(says))).await.map(drop),
@@ -29,7 +40,7 @@ impl Member {
                 match told {
                     Ok(()) | Err(WriteError::Refused(_)) => {
                         let seen = snapshot.borrow_and_update().revision;
-                        if self.unsaid(&reach).is_none() || told.is_err() {
+                        if self.unsaid(&own).is_none() || told.is_err() {
                             let _ = snapshot.wait_for(|now| now.revision > seen).await;
                         }
                     }
@@ -59,12 +70,21 @@ impl Member {
     }
 
     /// What the state lacks or has wrong about this node; an address it was given by others stays while it knows none itself.
-    fn unsaid(&self, reach: &[SocketAddr]) -> Option<NodeSays> {
+    fn unsaid(&self, Own { reach, deaf }: &Own) -> Option<NodeSays> {
         let now = self.now();
-        let own = now.nodes.get(&self.node()).filter(|_| now.nodes.len() > 1)?;
+        let own = now.nodes.get(&self.node())?;
         let key = self.peers().book().key().public();
-        let reach = if reach.is_empty() { &own.reach } else { reach };
-        let right = own.key == key && own.reach == reach && own.knows == LEVEL;
-        (!right).then(|| NodeSays { node: own.id, key: key.to_vec(), reach: reach.to_vec(), knows: LEVEL })
+        // Nobody reaches for a lone node; what it knows decides to which level its state may be raised.
+        let alone = now.nodes.len() == 1;
+        let reach = if reach.is_empty() || alone { &own.reach } else { reach };
+        let deaf = if alone { &own.deaf } else { deaf };
+        let right = own.key == key && own.reach == *reach && own.knows == LEVEL && own.deaf == *deaf;
+        (!right).then(|| NodeSays {
+            node: own.id,
+            key: key.to_vec(),
+            reach: reach.clone(),
+            knows: LEVEL,
+            deaf: deaf.clone(),
+        })
     }
 }

@@ -1,4 +1,5 @@
 //! The peer channel of this node: its listener, where it is reached, what it learns of the others.
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +8,10 @@ use crate::cluster::adoption::{self, Joined};
 use crate::cluster::inbound::Inlets;
 use crate::cluster::member::Member;
 use crate::cluster::peer::accept::Reception;
+use crate::cluster::saying::Own;
 use crate::config::Cluster;
 use crate::daemon::listen::{Shown, shown};
+use crate::model::nodes::Role;
 use crate::ops::board::Board;
 use crate::ops::inherited::Inherited;
 use crate::ops::sockets::{self, SocketError};
@@ -22,6 +25,7 @@ const NAME: &str = "cluster.listen";
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
     pub(crate) config: Cluster,
+    pub(crate) deaf: BTreeSet<Role>,
     pub(crate) member: Member,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) board: Board,
@@ -37,11 +41,9 @@ pub(crate) struct Channel {
 pub(crate) fn start(tasks: &Tasks, channel: Channel) {
     let kept = channel.clone();
     tasks.spawn("members", Ends::AtGiveUp, move |stop| kept.clone().keep_members(stop));
-    if !channel.config.listen.is_empty() {
-        // At once, for what nobody has taken up when the node is ready is forgotten. An error is the task's to tell.
-        let _ = channel.listeners();
-        tasks.spawn("peers", Ends::AtGiveUp, move |stop| channel.clone().run(stop));
-    }
+    // At once, for what nobody has taken up when the node is ready is forgotten. An error is the task's to tell.
+    let _ = channel.listeners();
+    tasks.spawn("peers", Ends::AtGiveUp, move |stop| channel.clone().run(stop));
 }
 
 impl Channel {
@@ -55,7 +57,8 @@ impl Channel {
         let reach = if self.config.advertise.is_empty() { reach(&bound) } else { self.config.advertise.clone() };
         let reception = Arc::new(Reception::new(self.member.clone(), self.keyring, self.board, self.inlets));
         let serve = reception.serve(listeners, stop.clone());
-        let (served, ()) = tokio::join!(serve, self.member.say_where(reach, &stop));
+        let own = Own { reach, deaf: self.deaf };
+        let (served, ()) = tokio::join!(serve, self.member.say_where(own, &stop));
         if stop.is_given_up() {
             self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();
         }

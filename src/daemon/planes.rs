@@ -10,11 +10,14 @@ use crate::config::Config;
 use crate::daemon::listen::{self, Shown};
 use crate::dns::Dns;
 use crate::files::gate::Gates;
+use crate::files::records::{RecordError, Records};
 use crate::files::sites::SiteDirs;
+use crate::files::watch::Watch;
 use crate::ftp::Ftp;
 use crate::model::nodes::Role;
 use crate::model::state::Snapshot;
 use crate::moves::Moves;
+use crate::moves::follow::Standings;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::Board;
 use crate::ops::inherited::Inherited;
@@ -38,6 +41,8 @@ const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", ACME_TLS];
 pub(crate) enum PlanesError {
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Records(#[from] RecordError),
 }
 
 /// What the planes stand on.
@@ -81,8 +86,9 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
     } = ground;
     let feed = feed(member, tasks);
     // Before anybody can write to a site that is to rest.
-    let moves = moves((member, dirs, blocking), &feed, carried.copies, shared_until);
+    let moves = moves((member, board, dirs, blocking), config, &feed, carried.copies, shared_until)?;
     moves.clone().start(tasks);
+    lease(member, &moves.gates, board, tasks);
     let shown = listen::shown_to(shown);
     let roles = roles(member, &feed, tasks);
     let ftp = Ftp {
@@ -133,13 +139,16 @@ pub(crate) fn start(ground: Ground<'_>) -> Result<Moves, PlanesError> {
 }
 
 fn moves(
-    (member, dirs, blocking): (&Member, &Arc<SiteDirs>, &Blocking),
+    (member, board, dirs, blocking): (&Member, &Board, &Arc<SiteDirs>, &Blocking),
+    config: &Config,
     feed: &Feed,
     arrivals: Arrivals,
     shared_until: Option<Instant>,
-) -> Moves {
-    Moves {
+) -> Result<Moves, PlanesError> {
+    Ok(Moves {
         node: member.node(),
+        member: member.clone(),
+        board: board.clone(),
         feed: feed.clone(),
         peers: member.peers().clone(),
         dirs: Arc::clone(dirs),
@@ -147,8 +156,23 @@ fn moves(
         blocking: blocking.clone(),
         door: member.door().only(),
         arrivals,
+        watch: Watch::open(),
+        records: Arc::new(Records::open(&config.node.data_dir)?),
+        standings: Standings::default(),
         shared_until,
-    }
+    })
+}
+
+/// Keeps the lease under which sites with automatic failover are written here.
+fn lease(member: &Member, gates: &Gates, board: &Board, tasks: &Tasks) {
+    let (member, gates, board) = (member.clone(), gates.clone(), board.clone());
+    tasks.spawn("lease", Ends::AtGiveUp, move |stop| {
+        let (member, gates, board) = (member.clone(), gates.clone(), board.clone());
+        async move {
+            member.keep_lease(&gates, &board, &stop).await;
+            Ok(())
+        }
+    });
 }
 
 /// Paces the snapshots for all threads of all planes.

@@ -1,4 +1,5 @@
 //! A node from its first line to its last: read, lock, open, found, listen, say READY, wait, give up, drain.
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -32,6 +33,7 @@ use crate::daemon::tls;
 use crate::files::lock::{self, DirLock, LockError};
 use crate::files::logs::{Bounds, Logs};
 use crate::files::sites::{SiteDirs, SiteDirsError};
+use crate::model::nodes::Role;
 use crate::ops::blocking::{self, Blocking};
 use crate::ops::board::Board;
 use crate::ops::inherited::Inherited;
@@ -233,6 +235,7 @@ fn peers(base: &Base, member: &Member, keyring: &Arc<Keyring>, shown: &Shown) ->
     let (inlets, outlets) = inbound::channels();
     let channel = Channel {
         config: base.config.cluster.clone(),
+        deaf: deaf(&base.config),
         member: member.clone(),
         keyring: Arc::clone(keyring),
         board: base.board.clone(),
@@ -244,6 +247,16 @@ fn peers(base: &Base, member: &Member, keyring: &Arc<Keyring>, shown: &Shown) ->
     };
     peers::start(&base.tasks, channel);
     outlets
+}
+
+/// What this machine listens for nowhere.
+fn deaf(config: &Config) -> BTreeSet<Role> {
+    let none = [
+        (Role::Web, config.web.http.is_empty() && config.web.https.is_empty()),
+        (Role::Dns, config.dns.listen.is_empty()),
+        (Role::Ftp, config.ftp.listen.is_empty()),
+    ];
+    none.into_iter().filter(|(_, none)| *none).map(|(role, _)| role).collect()
 }
 
 /// The node serves.

@@ -49,6 +49,9 @@ impl Hive {
         self.a_change(1, "a", "192.0.2.31").await?;
         self.a_loss(&site).await?;
         self.a_move(&site).await?;
+        if self.nodes.len() > 2 {
+            self.a_failover(&site).await?;
+        }
         say("All checks passed.");
         Ok(())
     }
@@ -153,6 +156,42 @@ impl Hive {
         Ok(())
     }
 
+    /// The home is killed, and a standby takes its place.
+    async fn a_failover(&mut self, site: &Visitor) -> Result<(), DemoError> {
+        let path = format!("/v1/sites/{HOST_A}");
+        let change = Asked::new(Method::PATCH, &path, json!({"standbys": ["pi-3"]}), StatusCode::OK);
+        self.nodes[0].ask(change).await?;
+        let (copies, deadline) = (format!("{path}/standbys"), Instant::now() + AGREE_WAIT);
+        let is_whole = |copies: &Value| {
+            let copy = &copies["standbys"][0];
+            copy["whole"] == true && copy["behind"].is_null()
+        };
+        while !is_whole(&self.nodes[0].ask(Asked::get(&copies)).await?) {
+            expect("the standby has everything", Instant::now() < deadline)?;
+            sleep(LOOK_EVERY).await;
+        }
+        say("  pi-3 stands by, and has all of its files");
+        self.nodes[1].kill().await?;
+        let (killed, deadline) = (Instant::now(), Instant::now() + AGREE_WAIT);
+        say("  pi-2, its home, was killed with SIGKILL");
+        let through = site.again().moved_to(&self.nodes[0].ask(Asked::get("/v1/status")).await?)?;
+        let mut unserved = 0;
+        while through.sees("/", StatusCode::OK, "Hello from the hive.").await.is_err() {
+            expect("a standby takes over", Instant::now() < deadline)?;
+            unserved += 1;
+            sleep(LOOK_EVERY).await;
+        }
+        let took = killed.elapsed().as_secs_f64();
+        let now = self.nodes[0].ask(Asked::get(&path)).await?;
+        expect("the standby is the home", now["node"] == "pi-3" && now["standbys"] == json!(["pi-2"]))?;
+        say(&format!(
+            "  visitors were told to wait {unserved} times; after {took:.1} s the site is at home on pi-3 and served"
+        ));
+        self.nodes[1].start_again().await?;
+        say("  pi-2 is back, and stands by");
+        Ok(())
+    }
+
     /// One of them is killed: the one that leads, unless the site's files are there.
     async fn a_loss(&mut self, site: &Visitor) -> Result<(), DemoError> {
         let status = self.nodes[0].ask(Asked::get("/v1/status")).await?;
@@ -160,8 +199,8 @@ impl Hive {
         let lost = leader.unwrap_or(1);
         let other = if lost == 1 { 2 } else { 1 };
         self.nodes[lost].kill().await?;
-        let part = if leader.is_some() { "which led, " } else { "" };
-        say(&format!("  pi-{}, {part}was killed with SIGKILL", lost + 1));
+        let part = if leader.is_some() { ", which led," } else { "" };
+        say(&format!("  pi-{}{part} was killed with SIGKILL", lost + 1));
         let seen = site.again().moved_to(&self.nodes[other].ask(Asked::get("/v1/status")).await?)?;
         seen.sees("/", StatusCode::OK, "Hello from the hive.").await?;
         say(&format!("  the site is served on, through pi-{} too", other + 1));

@@ -10,7 +10,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::base::ids::SiteId;
 use crate::files::jail::{Jail, LISTED};
+use crate::files::watch::Watch;
 
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -87,11 +89,17 @@ pub struct Walk {
     todo: Vec<Vec<u8>>,
     /// With the device it is on.
     reading: Option<(Vec<u8>, Dir, u64)>,
+    watched: Option<(Watch, SiteId)>,
 }
 
 impl Walk {
     pub fn new(jail: &Jail) -> Self {
-        Self { jail: jail.clone(), todo: vec![Vec::new()], reading: None }
+        Self { jail: jail.clone(), todo: vec![Vec::new()], reading: None, watched: None }
+    }
+
+    /// The same; from here on it is told when something changes that was walked over.
+    pub fn watched(jail: &Jail, watch: &Watch, site: SiteId) -> Self {
+        Self { watched: Some((watch.clone(), site)), ..Self::new(jail) }
     }
 
     /// The next names, `most` at a time; none at the end. What goes away meanwhile is left out.
@@ -135,6 +143,9 @@ impl Walk {
         while let Some(dir) = self.todo.pop() {
             let opened = self.jail.tree(&dir, LISTED).and_then(|opened| {
                 let device = rustix::fs::fstat(&opened)?.st_dev;
+                if let Some((watch, site)) = &self.watched {
+                    watch.add(*site, &opened);
+                }
                 Ok((Dir::new(opened)?, device))
             });
             match opened {

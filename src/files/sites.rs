@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use crate::base::clock::Time;
 use crate::base::ids::SiteId;
@@ -64,6 +65,16 @@ impl SiteDirs {
         Ok(subdir(site, "incoming", 0o700)?)
     }
 
+    /// The directory in which all of a site's are.
+    pub(super) fn own(&self, site: SiteId) -> Result<OwnedFd, JailError> {
+        Ok(rustix::fs::openat(&self.sites, site.to_string(), jail::LISTED, Mode::empty())?)
+    }
+
+    /// For people to read: where is kept what a new home of the site did not have.
+    pub fn recovered(&self, site: SiteId) -> PathBuf {
+        self.path.join("sites").join(site.to_string()).join("recovered")
+    }
+
     /// The directory of a site's logs, if there is one.
     pub(super) fn logs(&self, site: SiteId) -> Result<Option<OwnedFd>, Errno> {
         let site = rustix::fs::openat(&self.sites, site.to_string(), jail::LISTED, Mode::empty());
@@ -78,7 +89,7 @@ impl SiteDirs {
         if !there() {
             return Ok(None);
         }
-        subdir(subdir(&self.sites, &site.to_string(), 0o750)?, "logs", 0o750).map(Some)
+        subdir(subdir(&self.sites, site.to_string().as_str(), 0o750)?, "logs", 0o750).map(Some)
     }
 
     /// The directory is there, and stays after a power cut, when this returns. Nothing is written if it was there before.
@@ -88,7 +99,7 @@ impl SiteDirs {
     }
 
     fn made(&self, site: SiteId) -> Result<(), Errno> {
-        let site = subdir(&self.sites, &site.to_string(), 0o750)?;
+        let site = subdir(&self.sites, site.to_string().as_str(), 0o750)?;
         match rustix::fs::statat(&site, "public", AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return Ok(()),
             Ok(_) => return Err(Errno::NOTDIR),
@@ -144,14 +155,38 @@ impl SiteDirs {
             Err(Errno::NOENT) => return Ok(()),
             opened => opened?,
         };
-        let to = subdir(&self.trash, name, 0o700)?;
+        // What keeps its logs only is here again and again, with nothing to move.
+        let is_there = |part: &&str| match rustix::fs::statat(&from, *part, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(false),
+            stat => stat.map(|_| true),
+        };
+        let mut parts = Vec::new();
         for part in ["public", "incoming"] {
-            match rustix::fs::renameat(&from, part, &to, part) {
-                Err(Errno::NOENT) => {}
-                moved => moved?,
-            }
+            parts.extend(is_there(&part)?.then_some(part));
         }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let to = subdir(&self.trash, name, 0o700)?;
+        parts.iter().try_for_each(|part| rustix::fs::renameat(&from, *part, &to, *part))?;
         [&to, &self.trash, &from].into_iter().try_for_each(rustix::fs::fsync)
+    }
+
+    /// A site's own directory, made where that is wanted.
+    pub(super) fn opened(&self, site: SiteId, make: bool) -> Result<Option<OwnedFd>, SiteDirsError> {
+        let name = site.to_string();
+        let opened = match make {
+            true => subdir(&self.sites, &name, 0o750).map(Some),
+            false => match rustix::fs::openat(&self.sites, name, jail::LISTED, Mode::empty()) {
+                Err(Errno::NOENT) => Ok(None),
+                opened => opened.map(Some),
+            },
+        };
+        opened.map_err(|errno| self.fault("open", site, errno))
+    }
+
+    pub(super) fn fault(&self, doing: &'static str, site: SiteId, errno: Errno) -> SiteDirsError {
+        fault(doing, &self.path(site), errno)
     }
 
     /// Bytes that are free on the disk for this process.
@@ -186,7 +221,7 @@ fn discarded_at(name: &str) -> Option<Time> {
 }
 
 /// Opens a directory, made if it is missing; a link of that name is an error.
-fn subdir(parent: impl AsFd, name: &str, mode: u32) -> Result<OwnedFd, Errno> {
+pub(super) fn subdir(parent: impl AsFd, name: impl Arg + Copy, mode: u32) -> Result<OwnedFd, Errno> {
     match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
         Ok(()) | Err(Errno::EXIST) => rustix::fs::openat(parent, name, jail::LISTED, Mode::empty()),
         Err(errno) => Err(errno),
@@ -307,6 +342,21 @@ mod tests {
         assert_eq!(dirs.sweep(Time(107 * DAY)).unwrap(), 1);
         assert!(jail.look("page").is_err());
         assert_eq!(count(dir.path().join("trash")), 5);
+    }
+
+    #[test]
+    fn what_a_move_leaves_behind_goes_once_and_the_logs_stay() {
+        let (dir, dirs) = home();
+        dirs.make(SITE).unwrap();
+        dirs.make_logs(SITE, || true).unwrap();
+        for seconds in [1, 2, 3] {
+            dirs.retire(SITE, Time(seconds * 1000)).unwrap();
+            dirs.drop_copy(SITE).unwrap();
+            assert_eq!(count(dir.path().join("trash")), 1, "at {seconds}");
+        }
+        assert!(dir.path().join("trash/00000000000000ab-1/public").exists());
+        assert_eq!(dirs.present().unwrap(), [SITE]);
+        assert!(dirs.logs(SITE).unwrap().is_some());
     }
 
     #[test]

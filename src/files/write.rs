@@ -7,16 +7,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use crate::base::ids::SiteId;
-use crate::base::limits::TRASH_NAMES_AT_ONCE;
 use crate::files::gate::Permit;
+use crate::files::growing::{self, Growing};
 use crate::files::jail::{Found, Jail, JailError};
 use crate::files::order::Order;
 use crate::files::sites::SiteDirs;
-use crate::files::trash;
 use crate::files::usage::{QuotaExceeded, Reservation, Usage};
 
 /// Completes "failed to …".
@@ -66,7 +65,7 @@ const NEW_FILE: u32 = 0o640;
 const FILE_OWNER: u32 = 0o600;
 const DIRECTORY_OWNER: u32 = 0o700;
 
-/// Names what grows: no two uploads of one process have the same name, whatever became of the first.
+/// Names what grows, with the number of the process: no two uploads have the same name, whatever became of the first.
 static UPLOADS: AtomicU64 = AtomicU64::new(0);
 
 /// The one way to write to a site: its owner opens one for each site and process, or the count is not right. Clones, and
@@ -99,32 +98,13 @@ pub struct Upload {
     broken: bool,
 }
 
-#[derive(Debug)]
-struct Growing {
-    incoming: Arc<OwnedFd>,
-    name: String,
-    file: File,
-    /// It has another name by now.
-    placed: bool,
-}
-
-impl Drop for Growing {
-    fn drop(&mut self) {
-        if !self.placed {
-            // What resists is swept by the next `Writer::open`.
-            let _ = rustix::fs::unlinkat(&self.incoming, &self.name, AtFlags::empty());
-        }
-    }
-}
-
 impl Writer {
     /// Sweeps what a crash left of uploads, and counts what the site's files take.
     pub fn open(dirs: &SiteDirs, site: SiteId, quota: Option<u64>) -> Result<Self, WriteError> {
         let (jail, incoming) = (dirs.jail(site)?, dirs.incoming(site)?);
-        while let left = trash::names(&incoming, TRASH_NAMES_AT_ONCE)?
-            && !left.is_empty()
-        {
-            left.iter().try_for_each(|name| rustix::fs::unlinkat(&incoming, name, AtFlags::empty()))?;
+        // What the process before this one still writes there is no rest of a crash.
+        if let Ok(Some(_alone)) = dirs.hold_alone(site) {
+            growing::sweep(&incoming)?;
         }
         let usage = Usage::of(&jail, quota)?;
         let order = Order::of(&incoming);
@@ -339,8 +319,7 @@ impl Upload {
         let mut growing = growing.ok_or(WriteError::Incomplete)?;
         let mut place = || {
             let replaced = length(looked(&parent, &name)?.as_ref())?;
-            rustix::fs::renameat(&growing.incoming, &growing.name, &parent, &name)?;
-            growing.placed = true;
+            growing.place(&parent, name.as_bytes())?;
             Ok::<_, WriteError>(replaced)
         };
         match own {
@@ -363,7 +342,7 @@ impl Upload {
             None => {
                 let there = looked(&self.parent, &self.name)?;
                 length(there.as_ref())?;
-                Growing::begin(&self.incoming, there.as_ref())?
+                begun(&self.incoming, there.as_ref())?
             }
         };
         Ok(self.growing.insert(growing))
@@ -376,22 +355,17 @@ impl Upload {
     }
 }
 
-impl Growing {
-    /// In place of what is there.
-    fn begin(incoming: &Arc<OwnedFd>, there: Option<&Stat>) -> Result<Self, WriteError> {
-        let name = UPLOADS.fetch_add(1, Ordering::Relaxed).to_string();
-        // Read as well: `Order` may.
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(incoming, &name, flags, Mode::from_raw_mode(NEW_FILE))?);
-        let growing = Self { incoming: Arc::clone(incoming), name, file, placed: false };
-        // Who shut a file to others does not open it by writing it anew.
-        if let Some(mode) = there.filter(|stat| is_file(stat)).map(mode)
-            && mode != NEW_FILE
-        {
-            rustix::fs::fchmod(&growing.file, Mode::from_raw_mode(mode | FILE_OWNER))?;
-        }
-        Ok(growing)
+/// In place of what is there.
+fn begun(incoming: &Arc<OwnedFd>, there: Option<&Stat>) -> Result<Growing, WriteError> {
+    let name = format!("{}-{}", std::process::id(), UPLOADS.fetch_add(1, Ordering::Relaxed));
+    let growing = Growing::begin(incoming, name, NEW_FILE)?;
+    // Who shut a file to others does not open it by writing it anew.
+    if let Some(mode) = there.filter(|stat| is_file(stat)).map(mode)
+        && mode != NEW_FILE
+    {
+        rustix::fs::fchmod(&growing.file, Mode::from_raw_mode(mode | FILE_OWNER))?;
     }
+    Ok(growing)
 }
 
 fn io_fault(error: io::Error) -> WriteError {

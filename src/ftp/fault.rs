@@ -83,13 +83,13 @@ mod tests {
     #[tokio::test]
     async fn while_a_site_is_frozen_its_writers_are_asked_to_try_again() {
         let (gates, site) = (Gates::default(), SiteId(1));
-        gates.set_epoch(site, 1);
+        gates.set_home(site, 1, false);
         let frozen = gates.close(site).unwrap();
         let refused = Reply::from(gates.enter(site, 1).unwrap_err());
         assert_eq!(refused.code, 450);
         assert!(refused.to_string().contains("try again"), "{refused}");
         drop(frozen);
-        gates.set_epoch(site, 2);
+        gates.set_home(site, 2, false);
         assert_eq!(Reply::from(gates.enter(site, 1).unwrap_err()).code, 450);
         gates.remove(site);
         assert_eq!(Reply::from(gates.enter(site, 2).unwrap_err()).code, 450);

@@ -139,9 +139,10 @@ impl Sink {
             Self::Here { mut upload, permit } => {
                 let place = plane.work(move || {
                     upload.write(&last)?;
-                    upload.commit(&permit)
+                    upload.commit(&permit)?;
+                    Ok::<_, WriteError>(permit)
                 });
-                place.await??;
+                place.await??.holds()?;
                 Ok(None)
             }
             Self::There(mut link) => {

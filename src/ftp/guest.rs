@@ -16,7 +16,7 @@ use crate::ftp::link::{Link, LinkError};
 use crate::ftp::reply::Reply;
 use crate::ftp::stores::Held;
 use crate::model::ftp_users::FtpUser;
-use crate::model::sites::{Handler, Site};
+use crate::model::sites::quota;
 use crate::model::state::{Snapshot, State};
 
 /// Why somebody may not, or no longer, see a site's files: for good, as far as this session goes.
@@ -63,23 +63,11 @@ pub(crate) fn standing(state: &State, user: &FtpUser) -> Result<Standing, Denied
     if site.suspended || account.is_some_and(|account| account.suspended) {
         return Err(Denied("the site is suspended"));
     }
-    if !matches!(site.handler, Handler::Static | Handler::Php { .. }) {
+    if !site.has_files() {
         return Err(Denied("the site is not served from files"));
     }
     let revision = site.revision.max(user.revision);
     Ok(Standing { home: site.home, epoch: site.epoch, quota: quota(state, site), revision })
-}
-
-/// The site's own quota, or what its account's plan leaves beside those of its other sites.
-fn quota(state: &State, site: &Site) -> Option<u64> {
-    let of_account = || {
-        let account = site.account.as_ref()?;
-        let plan = state.accounts.get(account)?.plan.as_ref()?;
-        let disk = state.plans.get(plan)?.limits.disk?;
-        let others = state.sites_of(account).filter(|other| other.id != site.id).filter_map(|other| other.quota);
-        Some(disk.saturating_sub(others.fold(0, u64::saturating_add)))
-    };
-    site.quota.or_else(of_account)
 }
 
 /// The user as they were at the login, if they still are.
@@ -346,7 +334,7 @@ mod tests {
     use crate::base::names::{AccountName, Host, Login, PlanName};
     use crate::model::accounts::Account;
     use crate::model::plans::{Limits, Plan};
-    use crate::model::sites::Www;
+    use crate::model::sites::{Handler, Site, Www};
 
     const HERE: NodeId = NodeId(1);
 
@@ -359,8 +347,10 @@ mod tests {
             handler: Handler::Static,
             account: Some(AccountName::parse("ada").unwrap()),
             home: HERE,
+            chosen: None,
             epoch: 7,
             standbys: Vec::new(),
+            failover: Default::default(),
             issuer: None,
             certificate: None,
             quota,

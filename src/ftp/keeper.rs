@@ -29,7 +29,7 @@ pub(crate) async fn keep(plane: Arc<Plane>, stop: Stop) -> TaskResult {
                 plane.stores.forget(site.id);
             }
             match after {
-                Some(epoch) => plane.gates.set_epoch(site.id, epoch),
+                Some(epoch) => plane.gates.set_home(site.id, epoch, site.is_fenced()),
                 None => plane.gates.remove(site.id),
             }
         }

@@ -6,6 +6,7 @@ use crate::base::limits::HISTORY_KEPT;
 use crate::base::names::AccountName;
 use crate::model::answer::{Answer, Event, Outcome};
 use crate::model::change::{Actor, Batch, Change, Envelope};
+use crate::model::drains;
 use crate::model::effect::{Effect, Stored};
 use crate::model::plans::Limits;
 use crate::model::refusal::{Kind, Refusal};
@@ -14,7 +15,7 @@ use crate::model::state::State;
 use crate::model::tokens::{Access, Scope};
 use crate::model::{
     accounts, certificates, challenges, cluster, ftp_users, issuers, joins, moves, nodes, operations, orders, plans,
-    records, rotation, sites, tokens, wishes, zone_files, zones,
+    records, rotation, sites, standbys, tokens, wishes, zone_files, zones,
 };
 
 /// What one change does, in order.
@@ -139,6 +140,10 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::Rekey(change) => rotation::rekey(cx, change),
         Change::Reseal(change) => rotation::reseal(cx, change),
         Change::RotationEnd(change) => rotation::end(cx, change),
+        Change::NodeDrain(change) => drains::begin(cx, change),
+        Change::DrainStep(change) => drains::step(cx, change),
+        Change::SiteFailover(change) => standbys::fail_over(cx, change),
+        Change::SiteRecovered(change) => standbys::recovered(cx, change),
     }
 }
 
@@ -178,6 +183,10 @@ impl Apply<'_> {
         }
     }
 
+    pub(crate) fn actor(&self) -> Actor {
+        self.envelope.actor
+    }
+
     /// Only for who may do everything.
     pub(crate) fn unscoped(&self) -> Result<(), Refusal> {
         match self.scope.and_then(|scope| scope.account.as_ref()) {
@@ -188,7 +197,7 @@ impl Apply<'_> {
 
     /// Only for what the cluster does by itself: nobody may hand it a secret of their own.
     pub(crate) fn by_the_cluster(&self) -> Result<(), Refusal> {
-        match self.envelope.actor {
+        match self.actor() {
             Actor::System => Ok(()),
             _ => Err(Refusal::Forbidden { reason: "the cluster does it by itself".into() }),
         }

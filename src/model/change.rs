@@ -7,6 +7,7 @@ use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, CertificateStore, CertificateWarn};
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::cluster::{AcmeKeyPut, CookieKeyPut, Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
+use crate::model::drains::{DrainStep, NodeDrain};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::issuers::{IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet};
 use crate::model::joins::{JoinTokenCreate, NodeJoin};
@@ -18,6 +19,7 @@ use crate::model::plans::{PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::rotation::{Rekey, Reseal, RotationEnd};
 use crate::model::sites::{SiteCreate, SiteRemove, SiteSet};
+use crate::model::standbys::{SiteFailover, SiteRecovered};
 use crate::model::tokens::{TokenCreate, TokenRemove};
 use crate::model::wishes::{WishCreate, WishRemove};
 use crate::model::zone_files::ZoneImport;
@@ -116,6 +118,10 @@ pub enum Change {
     Rekey(Box<Rekey>),
     Reseal(Reseal),
     RotationEnd(RotationEnd),
+    NodeDrain(NodeDrain),
+    DrainStep(DrainStep),
+    SiteFailover(SiteFailover),
+    SiteRecovered(SiteRecovered),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.
@@ -151,6 +157,8 @@ pub enum BatchError {
     Version(u32),
     #[error("read a log entry: {0}")]
     Unreadable(#[from] rmp_serde::decode::Error),
+    #[error("go on at level {0}: this ruche knows no such level")]
+    Level(u32),
 }
 
 impl Envelope {

@@ -185,11 +185,11 @@ pub(crate) fn found(cx: &mut Apply<'_>, change: &Found) -> Result<Outcome, Refus
 pub(crate) fn raise_level(cx: &mut Apply<'_>, change: &RaiseLevel) -> Result<Outcome, Refusal> {
     cx.unscoped()?;
     let mut cluster = existing(cx)?;
-    if change.level != cluster.level + 1 || change.level > LEVEL {
+    if cluster.level.checked_add(1) != Some(change.level) {
         return Err(Refusal::Level { level: cluster.level, wanted: change.level });
     }
-    // A node that has not said what it knows may have been founded before anybody asked; it is this one.
-    let behind = |node: &&Arc<Node>| node.knows < change.level && cx.state.nodes.len() > 1;
+    // What this binary knows plays no part: one that does not know the level decides the same, and goes no further.
+    let behind = |node: &&Arc<Node>| node.knows < change.level;
     let behind: Vec<&str> = cx.state.nodes.values().filter(behind).map(|node| node.name.as_str()).collect();
     if !behind.is_empty() {
         return Err(Refusal::invalid("level", format!("not every node knows it: upgrade {}", behind.join(", "))));

@@ -10,6 +10,7 @@ pub mod challenges;
 pub mod change;
 pub mod chunk;
 pub mod cluster;
+pub mod drains;
 pub mod effect;
 pub mod ftp_users;
 pub mod issuers;
@@ -19,6 +20,7 @@ pub mod nodes;
 pub mod operations;
 pub mod options;
 pub mod orders;
+pub mod placement;
 pub mod places;
 pub mod plans;
 pub mod records;
@@ -28,6 +30,7 @@ pub mod row;
 pub mod serials;
 pub mod sites;
 pub mod soa;
+pub mod standbys;
 pub mod state;
 pub mod tokens;
 pub mod wishes;
@@ -37,5 +40,5 @@ pub mod zones;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// The level this binary knows: the format of what is stored and the rules in force. Until the first release there is one.
-pub const LEVEL: u32 = 1;
+/// The newest level this binary knows: the format of what is stored and the rules in force. Until the first release there is one.
+pub const LEVEL: u32 = if cfg!(feature = "extra-level") { 2 } else { 1 };

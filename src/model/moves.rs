@@ -8,12 +8,14 @@ use crate::base::ids::{NodeId, OperationId, SiteId};
 use crate::base::names::Host;
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
+use crate::model::drains;
 use crate::model::nodes::Node;
-use crate::model::operations::{self, Operation, Status};
+use crate::model::operations::{self, Status};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
 use crate::model::serials;
-use crate::model::sites::Site;
+use crate::model::sites::{Site, check_text};
+use crate::model::standbys;
 use crate::model::state::State;
 
 /// What a move of a site is called among the operations.
@@ -28,6 +30,9 @@ pub struct Moving {
     /// Bytes a second the copy may take; absent: as many as there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
+    /// Why it goes there; absent: somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +51,9 @@ pub struct SiteMove {
     /// Absent: the best of the others.
     pub to: Option<NodeId>,
     pub bandwidth: Option<u64>,
+    /// Why it goes there, where it was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Moves it on.
@@ -87,45 +95,28 @@ pub(crate) fn begin(cx: &mut Apply<'_>, change: &SiteMove) -> Result<Outcome, Re
     if change.bandwidth == Some(0) {
         return Err(Refusal::invalid("bandwidth", "nothing would ever be copied at 0 bytes a second"));
     }
-    let operation = Operation {
-        id: OperationId(cx.seed_id()),
-        action: SITE_MOVE.to_owned(),
-        subject: old.host.to_string(),
-        account: old.account.clone(),
-        stage: format!("waiting for {}", to.name),
-        done: 0,
-        total: None,
-        status: Status::Running,
-        started: cx.time,
-        ended: None,
-        revision: cx.revision,
-    };
-    if cx.state.operations.contains_key(&operation.id) {
-        return Err(Refusal::exists(Kind::Operation, operation.id));
-    }
-    let (to, bandwidth) = (to.id, change.bandwidth);
-    let moving = Moving { operation: operation.id, to, stage: Stage::Copying, bandwidth };
-    put(cx, Site { moving: Some(moving), ..Site::clone(&old) });
+    change.reason.iter().try_for_each(|reason| check_text("reason", reason))?;
+    let stage = format!("waiting for {}", to.name);
+    let operation = operations::begin(cx, SITE_MOVE, &old.host, old.account.clone(), stage)?;
+    let (to, bandwidth, reason) = (to.id, change.bandwidth, change.reason.clone());
+    let moving = Moving { operation: operation.id, to, stage: Stage::Copying, bandwidth, reason };
+    cx.put(Row::Site(Site { moving: Some(moving), revision: cx.revision, ..Site::clone(&old) }.into()));
     cx.put(Row::Operation(operation.clone()));
     Ok(Outcome::new(SITE_MOVE, &old.host).account(old.account.as_ref()).object(Object::Operation(operation)))
 }
 
 /// Why a site cannot move to a node.
 pub fn objection(to: &Node, site: &Site) -> Option<String> {
-    let to_name = &to.name;
     if to.id == site.home {
-        return Some(format!("{} is at home on {to_name} already", site.host));
+        return Some(format!("{} is at home on {} already", site.host, to.name));
     }
-    if !to.roles.contains(&crate::model::nodes::Role::Web) {
-        return Some(format!("{to_name} does not have the role web"));
-    }
-    to.down.then(|| format!("{to_name} is down"))
+    to.closed().map(|why| format!("{} {why}", to.name))
 }
 
 /// The node that a site moves to where none is named: of those that take sites the one with the fewest, here or on their way.
 pub fn best<'s>(state: &'s State, site: &Site) -> Option<&'s Arc<Node>> {
     let coming = |node: &Node| state.moving.values().filter(|(_, to)| *to == node.id).count() as u64;
-    let open = state.nodes.values().filter(|node| node.takes_sites() && node.id != site.home);
+    let open = state.nodes.values().filter(|node| node.closed().is_none() && node.id != site.home);
     open.min_by_key(|node| (state.sites_at(node.id) + coming(node), node.id))
 }
 
@@ -150,13 +141,19 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
         }
         (Step::Flip { round }, Stage::Resting { round: current }) if *round == current => {
             site.home = moving.to;
+            site.chosen.clone_from(&moving.reason);
             site.epoch += 1;
-            site.standbys.retain(|standby| *standby != moving.to);
+            match cx.state.nodes.get(&old.home) {
+                // What is cordoned is to become empty.
+                Some(was) if was.cordoned => site.standbys.retain(|standby| *standby != moving.to),
+                _ => standbys::step_aside(cx, &mut site, old.home),
+            }
             site.moving = None;
             "site.moved"
         }
         (Step::End(status), _) if status.is_over() && *status != Status::Succeeded => {
             site.moving = None;
+            drains::stayed(cx, &site, moving.to, status);
             "site.stays"
         }
         _ => return Err(Refusal::invalid("step", "the move is at another stage")),
@@ -178,9 +175,4 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
 
 fn is_cancelling(state: &State, operation: OperationId) -> bool {
     state.operations.get(&operation).is_some_and(|operation| operation.status == Status::Cancelling)
-}
-
-fn put(cx: &mut Apply<'_>, mut site: Site) {
-    site.revision = cx.revision;
-    cx.put(Row::Site(site.into()));
 }

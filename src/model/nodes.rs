@@ -12,11 +12,14 @@ use crate::base::names::NodeName;
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
 use crate::model::change::Set;
+use crate::model::drains::Draining;
+use crate::model::operations::{self, Status};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::rotation;
 use crate::model::row::Row;
 use crate::model::serials;
 use crate::model::sites::{Site, check_text};
+use crate::model::standbys;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -54,6 +57,12 @@ pub struct Node {
     /// The leader has heard nothing of it for a while.
     #[serde(default, skip_serializing_if = "is_up")]
     pub down: bool,
+    /// What it has no listener for, whatever its roles are.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub deaf: BTreeSet<Role>,
+    /// Its sites are moving away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Draining>,
     pub revision: u64,
 }
 
@@ -81,12 +90,26 @@ impl Node {
             reach: Vec::new(),
             knows: 0,
             down: false,
+            deaf: BTreeSet::new(),
+            draining: None,
             revision,
         }
     }
 
-    pub fn takes_sites(&self) -> bool {
-        !self.cordoned && !self.down && self.roles.contains(&Role::Web)
+    /// Whether it has the role and listens for it.
+    pub fn takes_visitors(&self) -> bool {
+        self.roles.contains(&Role::Web) && !self.deaf.contains(&Role::Web)
+    }
+
+    /// Why no site may come here now; absent: one may.
+    pub fn closed(&self) -> Option<&'static str> {
+        match self {
+            node if !node.roles.contains(&Role::Web) => Some("does not have the role web"),
+            node if !node.takes_visitors() => Some("listens for no visitors: its `[web]` has no address"),
+            node if node.down => Some("is down"),
+            node if node.cordoned => Some("is cordoned"),
+            _ => None,
+        }
     }
 }
 
@@ -99,7 +122,7 @@ pub struct NodeSet {
     pub cordoned: Set<bool>,
 }
 
-/// What a node says of itself: the key it is known by, where it is reached, which levels it knows.
+/// What a node says of itself: the key it is known by, where it is reached, which levels it knows, what it does not listen for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSays {
     pub node: NodeId,
@@ -107,6 +130,8 @@ pub struct NodeSays {
     pub key: Vec<u8>,
     pub reach: Vec<SocketAddr>,
     pub knows: u32,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub deaf: BTreeSet<Role>,
 }
 
 /// The leader states that a node is down, or up again.
@@ -136,7 +161,9 @@ pub(crate) fn says(cx: &mut Apply<'_>, change: &NodeSays) -> Result<Outcome, Ref
     node.key.clone_from(&change.key);
     node.reach.clone_from(&change.reach);
     node.knows = change.knows;
+    node.deaf.clone_from(&change.deaf);
     node.revision = cx.revision;
+    serials::node_changed(cx, &node);
     cx.put(Row::Node(node.clone()));
     Ok(Outcome::new("node.says", &node.name))
 }
@@ -175,14 +202,18 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &NodeRemove) -> Result<Outcome,
         return Err(Refusal::invalid("node", "it is the last one of the cluster"));
     }
     let comes = |site: &Site| site.moving.as_ref().is_some_and(|moving| moving.to == old.id);
-    let stays = |site: &&Arc<Site>| site.home == old.id || site.standbys.contains(&old.id) || comes(site);
+    let stays = |site: &&Arc<Site>| site.home == old.id || comes(site);
     let by: Vec<String> = cx.state.sites.values().filter(stays).map(|site| site.host.to_string()).collect();
     if !by.is_empty() {
         return Err(Refusal::InUse { kind: Kind::Node, name: old.name.to_string(), by });
     }
     serials::node_changed(cx, &Node { addresses: Vec::new(), ..old.clone() });
+    standbys::forget(cx, old.id);
     if change.lost {
         rotation::begin(cx, &old)?;
+    }
+    if let Some(draining) = &old.draining {
+        operations::end(cx, draining.operation, Status::Succeeded);
     }
     cx.delete(Row::Node(old.clone()));
     Ok(Outcome::new(if change.lost { "node.lost" } else { "node.remove" }, &old.name))
@@ -196,6 +227,10 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &NodeSet) -> Result<Outcome, Refus
     cx.unscoped()?;
     let old = known(cx, change.node)?;
     cx.expect(Kind::Node, &old.name, Some(old.revision))?;
+    if let (Set::To(false), Some(draining)) = (&change.cordoned, &old.draining) {
+        let by = vec![format!("operation {}", draining.operation)];
+        return Err(Refusal::InUse { kind: Kind::Node, name: old.name.to_string(), by });
+    }
     let mut node = Node::clone(old);
     change.roles.apply_to(&mut node.roles);
     change.addresses.apply_to(&mut node.addresses);

@@ -78,23 +78,25 @@ pub(crate) fn start(cx: &mut Apply<'_>, change: &OperationStart) -> Result<Outco
     }
     check_text("action", &change.action)?;
     check_text("subject", &change.subject)?;
-    let operation = Operation {
-        id: OperationId(cx.seed_id()),
-        action: change.action.clone(),
-        subject: change.subject.clone(),
-        account,
-        stage: "started".into(),
-        done: 0,
-        total: change.total,
-        status: Status::Running,
-        started: cx.time,
-        ended: None,
-        revision: cx.revision,
-    };
-    if cx.state.operations.contains_key(&operation.id) {
-        return Err(Refusal::exists(Kind::Operation, operation.id));
+    let operation = begin(cx, &change.action, &change.subject, account, "started")?;
+    Ok(store(cx, "operation.start", Operation { total: change.total, ..operation }))
+}
+
+/// One that begins now, named by the envelope's seed. The caller puts it into the state.
+pub(crate) fn begin(
+    cx: &Apply<'_>,
+    action: &str,
+    subject: impl ToString,
+    account: Option<AccountName>,
+    stage: impl Into<String>,
+) -> Result<Operation, Refusal> {
+    let id = OperationId(cx.seed_id());
+    if cx.state.operations.contains_key(&id) {
+        return Err(Refusal::exists(Kind::Operation, id));
     }
-    Ok(store(cx, "operation.start", operation))
+    let (action, subject, stage) = (action.to_owned(), subject.to_string(), stage.into());
+    let (status, started, revision) = (Status::Running, cx.time, cx.revision);
+    Ok(Operation { id, action, subject, account, stage, done: 0, total: None, status, started, ended: None, revision })
 }
 
 pub(crate) fn progress(cx: &mut Apply<'_>, change: &OperationProgress) -> Result<Outcome, Refusal> {
@@ -118,6 +120,10 @@ pub(crate) fn finish(cx: &mut Apply<'_>, change: &OperationFinish) -> Result<Out
     }
     if cx.state.moving.values().any(|(moving, _)| *moving == change.id) {
         return Err(Refusal::invalid("status", "a move ends with what becomes of its site"));
+    }
+    let mut drains = cx.state.nodes.values().filter_map(|node| node.draining.as_ref());
+    if drains.any(|draining| draining.operation == change.id) {
+        return Err(Refusal::invalid("status", "a drain ends with the last of its sites"));
     }
     let outcome = Outcome::new("operation.finish", operation.id).account(operation.account.as_ref());
     Ok(end(cx, change.id, change.status.clone())

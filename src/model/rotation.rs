@@ -14,7 +14,7 @@ use crate::model::certificates::Certificate;
 use crate::model::cluster::{self, Cluster, SitesCa, TicketKey};
 use crate::model::issuers::{Binding, Issuer, IssuerAccount, Task};
 use crate::model::nodes::Node;
-use crate::model::operations::{self, Operation, OperationFinish, Status};
+use crate::model::operations::{self, OperationFinish, Status};
 use crate::model::orders::{Order, Placed, Stage};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
@@ -75,19 +75,7 @@ pub(crate) fn begin(cx: &mut Apply<'_>, lost: &Node) -> Result<(), Refusal> {
         let reason = "the secrets that another lost node knew are being replaced; wait for that operation to end";
         return Err(Refusal::invalid("lost", reason));
     }
-    let operation = Operation {
-        id: OperationId(cx.seed_id()),
-        action: "node.lost".into(),
-        subject: lost.name.to_string(),
-        account: None,
-        stage: "the lost node is taken out".into(),
-        done: 0,
-        total: None,
-        status: Status::Running,
-        started: cx.time,
-        ended: None,
-        revision: cx.revision,
-    };
+    let operation = operations::begin(cx, "node.lost", &lost.name, None, "the lost node is taken out")?;
     let rotation =
         Rotation { operation: operation.id, node: lost.id, since: cx.revision, rekeyed: None, thumbprint: None };
     // A token that was made there may be written down there.

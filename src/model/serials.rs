@@ -14,7 +14,7 @@ use crate::base::names::{Host, ZoneName};
 use crate::model::apply::Apply;
 use crate::model::chunk;
 use crate::model::cluster::Cluster;
-use crate::model::nodes::{Node, Role};
+use crate::model::nodes::Node;
 use crate::model::row::Row;
 use crate::model::sites::Site;
 use crate::model::zones::Zone;
@@ -32,7 +32,7 @@ pub struct GoneSerial {
 
 /// The public addresses that lead to a site: those of its home if that takes visitors, else those of all nodes that do.
 pub fn addresses(nodes: &Nodes, home: NodeId) -> Vec<IpAddr> {
-    let takes = |node: &&Arc<Node>| node.roles.contains(&Role::Web) && !node.addresses.is_empty();
+    let takes = |node: &&Arc<Node>| node.takes_visitors() && !node.addresses.is_empty();
     let open = |node: &&Arc<Node>| takes(node) && !node.down;
     if let Some(home) = nodes.get(&home).filter(open) {
         return home.addresses.clone();

@@ -18,6 +18,8 @@ use crate::model::options::{Options, OptionsSet};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
 use crate::model::serials;
+use crate::model::standbys::{self, Failover};
+use crate::model::state::State;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
@@ -30,8 +32,14 @@ pub struct Site {
     pub account: Option<AccountName>,
     /// The node that holds the live files, and how often that changed.
     pub home: NodeId,
+    /// Why that one was chosen; absent: somebody named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
     pub epoch: u64,
+    /// Nodes that keep a copy of the files, the first to take over first.
     pub standbys: Vec<NodeId>,
+    #[serde(default, skip_serializing_if = "Failover::is_default")]
+    pub failover: Failover,
     pub issuer: Option<IssuerName>,
     /// What it is served with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +61,24 @@ impl Site {
     /// Every host that is this site's: the main one, `www.` where asked for, and the aliases.
     pub fn hosts(&self) -> impl Iterator<Item = Host> + '_ {
         hosts_of(&self.host, self.www, &self.aliases)
+    }
+
+    /// Whether files of its own are served.
+    pub fn has_files(&self) -> bool {
+        matches!(self.handler, Handler::Static | Handler::Php { .. })
+    }
+
+    /// Whether its home may write only while the leader confirms that it is the home.
+    pub fn is_fenced(&self) -> bool {
+        self.failover == Failover::Automatic && !self.standbys.is_empty() && self.has_files()
+    }
+
+    /// What an event holds is read by more people than the site's own row.
+    pub(crate) fn for_events(self: &Arc<Self>) -> Object {
+        Object::Site(match self.options.has_secrets() {
+            true => Self { options: self.options.shown(), ..Self::clone(self) }.into(),
+            false => Arc::clone(self),
+        })
     }
 }
 
@@ -103,7 +129,12 @@ pub struct SiteCreate {
     pub account: Option<AccountName>,
     /// The home; absent: the node with the fewest sites among those that take new ones.
     pub node: Option<NodeId>,
+    /// Why that one, where it was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
     pub standbys: Vec<NodeId>,
+    #[serde(default, skip_serializing_if = "Failover::is_default")]
+    pub failover: Failover,
     pub issuer: Option<IssuerName>,
     pub quota: Option<u64>,
     #[serde(default, skip_serializing_if = "OptionsSet::is_keep")]
@@ -123,6 +154,10 @@ pub struct SiteSet {
     pub quota: Set<Option<u64>>,
     pub suspended: Set<bool>,
     pub maintenance: Set<bool>,
+    #[serde(default, skip_serializing_if = "Set::is_keep")]
+    pub standbys: Set<Vec<NodeId>>,
+    #[serde(default, skip_serializing_if = "Set::is_keep")]
+    pub failover: Set<Failover>,
     #[serde(default, skip_serializing_if = "OptionsSet::is_keep")]
     pub options: OptionsSet,
     /// For all hosts the site has after the change; without one the certificate it has stays, and serves the hosts it is for.
@@ -143,6 +178,8 @@ impl SiteSet {
             quota: Set::Keep,
             suspended: Set::Keep,
             maintenance: Set::Keep,
+            standbys: Set::Keep,
+            failover: Set::Keep,
             options: OptionsSet::default(),
             certificate: None,
         }
@@ -177,6 +214,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         return Err(Refusal::exists(Kind::Site, &site.host));
     }
     let home = home(cx, change.node)?;
+    change.chosen.iter().try_for_each(|reason| check_text("chosen", reason))?;
     let mut site = Site {
         id: SiteId(cx.seed_id()),
         host: change.host.clone(),
@@ -185,8 +223,10 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         handler: change.handler.clone(),
         account,
         home,
+        chosen: change.chosen.clone(),
         epoch: 1,
-        standbys: standbys(cx, change, home)?,
+        standbys: change.standbys.clone(),
+        failover: change.failover,
         issuer: change.issuer.clone(),
         certificate: None,
         quota: change.quota,
@@ -201,6 +241,11 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         return Err(Refusal::exists(Kind::Site, site.id));
     }
     change.options.apply_to(&mut site.options)?;
+    if !site.standbys.is_empty() {
+        // Whose disks hold copies is the administrator's word.
+        cx.unscoped()?;
+        standbys::check(cx, &site.standbys, home)?;
+    }
     check(cx, &site)?;
     check_handler(cx, &site.handler)?;
     check_growth(cx, &site, None)?;
@@ -215,12 +260,20 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     let old = Arc::clone(cx.state.site(&change.host)?);
     cx.may(Kind::Site, &change.host, old.account.as_ref())?;
     cx.expect(Kind::Site, &old.host, Some(old.revision))?;
-    // Whose a site is and whether it is suspended is the administrator's word, not the account's.
-    if !change.account.is_keep() || !change.suspended.is_keep() {
+    // Whose a site is, where its copies are and whether it is suspended is the administrator's word, not the account's.
+    let own = change.account.is_keep() && change.suspended.is_keep();
+    if !own || !change.standbys.is_keep() || !change.failover.is_keep() {
         cx.unscoped()?;
     }
     if let Set::To(handler) = &change.handler {
         check_handler(cx, handler)?;
+    }
+    if let Set::To(standbys) = &change.standbys {
+        standbys::check(cx, standbys, old.home)?;
+    }
+    if change.failover == Set::To(Failover::Automatic) && cx.state.nodes.get(&old.home).is_some_and(|home| home.down) {
+        // It may write still, and would not know that it must not.
+        return Err(Refusal::invalid("failover", "the site's home is down: its failover is yours to decide now"));
     }
     let mut site = Site::clone(&old);
     change.aliases.apply_to(&mut site.aliases);
@@ -231,6 +284,8 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     change.quota.apply_to(&mut site.quota);
     change.suspended.apply_to(&mut site.suspended);
     change.maintenance.apply_to(&mut site.maintenance);
+    change.standbys.apply_to(&mut site.standbys);
+    change.failover.apply_to(&mut site.failover);
     change.options.apply_to(&mut site.options)?;
     site.revision = cx.revision;
     check(cx, &site)?;
@@ -267,35 +322,20 @@ pub(crate) fn remove(cx: &mut Apply<'_>, change: &SiteRemove) -> Result<Outcome,
 fn store(cx: &mut Apply<'_>, action: &'static str, site: Site) -> Outcome {
     let site = Arc::new(site);
     cx.put(Row::Site(Arc::clone(&site)));
-    let outcome = Outcome::new(action, &site.host).account(site.account.as_ref());
-    // What an event holds is read by more people than the site's own row.
-    let shown = match site.options.has_secrets() {
-        true => Site { options: site.options.shown(), ..Site::clone(&site) }.into(),
-        false => site,
-    };
-    outcome.object(Object::Site(shown))
+    Outcome::new(action, &site.host).account(site.account.as_ref()).object(site.for_events())
 }
 
 fn home(cx: &Apply<'_>, wanted: Option<NodeId>) -> Result<NodeId, Refusal> {
     if let Some(id) = wanted {
-        return cx.state.nodes.get(&id).map(|node| node.id).ok_or_else(|| Refusal::not_found(Kind::Node, id));
+        let node = cx.state.nodes.get(&id).ok_or_else(|| Refusal::not_found(Kind::Node, id))?;
+        return match node.closed() {
+            None => Ok(id),
+            Some(why) => Err(Refusal::invalid("node", format!("{} {why}", node.name))),
+        };
     }
-    let open = cx.state.nodes.values().filter(|node| node.takes_sites());
+    let open = cx.state.nodes.values().filter(|node| node.closed().is_none());
     let best = open.min_by_key(|node| (cx.state.sites_at(node.id), node.id));
     best.map(|node| node.id).ok_or_else(|| Refusal::invalid("node", "no node with the role web takes new sites"))
-}
-
-/// Nodes that keep copies: each one known, once, and not the home.
-fn standbys(cx: &Apply<'_>, change: &SiteCreate, home: NodeId) -> Result<Vec<NodeId>, Refusal> {
-    for (at, id) in change.standbys.iter().enumerate() {
-        if !cx.state.nodes.contains_key(id) {
-            return Err(Refusal::not_found(Kind::Node, id));
-        }
-        if *id == home || change.standbys[..at].contains(id) {
-            return Err(Refusal::invalid("standbys", "a standby is another node than the home, and stands there once"));
-        }
-    }
-    Ok(change.standbys.clone())
 }
 
 fn check(cx: &Apply<'_>, site: &Site) -> Result<(), Refusal> {
@@ -384,6 +424,23 @@ fn check_upstream(cx: &Apply<'_>, upstream: &str) -> Result<(), Refusal> {
         cx.unscoped()?;
     }
     Ok(())
+}
+
+/// The site's own quota, or what its account's plan leaves beside those of its other sites.
+pub fn quota(state: &State, site: &Site) -> Option<u64> {
+    let of_account = || {
+        let account = site.account.as_ref()?;
+        let plan = state.accounts.get(account)?.plan.as_ref()?;
+        let disk = state.plans.get(plan)?.limits.disk?;
+        let others = state.sites_of(account).filter(|other| other.id != site.id).filter_map(|other| other.quota);
+        Some(disk.saturating_sub(others.fold(0, u64::saturating_add)))
+    };
+    site.quota.or_else(of_account)
+}
+
+/// Whether what answers there is on the same machine.
+pub fn upstream_of_this_machine(upstream: &str) -> bool {
+    upstream.starts_with("unix:") || web_uri(upstream).is_some_and(|uri| uri.host().is_some_and(is_this_machine))
 }
 
 /// Whether a host of a URL means the machine itself or its link.

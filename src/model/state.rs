@@ -58,6 +58,7 @@ pub struct State {
     pub(super) answered: Vector<[u8; 16]>,
     pub(super) sites_of: OrdSet<(AccountName, SiteId)>,
     pub(super) sites_at: OrdMap<NodeId, u64>,
+    pub(super) fenced: OrdSet<(NodeId, SiteId)>,
     pub(super) zones_of: OrdSet<(AccountName, ZoneName)>,
     pub(super) logins_of: OrdSet<(SiteId, Login)>,
     /// Which certificates each name stands in, internal ones aside.
@@ -149,6 +150,11 @@ impl State {
     /// How many sites are at home on a node.
     pub fn sites_at(&self, node: NodeId) -> u64 {
         self.sites_at.get(&node).copied().unwrap_or(0)
+    }
+
+    /// Whether a site at home on a node may be written only while the leader confirms that home.
+    pub fn has_fenced(&self, node: NodeId) -> bool {
+        self.fenced.get_next(&(node, SiteId(0))).is_some_and(|(at, _)| *at == node)
     }
 
     pub fn zones_of<'a>(&'a self, account: &'a AccountName) -> impl Iterator<Item = &'a Arc<Zone>> {
@@ -317,6 +323,9 @@ impl State {
             self.hosts.insert(host, site.id);
         }
         *self.sites_at.entry(site.home).or_insert(0) += 1;
+        if site.is_fenced() {
+            self.fenced.insert((site.home, site.id));
+        }
         if let Some(moving) = &site.moving {
             self.moving.insert(site.id, (moving.operation, moving.to));
         }
@@ -330,6 +339,7 @@ impl State {
             self.hosts.remove(&host);
         }
         self.moving.remove(&site.id);
+        self.fenced.remove(&(site.home, site.id));
         match self.sites_at(site.home) {
             0 | 1 => drop(self.sites_at.remove(&site.home)),
             more => drop(self.sites_at.insert(site.home, more - 1)),

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::base::ids::{OperationId, SiteId};
-use crate::base::limits::moves::{MOVE_LOOK_EVERY, REST_WAIT, STRAY_GRACE};
+use crate::base::limits::moves::{MOVE_LOOK_EVERY, REST_LOOK, REST_WAIT, STRAY_GRACE};
+use crate::files::hold::Hold;
 use crate::model::moves::Step;
 use crate::model::operations::Status;
 use crate::model::state::State;
@@ -39,11 +40,14 @@ pub(crate) async fn keep(room: Arc<Room>, stop: Stop) -> TaskResult {
         }
         for (site, operation) in plan::pulls(&newest, room.moves.node) {
             // What one leaves behind is taken away before another one of the same site begins.
-            if !active.values().any(|moving| *moving == site) {
+            if !active.values().any(|moving| *moving == site)
+                && let Some(alone) = room.copying.enter(site)
+            {
                 active.insert(operation, site);
                 let mover = Mover::new(Arc::clone(&room), site, operation).run(stop.clone());
                 movers.spawn(async move {
                     mover.await;
+                    drop(alone);
                     operation
                 });
             }
@@ -74,6 +78,7 @@ pub(crate) async fn keep(room: Arc<Room>, stop: Stop) -> TaskResult {
     }
     movers.shutdown().await;
     // Uploads go on in this process while the next one serves.
+    room.moves.gates.hand_over(&room.moves.dirs);
     room.rests.keep_closed();
     Ok(())
 }
@@ -87,13 +92,8 @@ async fn present(room: &Room) -> Result<BTreeMap<SiteId, Instant>, Box<dyn std::
 
 /// Waits until nobody writes to a site that is to rest; has it wake where that takes too long.
 async fn still(room: Arc<Room>, site: SiteId, round: u64) {
-    let shared = room.moves.shared_until.is_some_and(|until| Instant::now() < until);
-    let emptied = match shared {
-        true => Err("uploads may be under way in the process before this one".to_owned()),
-        false => room.moves.gates.emptied(site, Instant::now() + REST_WAIT).await.map_err(|error| error.to_string()),
-    };
-    match emptied {
-        Ok(()) => room.rests.still(site),
+    match rested(&room, site).await {
+        Ok(hold) => room.rests.still(site, round, hold),
         Err(reason) => {
             tracing::info!("the site is written again: {reason}");
             let operation = room.moves.feed.view().now().moving.get(&site).map(|(operation, _)| *operation);
@@ -101,6 +101,31 @@ async fn still(room: Arc<Room>, site: SiteId, round: u64) {
                 drop(room.step(site, operation, Step::Wake { round }).await);
             }
         }
+    }
+}
+
+/// Returns when nobody writes to a site, in this process or in the one before it, and no power cut undoes that it rests.
+async fn rested(room: &Room, site: SiteId) -> Result<Option<Hold>, String> {
+    let deadline = Instant::now() + REST_WAIT;
+    room.moves.gates.emptied(site, deadline).await.map_err(|error| error.to_string())?;
+    let is_shared = room.moves.shared_until.is_some_and(|until| Instant::now() < until);
+    let hold = if is_shared { Some(alone(room, site, deadline).await?) } else { None };
+    room.moves.member.settle().await?;
+    Ok(hold)
+}
+
+/// Waits until the process before this one writes to a site no more; it cannot again while this is held.
+async fn alone(room: &Room, site: SiteId, deadline: Instant) -> Result<Hold, String> {
+    loop {
+        let dirs = Arc::clone(&room.moves.dirs);
+        let held = room.moves.blocking.run(move || dirs.hold_alone(site)).await.map_err(|error| error.to_string())?;
+        if let Some(hold) = held.map_err(|error| format!("failed to {error}"))? {
+            return Ok(hold);
+        }
+        if Instant::now() > deadline {
+            return Err("uploads are under way in the process before this one".to_owned());
+        }
+        sleep(REST_LOOK).await;
     }
 }
 

@@ -68,6 +68,7 @@ impl Mover {
     async fn carry_on(&mut self) {
         let (mut since, mut pause, mut furthest) = (Instant::now(), MOVE_PAUSE_FIRST, 0);
         let mut unrests = 0;
+        self.hear().await;
         while let Some((site, moving)) = self.current() {
             let fault = match self.attempt(&site, &moving).await {
                 Ok(()) => continue,
@@ -94,10 +95,19 @@ impl Mover {
         }
     }
 
+    /// Returns once this node knows all that was decided. After a power cut it may know of a move that has ended: the site is at home
+    /// here then, and what was stored since would be taken away as something that its home does not have.
+    async fn hear(&self) {
+        while let Err(error) = self.room.moves.member.consistent().await {
+            tracing::info!("a move is not begun: failed to {error}; it is tried again");
+            sleep(MOVE_PAUSE_FIRST).await;
+        }
+    }
+
     /// The site, while this move of it is under way.
     fn current(&self) -> Option<(Arc<Site>, Moving)> {
-        let mut view = self.room.moves.feed.view();
-        let site = view.now().sites.get(&self.site)?;
+        let state = self.room.newest();
+        let site = state.sites.get(&self.site)?;
         let moving = site.moving.clone().filter(|moving| moving.operation == self.operation)?;
         Some((Arc::clone(site), moving))
     }
@@ -159,7 +169,10 @@ impl Mover {
             Some(replica) => replica,
             None => {
                 let (dirs, id) = (Arc::clone(&moves.dirs), self.site);
-                work(&moves, move || Replica::open(&dirs, id)).await?.map_err(PullError::from)?
+                let mut replica = work(&moves, move || Replica::open(&dirs, id)).await?.map_err(PullError::from)?;
+                // A standby may have to be served at any moment.
+                replica.set_unseen(!site.standbys.contains(&moves.node));
+                replica
             }
         };
         Ok(Pull::new(bulk, replica, Arc::clone(&self.gauge), moving.bandwidth))
@@ -223,8 +236,7 @@ impl Mover {
     }
 
     fn check_cancelled(&self) -> Result<(), Fault> {
-        let mut view = self.room.moves.feed.view();
-        match view.now().operations.get(&self.operation) {
+        match self.room.newest().operations.get(&self.operation) {
             None => Err(Fault::Ended),
             Some(operation) if operation.status == Status::Cancelling => Err(Fault::Cancelled),
             Some(_) => Ok(()),
@@ -279,9 +291,8 @@ impl Mover {
         }
         self.replica = None;
         // It may have flipped after all: an answer can be lost, a change is not.
-        let mut view = self.room.moves.feed.view();
         let here = self.room.moves.node;
-        if view.now().sites.get(&self.site).is_none_or(|site| plan::belongs(site, here)) {
+        if self.room.newest().sites.get(&self.site).is_none_or(|site| plan::belongs(site, here)) {
             return;
         }
         let (dirs, site) = (Arc::clone(&self.room.moves.dirs), self.site);

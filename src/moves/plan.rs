@@ -84,7 +84,7 @@ mod tests {
         }
         for (id, (home, to)) in (1..).zip(ways) {
             let operation = OperationId(100 - id);
-            let moving = Moving { operation, to: NodeId(*to), stage: Stage::Copying, bandwidth: None };
+            let moving = Moving { operation, to: NodeId(*to), stage: Stage::Copying, bandwidth: None, reason: None };
             let site = stored_site(id, &format!("s{id}.example"));
             put(Row::Site(Site { home: NodeId(*home), moving: Some(moving), ..site }.into()));
             let (action, subject, stage) = ("site.move".into(), "s".into(), "s".into());

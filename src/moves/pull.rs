@@ -55,6 +55,16 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
+    /// Bytes of content that came.
+    pub(crate) fn fetched(&self) -> u64 {
+        self.fetched
+    }
+
+    /// Everything that was there is here.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.left && self.unsteady.is_none()
+    }
+
     /// Another one would find little to do.
     pub(crate) fn is_little(&self) -> bool {
         !self.left && (self.fetched <= COPY_LITTLE_BYTES || self.took <= COPY_LITTLE_TIME)
@@ -67,7 +77,7 @@ pub(crate) fn greet(bulk: &mut Bulk, hello: &Hello) -> Result<(), PullError> {
     match bulk.receive()? {
         Welcome::Ready => Ok(()),
         Welcome::Refused(reason) => Err(PullError::Later(reason)),
-        Welcome::Survey(_) | Welcome::Room(_) => Err(PullError::Later("its home said something odd".into())),
+        _ => Err(PullError::Later("its home said something odd".into())),
     }
 }
 

@@ -12,7 +12,6 @@ use crate::cluster::inbound::Caller;
 use crate::cluster::peer::error::PeerError;
 use crate::files::jail::{Jail, JailError};
 use crate::files::manifest::{Digest, Source, Walk};
-use crate::model::sites::Handler;
 use crate::model::state::State;
 use crate::moves::wire::{Ask, Hello, Rested, Stretch, Told, Walked, Wanted, Welcome};
 use crate::moves::{Room, survey};
@@ -59,19 +58,21 @@ pub(crate) async fn attend(room: Arc<Room>, stop: Stop) -> TaskResult {
 fn serve(room: &Room, bulk: &mut Bulk, caller: &Caller) -> Result<(), PeerError> {
     let hello: Hello = bulk.receive()?;
     let welcome = match &hello {
-        Hello::Copy { site, epoch } => {
-            let now = Arc::clone(room.moves.feed.view().now());
-            match may(&now, room.moves.node, caller.node, *site, *epoch) {
-                Ok(()) => Welcome::Ready,
-                Err(reason) => Welcome::Refused(reason.to_owned()),
-            }
+        Hello::Copy { site, epoch } => match may(&room.newest(), room.moves.node, caller.node, *site, *epoch) {
+            Ok(()) => Welcome::Ready,
+            Err(reason) => Welcome::Refused(reason.to_owned()),
+        },
+        Hello::Touched { sites } => {
+            room.touches.add(caller.node, sites);
+            Welcome::Ready
         }
         question => survey::answer(&room.moves, question),
     };
     bulk.send(&welcome)?;
     bulk.flush()?;
     let (Hello::Copy { site, .. }, Welcome::Ready) = (hello, welcome) else { return Ok(()) };
-    let giver = Giver { room, site, buffer: vec![0; COPY_PIECE] };
+    let stands = room.moves.feed.view().now().sites.get(&site).is_some_and(|site| site.standbys.contains(&caller.node));
+    let giver = Giver { room, site, stands, buffer: vec![0; COPY_PIECE] };
     giver.answer_all(bulk, &|| caller.is_member())
 }
 
@@ -96,6 +97,8 @@ fn unread(path: &[u8], error: &std::io::Error) -> String {
 struct Giver<'a> {
     room: &'a Room,
     site: SiteId,
+    /// Who copies stands by, and is told of what changes from here on.
+    stands: bool,
     buffer: Vec<u8>,
 }
 
@@ -143,7 +146,10 @@ impl Giver<'_> {
             Ok(None) => return bulk.send(&Walked::End),
             Err(error) => return bulk.send(&Walked::Failed(error.to_string())),
         };
-        let mut walk = Walk::new(&jail);
+        let mut walk = match self.stands {
+            true => Walk::watched(&jail, &self.room.moves.watch, self.site),
+            false => Walk::new(&jail),
+        };
         loop {
             match walk.next(COPY_ENTRIES) {
                 Ok(Some(piece)) => bulk.send(&Walked::Piece(piece))?,
@@ -205,6 +211,6 @@ impl Giver<'_> {
     fn has_files(&self) -> bool {
         let mut view = self.room.moves.feed.view();
         let site = view.now().sites.get(&self.site);
-        site.is_some_and(|site| matches!(site.handler, Handler::Static | Handler::Php { .. }))
+        site.is_some_and(|site| site.has_files())
     }
 }

@@ -1,10 +1,13 @@
 //! What a move would have to do, asked of the two nodes it concerns before anything is done.
+use tokio::time::timeout;
+
 use crate::base::ids::{NodeId, SiteId};
+use crate::base::limits::moves::STANDING_WAIT;
 use crate::cluster::peer::error::PeerError;
 use crate::files::jail::JailError;
 use crate::files::manifest::Sum;
 use crate::moves::Moves;
-use crate::moves::wire::{Hello, Welcome};
+use crate::moves::wire::{Hello, Standing, Welcome};
 
 /// Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -15,20 +18,25 @@ pub enum SurveyError {
     Refused(String),
 }
 
-/// What a site takes, and what is free where it goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Survey {
-    pub sum: Sum,
-    pub room: u64,
-}
-
 impl Moves {
-    /// Looks at a site at its home, and at the disk of a node.
-    pub async fn survey(&self, site: SiteId, home: NodeId, to: NodeId) -> Result<Survey, SurveyError> {
-        let odd = || SurveyError::Refused("it said something else than it was asked".into());
+    /// What a site takes at its home.
+    pub async fn size(&self, site: SiteId, home: NodeId) -> Result<Sum, SurveyError> {
         let Welcome::Survey(sum) = self.asked(home, Hello::Survey { site }).await? else { return Err(odd()) };
-        let Welcome::Room(room) = self.asked(to, Hello::Room).await? else { return Err(odd()) };
-        Ok(Survey { sum, room })
+        Ok(sum)
+    }
+
+    /// What is free on the disk of a node.
+    pub async fn room(&self, node: NodeId) -> Result<u64, SurveyError> {
+        let Welcome::Room(room) = self.asked(node, Hello::Room).await? else { return Err(odd()) };
+        Ok(room)
+    }
+
+    /// How the copy of a site is that stands by on a node; none where it does not say so in time.
+    pub async fn standing(&self, site: SiteId, node: NodeId) -> Option<Standing> {
+        match timeout(STANDING_WAIT, self.asked(node, Hello::Standing { site })).await {
+            Ok(Ok(Welcome::Standing(standing))) => Some(standing),
+            _ => None,
+        }
     }
 
     async fn asked(&self, node: NodeId, hello: Hello) -> Result<Welcome, SurveyError> {
@@ -51,6 +59,10 @@ impl Moves {
     }
 }
 
+fn odd() -> SurveyError {
+    SurveyError::Refused("it said something else than it was asked".into())
+}
+
 /// What this node says to such a question. Blocks.
 pub(crate) fn answer(moves: &Moves, hello: &Hello) -> Welcome {
     let said = match hello {
@@ -60,7 +72,8 @@ pub(crate) fn answer(moves: &Moves, hello: &Hello) -> Welcome {
             Err(error) => Err(error.to_string()),
         },
         Hello::Room => moves.dirs.room().map(Welcome::Room).map_err(|error| error.to_string()),
-        Hello::Copy { .. } => Err("it is no question".to_owned()),
+        Hello::Standing { site } => Ok(Welcome::Standing(moves.standings.of(moves, *site))),
+        Hello::Copy { .. } | Hello::Touched { .. } => Err("it is no question".to_owned()),
     };
     said.unwrap_or_else(Welcome::Refused)
 }

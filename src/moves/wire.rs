@@ -1,6 +1,7 @@
 //! What the two ends of a copy say to each other. Named fields, so that adjacent releases understand each other.
 use serde::{Deserialize, Serialize};
 
+use crate::base::clock::Time;
 use crate::base::ids::SiteId;
 use crate::files::manifest::{Content, Piece, Sum, Traits};
 
@@ -11,6 +12,10 @@ pub(crate) enum Hello {
     Survey { site: SiteId },
     /// What is free on the disk.
     Room,
+    /// Files of these sites changed, which stand by there.
+    Touched { sites: Vec<SiteId> },
+    /// How a copy is that stands by there.
+    Standing { site: SiteId },
     /// Its files are wanted, of this epoch.
     Copy { site: SiteId, epoch: u64 },
 }
@@ -19,8 +24,26 @@ pub(crate) enum Hello {
 pub(crate) enum Welcome {
     Survey(Sum),
     Room(u64),
+    Standing(Standing),
     Ready,
     Refused(String),
+}
+
+/// How a copy is that stands by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// It had everything once, of the present home.
+    pub whole: bool,
+    /// When what it has was fetched last.
+    pub as_of: Option<Time>,
+    /// For how many seconds it has lacked something, as far as it knows; none: it has everything.
+    pub behind: Option<u64>,
+    /// Bytes here and in all, while it is fetched.
+    pub fetched: Option<(u64, u64)>,
+    /// What went wrong last.
+    pub fault: Option<String>,
+    /// Where files are kept that a new home did not have.
+    pub recovered: Option<String>,
 }
 
 /// What who copies asks, one thing after the other.

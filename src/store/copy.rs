@@ -6,7 +6,6 @@ use std::rc::Rc;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use crate::model::LEVEL;
 use crate::model::state::State;
 use crate::store::database;
 use crate::store::machine::Owner;
@@ -102,7 +101,7 @@ pub(crate) fn install(
     wanted: (Option<LogId>, Membership),
 ) -> Result<Option<(State, Meta)>, CopyError> {
     let Some(path) = copied.path() else { return Ok(None) };
-    let source = database::open(path, LEVEL, &schema::SCHEMA, "OFF")?;
+    let source = database::open(path, &schema::SCHEMA, "OFF")?;
     let (state, mut meta) = schema::load(&source).map_err(CopyError::Damaged)?;
     if (meta.applied, meta.membership.clone()) != wanted {
         return Err(CopyError::OtherIndex);

@@ -57,17 +57,38 @@ pub struct WriteFailed {
     pub(crate) reason: String,
 }
 
-/// The tables of a database: those it began with, and those a later ruche gives it when it opens it. Both one statement a line.
+/// The tables of a database: those it began with, those a later ruche gives it when it opens it, and what each level after the first
+/// adds when it is raised to that. All one statement a line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schema<'a> {
     pub(crate) first: &'a str,
     pub(crate) later: &'a str,
+    pub(crate) levels: &'a [&'a str],
 }
 
 impl<'a> Schema<'a> {
     pub(crate) fn of(first: &'a str) -> Self {
-        Self { first, later: "" }
+        Self { first, later: "", levels: &[] }
     }
+
+    /// The newest level it has tables for.
+    fn newest(&self) -> u32 {
+        1 + self.levels.len() as u32
+    }
+
+    /// Brings a database to a level, within the transaction that says so; one that is there already stays as it is.
+    pub(crate) fn raise(&self, connection: &Connection, level: u32) -> rusqlite::Result<()> {
+        let found = level_of(connection)?;
+        for at in found + 1..=level.min(self.newest()) {
+            connection.execute_batch(self.levels[at as usize - 2])?;
+            connection.pragma_update(None, "user_version", at)?;
+        }
+        Ok(())
+    }
+}
+
+fn level_of(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 fn statements(sql: &str) -> impl Iterator<Item = &str> {
@@ -75,7 +96,7 @@ fn statements(sql: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Opens or creates `path` with our pragmas and compares what is in it with `schema`.
-pub(crate) fn open(path: &Path, level: u32, schema: &Schema<'_>, synchronous: &str) -> Result<Connection, OpenError> {
+pub(crate) fn open(path: &Path, schema: &Schema<'_>, synchronous: &str) -> Result<Connection, OpenError> {
     let shown = path.display().to_string();
     let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Busy { path: shown.clone() },
@@ -87,11 +108,11 @@ pub(crate) fn open(path: &Path, level: u32, schema: &Schema<'_>, synchronous: &s
     let tables: u32 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(sqlite)?;
     if tables == 0 && found == 0 {
-        create(&connection, level, schema.first).map_err(sqlite)?;
+        create(&connection, schema.first).map_err(sqlite)?;
     } else if found != APPLICATION_ID {
         return Err(OpenError::Foreign { path: shown, found: "it is not a database of ruche".into() });
     }
-    check(&connection, level, schema, &shown, sqlite)?;
+    check(&connection, schema, &shown, sqlite)?;
     Ok(connection)
 }
 
@@ -117,11 +138,11 @@ fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn create(connection: &Connection, level: u32, schema: &str) -> rusqlite::Result<()> {
+fn create(connection: &Connection, schema: &str) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(schema)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", level)?;
+    transaction.pragma_update(None, "user_version", 1)?;
     transaction.commit()
 }
 
@@ -140,7 +161,6 @@ fn grow(connection: &Connection, schema: &Schema<'_>) -> rusqlite::Result<()> {
 
 fn check(
     connection: &Connection,
-    level: u32,
     schema: &Schema<'_>,
     path: &str,
     sqlite: impl Fn(rusqlite::Error) -> OpenError,
@@ -149,19 +169,19 @@ fn check(
     if connection.is_readonly("main").map_err(&sqlite)? {
         return Err(damaged("it can only be read; look at its permissions and at its disk".into()));
     }
-    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(&sqlite)?;
-    if version > level {
-        let found = format!("it is of level {version}, this ruche knows {level}; start the newer version");
+    let (level, newest) = (level_of(connection).map_err(&sqlite)?, schema.newest());
+    if level > newest {
+        let found = format!("it is of level {level}, this ruche knows {newest}; start the newer version");
         return Err(OpenError::Foreign { path: path.to_owned(), found });
     }
-    if version != level {
-        return Err(damaged(format!("its level reads {version}")));
-    }
+    let Some(raised) = level.checked_sub(1) else { return Err(damaged("its level reads 0".into())) };
     grow(connection, schema).map_err(&sqlite)?;
     let mut statement = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").map_err(&sqlite)?;
     let mut found: Vec<String> =
         statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(&sqlite)?;
-    let mut wanted: Vec<String> = statements(schema.first).chain(statements(schema.later)).map(str::to_owned).collect();
+    let levels = schema.levels.iter().take(raised as usize);
+    let all = [schema.first, schema.later].into_iter().chain(levels.copied());
+    let mut wanted: Vec<String> = all.flat_map(statements).map(str::to_owned).collect();
     found.sort();
     wanted.sort();
     if found != wanted {

@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 
 use crate::base::ids::SiteId;
 use crate::base::limits::{LOCAL_FLUSH_EVERY, LOCAL_LAST_FLUSH};
-use crate::model::LEVEL;
 use crate::ops::stop::Stop;
 use crate::store::database::{self, OpenError, Owns, Schema, Thread, Writer};
 use crate::store::health::HealthCell;
@@ -170,7 +169,7 @@ impl Owns for Writer {
 
 fn open(dir: &Path) -> Result<Opened, OpenError> {
     let path = dir.join("local.db");
-    let connection = database::open(&path, LEVEL, &Schema::of(&format!("{COUNTERS};{}", visits::SCHEMA)), "NORMAL")?;
+    let connection = database::open(&path, &Schema::of(&format!("{COUNTERS};{}", visits::SCHEMA)), "NORMAL")?;
     let damaged = |found: String| OpenError::Damaged { path: path.display().to_string(), found };
     let counters = read(&connection).map_err(|error| damaged(error.to_string()))?;
     // Its own health: statistics that cannot be written are no reason to refuse a change.

@@ -23,8 +23,6 @@ use crate::store::types::{Entry, LogId, StorageError, TypeConfig, Vote, weight};
 const SCHEMA: &str = "\
 CREATE TABLE log(at INTEGER PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT;
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID";
-/// The shape of `log.db`; moves with the level.
-const LEVEL: u32 = crate::model::LEVEL;
 /// Pages given back to the file system after a purge.
 const VACUUM_PAGES: u32 = 4096;
 /// Pages of write-ahead log after which it is moved into the database: 4 MiB.
@@ -72,7 +70,7 @@ pub struct Extent {
 impl Log {
     pub fn open(dir: &Path, health: HealthCell) -> Result<(Self, Extent), OpenError> {
         let path = dir.join("log.db");
-        let connection = database::open(&path, LEVEL, &Schema::of(SCHEMA), "FULL")?;
+        let connection = database::open(&path, &Schema::of(SCHEMA), "FULL")?;
         let damaged = |found: String| OpenError::damaged(&path, &found);
         let extent = verify(&connection).map_err(damaged)?;
         let own = |writer| Owner { writer, pages: 0 };

@@ -87,7 +87,7 @@ pub(crate) struct Owner {
 impl Machine {
     pub(crate) fn open(dir: &Path, health: HealthCell) -> Result<(Self, Meta), OpenError> {
         let path = dir.join("state.db");
-        let connection = database::open(&path, LEVEL, &schema::SCHEMA, "NORMAL")?;
+        let connection = database::open(&path, &schema::SCHEMA, "NORMAL")?;
         let damaged = |found: String| OpenError::damaged(&path, &found);
         let (state, meta) = schema::load(&connection).map_err(damaged)?;
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot { state: state.clone(), generation: 1 }));
@@ -161,6 +161,12 @@ impl Machine {
     /// Returns when the thread of the database has come to this call.
     pub async fn answers(&self) -> bool {
         self.thread.call(|_| ()).await.is_ok()
+    }
+
+    /// What was applied when this was called is found by every start after it, also after a power cut.
+    pub async fn settle(&self) -> Result<(), StorageError> {
+        let settled = self.thread.call(Owner::checkpoint).await.map_err(lost)?;
+        settled.map_err(|error| StorageIOError::write_state_machine(&error).into())
     }
 
     /// A write that waits for space gives up.
@@ -285,6 +291,9 @@ impl Prepared {
         let mut keep = keep;
         let answers: Vec<Result<Answer, Refusal>> =
             apply_batch(&mut self.state, &batch).into_iter().map(|decided| decided.map(&mut keep)).collect();
+        if self.state.level() > LEVEL {
+            return Err(BatchError::Level(self.state.level()));
+        }
         Ok(Applied(answers))
     }
 }

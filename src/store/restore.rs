@@ -13,7 +13,6 @@ use openraft::storage::RaftLogStorage;
 use crate::base::clock::Time;
 use crate::base::ids::{ClusterId, NodeId, Seed};
 use crate::base::names::NodeName;
-use crate::model::LEVEL;
 use crate::model::effect::{Effect, Stored};
 use crate::model::row::Row;
 use crate::model::state::State;
@@ -92,7 +91,7 @@ async fn prepare(data_dir: &Path, folder: &Path, wanted: Wanted<'_>) -> Result<R
     let path = folder.join("state.db");
     let fault = |cause| RestoreError::Unpack { path: wanted.copy.to_owned(), cause };
     unpack(wanted.copy, &path).map_err(fault)?;
-    let connection = database::open(&path, LEVEL, &schema::SCHEMA, "FULL")?;
+    let connection = database::open(&path, &schema::SCHEMA, "FULL")?;
     let (mut state, mut meta) = schema::load(&connection).map_err(RestoreError::Damaged)?;
     let applied = meta.applied.ok_or(RestoreError::Empty)?;
     let with_log = goes_on(data_dir, applied).await;

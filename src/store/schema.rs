@@ -5,13 +5,14 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::base::clock::Time;
 use crate::base::limits::ANSWERS_KEPT;
+use crate::model::LEVEL;
 use crate::model::effect::{Effect, Stored, row_hash};
 use crate::model::row::{Key, Row, Table};
 use crate::model::state::State;
 use crate::store::database::Schema;
 use crate::store::types::{LogId, Membership};
 
-pub(crate) const SCHEMA: Schema<'_> = Schema { first: FIRST, later: LATER };
+pub(crate) const SCHEMA: Schema<'_> = Schema { first: FIRST, later: LATER, levels: LEVELS };
 
 const FIRST: &str = "\
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -32,6 +33,13 @@ const LATER: &str = "\
 CREATE TABLE issuers(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE wishes(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE orders(name TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID";
+
+/// What each level after the first adds.
+#[cfg(not(feature = "extra-level"))]
+const LEVELS: &[&str] = &[];
+#[cfg(feature = "extra-level")]
+const LEVELS: &[&str] = &["CREATE TABLE extra_level(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID"];
+const _: () = assert!(LEVELS.len() + 1 == LEVEL as usize, "each level has its tables");
 
 /// What `state.db` says of itself; written in the transaction of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +68,10 @@ pub(crate) fn write(connection: &Connection, effects: &[Effect], history: u128) 
 }
 
 fn put(connection: &Connection, stored: &Stored) -> rusqlite::Result<u128> {
+    if let Row::Cluster(cluster) = &stored.row {
+        // A level is what the state says it is, and the tables are those of it, at the same change on every node.
+        SCHEMA.raise(connection, cluster.level)?;
+    }
     let table = stored.row.table();
     let (columns, marks) = match stored.key {
         Key::Chunk(..) => ("zone, low", "?4, ?5"),

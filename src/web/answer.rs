@@ -126,7 +126,7 @@ impl Guest {
     }
 
     fn sends_on(&self, site: &Site) -> bool {
-        self.carried.is_none_or(|known| known < site.revision)
+        goes_on(self.carried, site.revision)
     }
 
     /// Has the home of a site answer, which dresses the answer too.
@@ -236,6 +236,33 @@ impl Drop for Panics {
     fn drop(&mut self) {
         if std::thread::panicking() {
             metrics::counter!("ruche_web_panics_total").increment(1);
+        }
+    }
+}
+
+/// Whether a visitor goes on to the home of a site that is `known` here as of a revision: who came by themselves does; who was carried
+/// here by a node only where that one knew less.
+fn goes_on(carried: Option<u64>, known: u64) -> bool {
+    carried.is_none_or(|carried| carried < known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_carried_in_a_circle() {
+        assert!(goes_on(None, 7) && goes_on(Some(6), 7));
+        assert!(!goes_on(Some(7), 7) && !goes_on(Some(8), 7), "who knows as much, or more, was wrong about the home");
+        // Through nodes that know whatever they know, each hop needs a newer site: as many as there are revisions, and no more.
+        for known in [[5, 6, 7], [7, 5, 6], [6, 6, 6], [7, 6, 5]] {
+            let mut carried = None;
+            let hops = known.iter().cycle().take(100).take_while(|known| {
+                let goes = goes_on(carried, **known);
+                carried = Some(**known);
+                goes
+            });
+            assert!(hops.count() <= 3, "{known:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::base::clock::Time;
 use crate::base::ids::{NodeId, SiteId};
 use crate::base::limits::{SITE_DIRS_RETRY, TRASH_SWEEP_EVERY};
 use crate::files::sites::{SiteDirs, SiteDirsError};
-use crate::model::sites::{Handler, Site};
+use crate::model::sites::Site;
 use crate::model::state::State;
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
@@ -26,7 +26,7 @@ enum Todo {
 
 /// Whether the site's files are kept here.
 fn is_kept(site: &Site, here: NodeId) -> bool {
-    site.home == here && matches!(site.handler, Handler::Static | Handler::Php { .. })
+    site.home == here && site.has_files()
 }
 
 /// What a change of a site asks for. A site that stops serving files keeps them: it may go back to it.
@@ -163,6 +163,7 @@ async fn tell_orphans(plane: &Plane, state: &State) -> TaskResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::sites::Handler;
     use crate::model::tests::world::stored_site as site;
 
     #[test]

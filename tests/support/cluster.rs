@@ -35,6 +35,15 @@ pub fn node_at(node: Node, name: &str, address: Option<Ipv4Addr>) -> Node {
     node
 }
 
+/// The same, which takes visitors.
+pub fn web_node(name: &str) -> Node {
+    let node = node(name);
+    let config = std::fs::read_to_string(node.config()).unwrap();
+    let web = "[web]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]";
+    std::fs::write(node.config(), config.replace("[web]\nhttp = []\nhttps = []", web)).unwrap();
+    node
+}
+
 /// The command line on one node; what it printed.
 pub fn ruche(node: &Node, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(binary()).args(arguments).env("RUCHE_SOCKET", node.socket()).output().unwrap();
@@ -53,6 +62,11 @@ impl Cluster {
     /// So many nodes, all members, all of them voters that may be.
     pub fn of(count: usize) -> Self {
         Self::join((0..count).map(|at| node(&format!("pi-{at}"))).collect())
+    }
+
+    /// The same, of nodes that take visitors.
+    pub fn of_web(count: usize) -> Self {
+        Self::join((0..count).map(|at| web_node(&format!("pi-{at}"))).collect())
     }
 
     /// Starts these nodes and makes them one cluster.

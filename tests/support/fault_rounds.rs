@@ -17,7 +17,7 @@ use crate::support::faults::SmallDisk;
 use crate::support::http::Client;
 use crate::support::net::Net;
 use crate::support::node::Node;
-use crate::support::until;
+use crate::support::{Over, until};
 
 /// Rounds between two comparisons of all that was written.
 const COMPARED_EVERY: usize = 10;
@@ -31,10 +31,10 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// Three nodes, and what faults are made with. Where a tool is not to be had, said aloud, its faults are left out.
 pub struct Rig {
     pub cluster: Cluster,
-    /// Dropped after the nodes, in this order.
-    disks: Vec<SmallDisk>,
+    /// What their data lies on, where they have disks of their own. Dropped after the nodes, in this order.
+    pub disks: Vec<SmallDisk>,
     pub net: Option<Net>,
-    clocks: bool,
+    pub clocks: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +187,7 @@ fn clock(node: &Node) -> PathBuf {
 }
 
 /// How far a machine's clock is off.
-fn set_clock(node: &Node, seconds: i64) {
+pub fn set_clock(node: &Node, seconds: i64) {
     let path = clock(node);
     fs::write(path.with_extension("new"), format!("{seconds:+}\n")).unwrap();
     fs::rename(path.with_extension("new"), path).unwrap();
@@ -240,15 +240,6 @@ pub fn run(rounds: usize) {
         written.records.len(),
         written.reads
     );
-}
-
-/// Whatever ends the rounds ends those who write and read.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Makes records through one of the nodes or any, each until it is known to be there.

@@ -16,10 +16,23 @@ pub mod measure;
 pub mod net;
 pub mod node;
 pub mod power;
+pub mod replaceable;
+pub mod scripts;
 pub mod sites;
 pub mod zones;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Says that it is over when it is dropped, also by a panic: or those who wait for it would wait for ever, and nobody hear why.
+#[derive(Debug)]
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
 
 /// Asks until there is an answer; panics with `what` when the time is over. The machine may be slow and shared: deadlines are
 /// generous, and reached only by a fault.

@@ -24,10 +24,14 @@ pub const PEER_PAUSE_FIRST: Duration = Duration::from_millis(200);
 pub const PEER_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// How long a connection may stay silent before either side gives it up: several heartbeats.
 pub const PEER_IDLE_WAIT: Duration = Duration::from_secs(60);
-/// Silence on a copy of the state under way after which it is given up; it starts again.
+/// Silence on a copy of the state under way after which the connection is given up; the copy goes on over another one.
 pub const PEER_COPY_WAIT: Duration = Duration::from_secs(20);
 /// Bytes read and written at one time while a copy of the state is sent.
 pub const PEER_COPY_PIECE: usize = 256 << 10;
+/// Connections in a row that may bring a copy no further before it is made anew: a link that is down for half a minute.
+pub const PEER_COPY_TRIES: usize = 10;
+/// How long the beginning of a copy is kept for its rest.
+pub const PEER_COPY_KEPT: Duration = Duration::from_secs(120);
 /// A copy of the state as it is received: a hundred times what ten thousand sites take.
 pub const PEER_COPY_MAX: u64 = 2 << 30;
 /// Idle connections kept to one peer for what this node asks by itself.
@@ -63,6 +67,11 @@ pub const LEADER_WAIT: Duration = Duration::from_secs(5);
 pub const QUORUM_SILENCE: Duration = Duration::from_secs(3);
 /// How long a stopping leader waits for its successor to have everything, and to lead.
 pub const HAND_OVER_WAIT: Duration = Duration::from_secs(2);
+/// How far a leader's clock may be past the last batch before the other voters' clocks are asked: an idle cluster pays a round trip
+/// with the first change of an hour.
+pub const CLOCK_JUMP_MAX: Duration = Duration::from_secs(3600);
+/// How long it goes by what they said where they did not agree with it.
+pub const CLOCK_ASK_EVERY: Duration = Duration::from_secs(60);
 /// Numbers of voters, each for clusters that have as many nodes: a minority of them can be lost. More than five would only be waited
 /// for, and an even number survives no more than the one below it.
 pub const VOTERS: [usize; 3] = [5, 3, 1];
@@ -79,6 +88,14 @@ pub const PEER_SERVED_WAIT: Duration = Duration::from_secs(3);
 pub const SECOND_COPY_WAIT: Duration = Duration::from_millis(500);
 /// Entries of the log a node may lack and still be ready: what comes in a second under load.
 pub const READY_BEHIND_MAX: u64 = 1000;
+/// How long a home may go on writing sites with automatic failover without a word of the leader, counted from before it asked; how often
+/// it asks, and asks again; how long an answer may take. Death, this and its grace end before the leader states that a node is down.
+pub const SITE_LEASE: Duration = Duration::from_secs(6);
+pub const SITE_LEASE_EVERY: Duration = Duration::from_secs(2);
+pub const SITE_LEASE_RETRY: Duration = Duration::from_millis(250);
+pub const SITE_LEASE_WAIT: Duration = Duration::from_secs(2);
+/// What the leader waits longer than a home may write: what a write that has begun may take, and clocks that do not go alike.
+pub const SITE_LEASE_GRACE: Duration = Duration::from_secs(2);
 /// How often a leader looks whether the membership is as it should be, once it has somebody to lead.
 pub const TEND_EVERY: Duration = Duration::from_secs(1);
 /// Pause before a node says again where it is, when that could not be written.

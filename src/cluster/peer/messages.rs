@@ -90,6 +90,8 @@ pub(crate) enum Ask {
     Write(Vec<Envelope>),
     /// Up to where somebody must have applied to have everything acknowledged by now.
     ReadIndex,
+    /// That the asking node may go on writing what is at home there: answered with up to where it must have applied.
+    Lease,
     /// Where the asking node is reached from now on.
     Tell {
         reach: Vec<SocketAddr>,
@@ -149,10 +151,14 @@ pub(crate) struct CopyHead {
     /// It was asked for by a node whose state is wrong; raft has no part in it.
     #[serde(default)]
     pub(crate) instead: bool,
+    /// The same on each connection over which this copy goes.
+    pub(crate) serial: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum CopySaid {
+    /// So many bytes of it are there already: the rest follows.
+    Have(u64),
     Taken(SnapshotResponse<u64>),
     Retaken,
     Failed(String),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
+use rustix::fs::OFlags;
 
 use super::*;
 use crate::files::gate::Gates;
@@ -36,7 +37,7 @@ fn fast_home() -> Home {
 
 fn permit(site: SiteId) -> Permit {
     let gates = Gates::default();
-    gates.set_epoch(site, 1);
+    gates.set_home(site, 1, false);
     gates.enter(site, 1).unwrap()
 }
 

@@ -1,4 +1,6 @@
 //! The cluster itself and its certificates: founded once, levels one at a time, time that never goes back.
+use std::collections::BTreeSet;
+
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, NodeId};
 use crate::base::names::IssuerName;
@@ -6,6 +8,7 @@ use crate::model::LEVEL;
 use crate::model::certificates::{CertificateRemove, CertificateStore};
 use crate::model::change::Change;
 use crate::model::cluster::{Found, KeyExported, RaiseLevel};
+use crate::model::nodes::NodeSays;
 use crate::model::state::State;
 use crate::model::tests::world::{NODE, START, World, found, new_zone};
 use crate::seal::Sealed;
@@ -25,15 +28,31 @@ fn a_cluster_is_founded_once() {
     }
     empty.ok(found(NODE));
     assert_eq!(empty.state.level(), LEVEL);
-    assert!(empty.state.nodes[&NODE].takes_sites());
+    assert_eq!(empty.state.nodes[&NODE].closed(), None);
 }
 
 #[test]
 fn levels_follow_each_other() {
     let mut world = World::new();
-    for level in [0, LEVEL, LEVEL + 1, LEVEL + 2] {
+    for level in [0, LEVEL, LEVEL + 2, u32::MAX] {
         world.refused_as("level", Change::RaiseLevel(RaiseLevel { level }));
     }
+    // The node has not said that it knows it, then says so.
+    let next = LEVEL + 1;
+    let raise = || Change::RaiseLevel(RaiseLevel { level: next });
+    world.refused_as("invalid", raise());
+    world.ok(Change::NodeSays(NodeSays {
+        node: NODE,
+        key: vec![1; 32],
+        reach: Vec::new(),
+        knows: next,
+        deaf: BTreeSet::new(),
+    }));
+    let before = world.state.clone();
+    world.ok(raise());
+    assert_eq!(world.state.level(), next, "also for who does not know it: it then goes no further");
+    world.refused_as("level", raise());
+    world.state = before;
     world.clock = START.plus(std::time::Duration::from_secs(5));
     world.ok(Change::KeyExported(KeyExported {}));
     assert_eq!(world.state.cluster.as_ref().unwrap().key_exported, Some(world.clock));

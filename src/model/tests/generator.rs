@@ -1,4 +1,6 @@
 //! Random changes over small pools of names, so that they collide often. One number makes one envelope: a failing case shrinks.
+use std::collections::BTreeSet;
+
 use crate::base::clock::Time;
 use crate::base::ids::{CertificateId, NodeId, OperationId, OrderId, RequestId, Seed, SiteId, TokenId};
 use crate::base::names::{Host, IssuerName, NodeName, PlanName, TokenName, ZoneName};
@@ -6,6 +8,7 @@ use crate::model::accounts::{AccountCreate, AccountRemove, AccountSet};
 use crate::model::certificates::{CertificateRemove, Minted};
 use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope, Set};
 use crate::model::cluster::{CookieKeyPut, KeyExported, RaiseLevel, SitesCa, SitesCaPut, TicketKey, TicketKeysPut};
+use crate::model::drains::{DrainStep, DrainTo, NodeDrain, Stay};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::joins::{JoinTokenCreate, NodeJoin};
 use crate::model::moves::{MoveStep, SiteMove, Step};
@@ -17,6 +20,7 @@ use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::rotation::{Holder, Rekey, Reseal, RotationEnd};
 use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
 use crate::model::soa::Soa;
+use crate::model::standbys::{Failover, SiteFailover, SiteRecovered};
 use crate::model::tests::obtaining;
 use crate::model::tests::world::{NODE, START, account, found, host, login, record, zone};
 use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
@@ -31,6 +35,7 @@ pub(super) const ZONES: &[&str] = &["a.test", "test", "sub.a.test", "b.test", "/
 const ACCOUNTS: &[&str] = &["ada", "bob", "cleo"];
 const PLANS: &[&str] = &["small", "big"];
 const OWNERS: &[&str] = &["@", "www", "x", "*.x", "deep.er.x", "\\000.x", "_tcp", "elsewhere.example."];
+const CHOSEN: &str = "it has the fewest sites";
 
 /// Numbers from one number (splitmix64).
 pub(crate) struct Chance(pub(crate) u64);
@@ -154,6 +159,7 @@ fn change(chance: &mut Chance) -> Change {
         26 | 27 => token_or_certificate(chance),
         28 | 29 => node_or_cluster(chance),
         30..=33 => operation_change(chance),
+        40 if chance.once_in(4) => drain_change(chance),
         40 => move_change(chance),
         _ => obtaining::change(chance),
     }
@@ -186,7 +192,9 @@ fn site_create(chance: &mut Chance) -> SiteCreate {
         handler: handler(chance),
         account: chance.maybe(Chance::account),
         node: chance.maybe(Chance::node),
-        standbys: if chance.once_in(6) { vec![chance.node()] } else { Vec::new() },
+        chosen: chance.maybe(|_| CHOSEN.into()),
+        standbys: if chance.once_in(3) { vec![NodeId(2 + chance.below(3))] } else { Vec::new() },
+        failover: if chance.once_in(3) { Failover::Manual } else { Failover::Automatic },
         issuer: chance.maybe(|_| IssuerName::parse("letsencrypt").unwrap()),
         quota: chance.maybe(|chance| chance.below(2000)),
         options: options(chance),
@@ -224,11 +232,18 @@ fn site_set(chance: &mut Chance) -> SiteSet {
         quota: chance.set(|chance| chance.maybe(|chance| chance.below(2000))),
         suspended: chance.set(|chance| chance.once_in(2)),
         maintenance: chance.set(|chance| chance.once_in(2)),
+        standbys: Set::Keep,
+        failover: Set::Keep,
         options: options(chance),
         certificate: None,
     };
     if let (Set::To(aliases), Set::To(www)) = (&made.aliases, &made.www) {
         made.certificate = Some(minted(chance, &made.host, *www, aliases));
+    }
+    if chance.once_in(4) {
+        let standby = |chance: &mut Chance| vec![NodeId(2 + chance.below(3))];
+        let failover = |chance: &mut Chance| [Failover::Automatic, Failover::Manual][chance.below(2) as usize];
+        made = SiteSet { standbys: chance.set(standby), failover: chance.set(failover), ..SiteSet::of(made.host) };
     }
     made
 }
@@ -380,7 +395,7 @@ fn member(chance: &mut Chance) -> Change {
             let name = NodeName::parse(&format!("pi-{}", node.0)).unwrap();
             Change::NodeJoin(NodeJoin { hash, node, name, key, reach, knows: 1 })
         }
-        4 => Change::NodeSays(NodeSays { node, key, reach, knows: 1 }),
+        4 => Change::NodeSays(NodeSays { node, key, reach, knows: 1, deaf: BTreeSet::new() }),
         5 => Change::NodeHealth(NodeHealth { node, down: chance.once_in(2) }),
         6 => Change::NodeRemove(NodeRemove { node, lost: chance.once_in(2) }),
         _ => lost(chance),
@@ -432,7 +447,7 @@ fn node_or_cluster(chance: &mut Chance) -> Change {
             roles: chance.set(|chance| Role::ALL.into_iter().filter(|_| !chance.once_in(4)).collect()),
             addresses: chance.set(|_| vec!["192.0.2.1".parse().unwrap()]),
             labels: chance.set(|_| [("room".to_owned(), "cellar".to_owned())].into()),
-            cordoned: chance.set(|chance| chance.once_in(4)),
+            cordoned: chance.set(|chance| chance.once_in(8)),
         }),
     }
 }
@@ -458,11 +473,25 @@ fn operation_change(chance: &mut Chance) -> Change {
     }
 }
 
+fn drain_change(chance: &mut Chance) -> Change {
+    let node = if chance.once_in(16) { NODE } else { NodeId(2 + chance.below(3)) };
+    if !chance.once_in(3) {
+        return Change::NodeDrain(NodeDrain { node });
+    }
+    let stay = Stay { site: SiteId(chance.id()), reason: "there is no other node".into() };
+    let step = if chance.once_in(2) { DrainTo::End } else { DrainTo::Stays(stay) };
+    Change::DrainStep(DrainStep { node, operation: OperationId(chance.id()), step })
+}
+
 /// Rounds are few, so that steps of one rest meet another.
 fn move_change(chance: &mut Chance) -> Change {
+    if chance.once_in(4) {
+        return standby_change(chance);
+    }
     if chance.once_in(2) {
         let (host, bandwidth) = (chance.host(), chance.maybe(|chance| chance.below(3)));
-        return Change::SiteMove(SiteMove { host, to: chance.maybe(|chance| NodeId(2 + chance.below(3))), bandwidth });
+        let (to, reason) = (chance.maybe(|chance| NodeId(2 + chance.below(3))), chance.maybe(|_| CHOSEN.into()));
+        return Change::SiteMove(SiteMove { host, to, bandwidth, reason });
     }
     let round = chance.below(2);
     let step = match chance.below(5) {
@@ -472,6 +501,14 @@ fn move_change(chance: &mut Chance) -> Change {
         _ => Step::End(Status::Cancelled),
     };
     Change::MoveStep(MoveStep { site: SiteId(chance.id()), operation: OperationId(chance.id()), step })
+}
+
+fn standby_change(chance: &mut Chance) -> Change {
+    let (site, node) = (SiteId(chance.id()), NodeId(2 + chance.below(3)));
+    match chance.once_in(5) {
+        true => Change::SiteRecovered(SiteRecovered { site, node, files: 3, folder: "recovered/1".into() }),
+        false => Change::SiteFailover(SiteFailover { site, to: node, epoch: 1 + chance.below(3) }),
+    }
 }
 
 /// The origin of a zone's names, for tests that look records up.

@@ -3,19 +3,21 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::base::ids::{ClusterId, NodeId, OperationId};
+use crate::base::ids::{ClusterId, NodeId, OperationId, SiteId};
 use crate::model::apply::apply_batch;
 use crate::model::certificates::Certificate;
 use crate::model::change::{Batch, Change};
 use crate::model::cluster::Cluster;
+use crate::model::drains::{Draining, Stay};
 use crate::model::effect::Effect;
+use crate::model::nodes::Node;
 use crate::model::rotation::Rotation;
 use crate::model::row::{Row, Table};
 use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 54] = [
+const CHANGES: [&str; 58] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -70,9 +72,13 @@ const CHANGES: [&str; 54] = [
     "Rekey",
     "Reseal",
     "RotationEnd",
+    "NodeDrain",
+    "DrainStep",
+    "SiteFailover",
+    "SiteRecovered",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 21] = [
+const CASES: [&str; 28] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -94,6 +100,13 @@ const CASES: [&str; 21] = [
     "row-cluster.rotation",
     "row-certificates.suspect",
     "row-cluster.formerly",
+    "change-SiteCreate.chosen",
+    "change-SiteMove.reason",
+    "row-sites.chosen",
+    "row-nodes.draining",
+    "change-SiteCreate.failover",
+    "change-SiteSet.standbys",
+    "row-sites.failover",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -134,6 +147,11 @@ fn made_by_hand(row: &Row) -> Vec<(&'static str, Row)> {
                 ("row-cluster.formerly", Row::Cluster(cluster.renamed(ClusterId(99)))),
             ]
         }
+        Row::Node(node) => {
+            let stays = vec![Stay { site: SiteId(3), reason: "there is no other node".into() }];
+            let draining = Some(Draining { operation: OperationId(7), stays });
+            vec![("row-nodes.draining", Row::Node(Node { draining, ..node.clone() }))]
+        }
         Row::Certificate(held) => {
             let suspect = Certificate { suspect: true, ..Certificate::clone(held) };
             vec![("row-certificates.suspect", Row::Certificate(suspect.into()))]
@@ -165,6 +183,10 @@ fn write() {
 
 fn change_case(change: &Change) -> &'static str {
     let (options, certificate) = match change {
+        Change::SiteCreate(create) if !create.failover.is_default() => return ".failover",
+        Change::SiteSet(set) if !set.standbys.is_keep() || !set.failover.is_keep() => return ".standbys",
+        Change::SiteCreate(create) if create.chosen.is_some() => return ".chosen",
+        Change::SiteMove(begun) if begun.reason.is_some() => return ".reason",
         Change::SiteCreate(create) => (&create.options, &create.certificate),
         Change::SiteSet(set) => (&set.options, &set.certificate),
         Change::FtpUserCreate(create) if create.allow_plain => return ".plain",
@@ -182,10 +204,13 @@ fn change_case(change: &Change) -> &'static str {
 
 fn case(row: &Row) -> &'static str {
     match row {
+        Row::Site(site) if !site.failover.is_default() => ".failover",
         Row::Site(site) if site.moving.is_some() => ".moving",
+        Row::Site(site) if site.chosen.is_some() => ".chosen",
         Row::Site(site) if !site.options.is_default() => ".options",
         Row::Site(site) if site.certificate.is_some() => ".certificate",
         Row::Certificate(held) if held.suspect => ".suspect",
+        Row::Node(node) if node.draining.is_some() => ".draining",
         Row::Cluster(cluster) if cluster.rotation.is_some() => ".rotation",
         Row::Zone(zone) if zone.soa.is_some() => ".soa",
         Row::Cluster(cluster) if cluster.acme_key.is_some() => ".acme",

@@ -64,6 +64,7 @@ pub(crate) fn check_invariants(state: &State) {
     assert_eq!(state.logins_of, again.logins_of);
     assert_eq!(state.certified, again.certified);
     assert_eq!(state.open_orders, again.open_orders);
+    assert_eq!(state.fenced, again.fenced);
     references(state);
     hosts(state);
     state.zones.values().for_each(|zone| check_zone(zone));

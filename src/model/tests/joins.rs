@@ -1,4 +1,5 @@
 //! Machines that come and go: a token lets one of them in, once and in time; a node is its key; who is down is said by the cluster.
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::base::ids::NodeId;
@@ -82,7 +83,7 @@ fn only_the_cluster_lets_in_and_says_who_is_down() {
     world.actor = Actor::Local { uid: 0 };
     world.refused_as("forbidden", join(1, 2, "pi-2"));
     world.refused_as("forbidden", Change::NodeHealth(NodeHealth { node: NODE, down: true }));
-    let says = NodeSays { node: NODE, key: vec![1; 32], reach: Vec::new(), knows: LEVEL };
+    let says = NodeSays { node: NODE, key: vec![1; 32], reach: Vec::new(), knows: LEVEL, deaf: BTreeSet::new() };
     world.refused_as("forbidden", Change::NodeSays(says));
 }
 
@@ -91,12 +92,24 @@ fn a_node_is_its_key() {
     let mut world = World::new();
     world.ok(open(1, 60_000));
     world.ok(join(1, 2, "pi-2"));
-    let says = |key: u8| NodeSays { node: TWO, key: vec![key; 32], reach: Vec::new(), knows: LEVEL + 1 };
+    let says = |key: u8| NodeSays {
+        node: TWO,
+        key: vec![key; 32],
+        reach: Vec::new(),
+        knows: LEVEL + 1,
+        deaf: BTreeSet::new(),
+    };
     world.refused_as("invalid", Change::NodeSays(says(9)));
     world.ok(Change::NodeSays(says(2)));
     assert!(world.state.nodes[&TWO].reach.is_empty());
     // All of them know the next level before it is raised, and one does not.
-    world.refused_as("level", Change::RaiseLevel(RaiseLevel { level: LEVEL + 1 }));
+    world.refused_as("invalid", Change::RaiseLevel(RaiseLevel { level: LEVEL + 1 }));
+    let other = NodeSays { node: NODE, key: vec![1; 32], reach: Vec::new(), knows: LEVEL + 1, deaf: BTreeSet::new() };
+    world.ok(Change::NodeSays(other));
+    world.ok(Change::RaiseLevel(RaiseLevel { level: LEVEL + 1 }));
+    // From then on nobody comes in who does not know it.
+    world.ok(open(2, 60_000));
+    world.refused_as("level", join(2, 3, "pi-3"));
 }
 
 #[test]

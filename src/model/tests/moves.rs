@@ -2,14 +2,14 @@
 use crate::base::ids::{NodeId, OperationId, SiteId};
 use crate::base::names::NodeName;
 use crate::model::answer::Object;
-use crate::model::change::{Actor, Change};
+use crate::model::change::{Actor, Change, Set};
 use crate::model::effect::{Effect, Stored};
 use crate::model::moves::{MoveStep, SiteMove, Stage, Step};
-use crate::model::nodes::{Node, NodeHealth, NodeRemove, Role};
+use crate::model::nodes::{Node, NodeHealth, NodeRemove, NodeSet, Role};
 use crate::model::operations::{OperationFinish, Status};
 use crate::model::row::Row;
-use crate::model::sites::{Site, SiteRemove};
-use crate::model::tests::world::{NODE, START, World, host, new_zone, site as create};
+use crate::model::sites::{Site, SiteCreate, SiteRemove};
+use crate::model::tests::world::{NODE, START, World, host, new_zone, site as create, site_of};
 use crate::model::tokens::Access;
 
 const OTHER: NodeId = NodeId(2);
@@ -36,7 +36,7 @@ fn site(world: &World) -> Site {
 }
 
 fn to(node: Option<NodeId>) -> Change {
-    Change::SiteMove(SiteMove { host: host("a.test"), to: node, bandwidth: None })
+    Change::SiteMove(SiteMove { host: host("a.test"), to: node, bandwidth: None, reason: None })
 }
 
 fn begun(world: &mut World, node: NodeId) -> OperationId {
@@ -112,11 +112,25 @@ fn where_a_site_cannot_go_is_said_before_it_moves() {
     let mut world = world();
     world.refused_as("invalid", to(Some(NODE)));
     world.refused_as("not-found", to(Some(NodeId(9))));
-    world.refused_as("not-found", Change::SiteMove(SiteMove { host: host("b.test"), to: None, bandwidth: None }));
-    let slow = Change::SiteMove(SiteMove { host: host("a.test"), to: Some(OTHER), bandwidth: Some(0) });
+    world.refused_as(
+        "not-found",
+        Change::SiteMove(SiteMove { host: host("b.test"), to: None, bandwidth: None, reason: None }),
+    );
+    let slow = Change::SiteMove(SiteMove { host: host("a.test"), to: Some(OTHER), bandwidth: Some(0), reason: None });
     world.refused_as("invalid", slow);
     world.ok(Change::NodeHealth(NodeHealth { node: OTHER, down: true }));
     world.refused_as("invalid", to(Some(OTHER)));
+    let cordon = |node, is_so| {
+        let (roles, addresses, labels) = (Set::Keep, Set::Keep, Set::Keep);
+        Change::NodeSet(NodeSet { node, roles, addresses, labels, cordoned: Set::To(is_so) })
+    };
+    world.ok(cordon(THIRD, true));
+    world.refused_as("invalid", to(Some(THIRD)));
+    world.refused_as("invalid", to(None));
+    let there = |node| SiteCreate { node: Some(node), ..site_of("b.test", None) };
+    world.refused_as("invalid", Change::SiteCreate(there(THIRD).into()));
+    world.refused_as("invalid", Change::SiteCreate(there(OTHER).into()));
+    world.ok(cordon(THIRD, false));
     let mut dns_only = Node::clone(&world.state.nodes[&THIRD]);
     dns_only.roles = [Role::Dns].into();
     put(&mut world, dns_only);

@@ -240,10 +240,12 @@ fn the_home_is_the_node_with_the_fewest_sites() {
     };
     world.ok(node(&|change| change.cordoned = Set::To(true)));
     world.refused_as("invalid", site("a.test", None));
-    // Whoever names the node knows better.
-    world.ok(create(|site| site.node = Some(NODE)));
+    // Also where somebody names it.
+    world.refused_as("invalid", create(|site| site.node = Some(NODE)));
     world.ok(node(&|change| (change.cordoned, change.roles) = (Set::To(false), Set::To([Role::Dns].into()))));
     world.refused_as("invalid", site("b.test", None));
+    world.ok(node(&|change| change.roles = Set::To([Role::Web].into())));
+    world.ok(create(|site| site.node = Some(NODE)));
 }
 
 #[test]

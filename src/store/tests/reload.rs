@@ -1,12 +1,18 @@
 //! The reload property: one log gives one state and one history, in one go, in pieces, reloaded from SQLite, through a copy.
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
+use crate::base::ids::{RequestId, Seed};
+use crate::model::LEVEL;
 use crate::model::answer::Event;
-use crate::model::change::Batch;
+use crate::model::change::{Actor, BATCH_VERSION, Batch, Change, Envelope};
+use crate::model::cluster::RaiseLevel;
+use crate::model::nodes::NodeSays;
 use crate::model::operations::Operation;
 use crate::model::tests::generator::log;
 use crate::model::tests::invariants::{assert_same, check_invariants};
+use crate::model::tests::world::{NODE, START, found};
 use crate::store::history::Page;
 use crate::store::node::Store;
 use crate::store::tests::bench::{dir, in_memory, now, run};
@@ -60,6 +66,49 @@ async fn check(batches: &[Batch], cuts: [usize; 2]) {
         .unwrap()
         .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("copy-"));
     assert_eq!(left.count(), 0, "copies are removed");
+}
+
+/// What a power cut leaves of `state.db` is what was synced of it: no other file is looked at here.
+#[tokio::test]
+async fn what_was_settled_is_in_the_database_alone() {
+    let batches = crate::store::tests::bench::batches(7, 60);
+    let [source_dir, left_dir] = [dir(), dir()];
+    let mut store = Store::open(source_dir.path()).unwrap();
+    let half = batches.len() / 2;
+    run(&mut store, 0, &batches[..half]).await;
+    store.machine.settle().await.unwrap();
+    let settled = now(&store);
+    run(&mut store, half as u64, &batches[half..]).await;
+    std::fs::copy(source_dir.path().join("state.db"), left_dir.path().join("state.db")).unwrap();
+    let (left, _) = crate::store::machine::Machine::open(left_dir.path(), store.health.clone()).unwrap();
+    assert_same(&left.snapshot().borrow(), &settled);
+    assert!(now(&store).revision > settled.revision);
+}
+
+/// The state is raised past what this program knows: nothing is applied from there on, and what was before stays.
+#[tokio::test]
+async fn a_level_that_is_not_known_ends_applying() {
+    let dir = dir();
+    let mut store = Store::open(dir.path()).unwrap();
+    let knows = |revision| {
+        let says =
+            NodeSays { node: NODE, key: vec![1; 32], reach: Vec::new(), knows: LEVEL + 1, deaf: BTreeSet::new() };
+        batch(revision, Change::NodeSays(says))
+    };
+    let before = [batch(1, found(NODE)), knows(2)];
+    run(&mut store, 0, &before).await;
+    let raise = batch(3, Change::RaiseLevel(RaiseLevel { level: LEVEL + 1 }));
+    let refused = store.machine.apply([crate::store::tests::bench::entry(2, &raise)]).await.unwrap_err();
+    assert!(refused.to_string().contains("knows no such level"), "{refused}");
+    assert!(store.health.failed().unwrap().contains("upgrade this node"));
+    assert_eq!(now(&store).state.level(), LEVEL);
+    assert_same(&now(&store), &in_memory(&before));
+}
+
+fn batch(number: u8, change: Change) -> Batch {
+    let request_id = RequestId { key: [number; 16], digest: [0; 16] };
+    let envelope = Envelope { request_id, actor: Actor::System, seed: Seed([number; 16]), expect: None, change };
+    Batch { version: BATCH_VERSION, time: START, envelopes: vec![envelope] }
 }
 
 /// Killed between the copy and the purge of the log that raft asks for after it.

@@ -1,0 +1,105 @@
+//! A copy of the state on its way to a new node over a link that breaks again and again: it goes on where it was cut off.
+#![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[expect(dead_code, reason = "each file of tests uses a part of it")]
+mod support;
+
+use support::cluster::{node, ruche, token};
+use support::node::Node;
+use support::until;
+
+/// Bytes after which a connection is cut, and how often that happens.
+const CUT_AFTER: usize = 3 << 20;
+const CUTS: usize = 3;
+/// More than the log keeps: who joins gets a copy.
+const ZONES: usize = 26;
+
+/// Leads to a node, and cuts what carries much.
+struct Link {
+    at: SocketAddr,
+    cuts: Arc<AtomicUsize>,
+}
+
+impl Link {
+    fn to(node: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = Self { at: listener.local_addr().unwrap(), cuts: Arc::default() };
+        let cuts = Arc::clone(&link.cuts);
+        std::thread::spawn(move || {
+            while let Ok((caller, _)) = listener.accept() {
+                let Ok(called) = TcpStream::connect(node) else { continue };
+                let back = (called.try_clone().unwrap(), caller.try_clone().unwrap());
+                std::thread::spawn(move || pump(back.0, back.1, |_| false));
+                let cuts = Arc::clone(&cuts);
+                std::thread::spawn(move || {
+                    let mut here = 0;
+                    pump(caller, called, |bytes| {
+                        here += bytes;
+                        here > CUT_AFTER && cuts.fetch_add(1, Ordering::Relaxed) < CUTS
+                    });
+                });
+            }
+        });
+        link
+    }
+}
+
+/// Until either side ends, or it is cut.
+fn pump(mut from: TcpStream, mut to: TcpStream, mut is_cut: impl FnMut(usize) -> bool) {
+    let mut piece = [0; 65536];
+    while let Ok(count @ 1..) = from.read(&mut piece) {
+        if is_cut(count) || to.write_all(&piece[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// A state that is too large for the log.
+fn fill(node: &Node) {
+    let path = node.path("zone");
+    for number in 0..ZONES {
+        let mut file = format!("$ORIGIN z{number}.example.\n$TTL 600\n@ NS ns1.example.net.\n");
+        for at in 0..3000 {
+            file.push_str(&format!("r{at} TXT \"{}\"\n", "x".repeat(200)));
+        }
+        fs::write(&path, file).unwrap();
+        ruche(node, &["zone", "import", path.to_str().unwrap()]).unwrap();
+    }
+}
+
+#[test]
+fn a_copy_goes_on_where_it_was_cut_off() {
+    let (mut first, mut late) = (node("pi-0"), node("pi-1"));
+    first.start();
+    fill(&first);
+    let config = fs::read_to_string(late.config()).unwrap();
+    let listen = config.split("[cluster]\nlisten = [\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let link = Link::to(listen.parse().unwrap());
+    let config = config.replace("[cluster]\n", &format!("[cluster]\nadvertise = [\"{}\"]\n", link.at));
+    fs::write(late.config(), config).unwrap();
+    late.start();
+    ruche(&late, &["cluster", "join", &token(&first)]).unwrap();
+    let revision = first.get("/v1/status").done().json["revision"].as_u64();
+    until(120, "it has the state", || (late.get("/v1/status").json["revision"].as_u64() >= revision).then_some(()));
+    assert!(link.cuts.load(Ordering::Relaxed) >= CUTS, "{}", late.log());
+    let status = first.get("/v1/cluster").done().json;
+    assert!(status["nodes"].as_array().unwrap().iter().all(|node| node["differs"] == false), "{status}");
+    assert_eq!(late.all("/v1/zones").len(), ZONES);
+    // Each connection began where the one before had ended: nearly nothing went twice.
+    let log = late.log();
+    let begun: Vec<u64> = log
+        .lines()
+        .filter(|line| line.contains("receiving a copy of the state"))
+        .map(|line| line.split("from=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(begun.len() > CUTS && begun[0] == 0, "{begun:?}");
+    assert!(begun.windows(2).all(|pair| pair[1] > pair[0] + 1_000_000), "{begun:?}");
+}

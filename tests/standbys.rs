@@ -1,0 +1,206 @@
+//! A site stands by on a second node: its copy follows, takes over when the home is killed or cut off, and what comes back is no second home.
+#![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
+#[expect(dead_code, reason = "each file of tests uses a part of it")]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use support::cluster::{Cluster, ruche, web_node};
+use support::ftp::PASSWORD;
+use support::node::signal_to;
+use support::sites::Sites;
+use support::until;
+
+const HOST: &str = "a.example";
+
+/// Three nodes that serve sites and take uploads.
+fn nodes() -> Vec<Sites> {
+    let nodes = (0..3).map(|at| {
+        let node = web_node(&format!("pi-{at}"));
+        let config = fs::read_to_string(node.config()).unwrap();
+        let first = 45_000 + at * 5_000;
+        let ftp = format!("[ftp]\nlisten = [\"127.0.0.1:0\"]\npassive_ports = \"{first}-{}\"", first + 4_999);
+        fs::write(node.config(), config.replace("[ftp]\nlisten = []", &ftp)).unwrap();
+        node
+    });
+    let Cluster { nodes } = Cluster::join(nodes.collect());
+    let any = ([127, 0, 0, 1], 0).into();
+    let sites = nodes.into_iter().map(|node| {
+        let mut sites = Sites { node, http: any, https: any };
+        sites.learn();
+        sites
+    });
+    sites.collect()
+}
+
+/// With a site at home on the first, that stands by on the second, and somebody who uploads.
+fn standing() -> (Vec<Sites>, [PathBuf; 3]) {
+    let all = nodes();
+    let root = all[0].create(HOST, json!({"node": "pi-0", "standbys": ["pi-1"]}));
+    fs::write(root.join("index.html"), "home\n").unwrap();
+    let user = json!({"login": "old", "site": HOST, "password": PASSWORD, "allow_plain": true});
+    all[0].node.post("/v1/ftp-users", user).done();
+    for sites in &all {
+        until(20, "all know the site", || (sites.node.get(&format!("/v1/sites/{HOST}")).status == 200).then_some(()));
+    }
+    let roots = [0, 1, 2].map(|at: usize| root_at(&all[at]));
+    (all, roots)
+}
+
+fn site(sites: &Sites) -> Value {
+    sites.node.get(&format!("/v1/sites/{HOST}")).done().json
+}
+
+/// Where the files of the site are on a node, if they are.
+fn root_at(sites: &Sites) -> PathBuf {
+    site(sites)["root"].as_str().unwrap().into()
+}
+
+fn copy(sites: &Sites) -> Value {
+    sites.node.get(&format!("/v1/sites/{HOST}/standbys")).done().json["standbys"][0].clone()
+}
+
+fn follows(sites: &Sites) {
+    let whole = || {
+        let copy = copy(sites);
+        (copy["whole"] == true && copy["behind"].is_null()).then_some(())
+    };
+    until(30, "the copy has everything", whole);
+}
+
+fn has(root: &Path, name: &str, content: &str) -> Option<()> {
+    (fs::read_to_string(root.join(name)).ok()? == content).then_some(())
+}
+
+fn upload(sites: &Sites, name: &str, content: &str) -> Result<(), String> {
+    let ftp = sites.listening_on("ftp.listen").unwrap();
+    let path = sites.node.path(&format!("upload-{name}"));
+    fs::write(&path, content).unwrap();
+    let (url, user) = (format!("ftp://{ftp}/{name}"), format!("old:{PASSWORD}"));
+    let said = Command::new("curl").args(["-sS", "--max-time", "20", "-u", &user, "-T"]).arg(&path).arg(&url).output();
+    let said = said.unwrap();
+    if said.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said.stderr).into_owned()) }
+}
+
+fn get(sites: &Sites, name: &str) -> Option<String> {
+    let got = sites.curl(&["--max-time", "5", &format!("https://{HOST}/{name}")]).ok()?;
+    (got.status == 200).then(|| got.text())
+}
+
+#[test]
+fn a_copy_follows_its_home_and_takes_over_when_that_is_killed() {
+    let (mut all, roots) = standing();
+    until(30, "the copy is there", || has(&roots[1], "index.html", "home\n"));
+    follows(&all[2]);
+    let shown = ruche(&all[2].node, &["site", "show", HOST]).unwrap();
+    assert!(shown.contains("standby") && shown.contains("pi-1: has everything"), "{shown}");
+    // What is uploaded through any node, and what is changed by hand, also in directories made since.
+    upload(&all[2], "up.txt", "uploaded\n").unwrap();
+    until(20, "it follows", || has(&roots[1], "up.txt", "uploaded\n"));
+    fs::create_dir_all(roots[0].join("a/b")).unwrap();
+    fs::write(roots[0].join("a/b/deep.txt"), "1").unwrap();
+    until(20, "it follows", || has(&roots[1], "a/b/deep.txt", "1"));
+    fs::write(roots[0].join("a/b/deep.txt"), "2").unwrap();
+    fs::remove_file(roots[0].join("up.txt")).unwrap();
+    until(20, "it follows", || has(&roots[1], "a/b/deep.txt", "2").filter(|()| !roots[1].join("up.txt").exists()));
+    follows(&all[2]);
+    // A standby is no home: what is written there is nobody's, and the home is up.
+    let refused = ruche(&all[2].node, &["site", "failover", HOST, "--yes"]).unwrap_err();
+    assert!(refused.contains("is up: move the site instead"), "{refused}");
+
+    let killed = Instant::now();
+    all[0].node.kill();
+    until(30, "it is served again", || get(&all[2], "index.html").filter(|text| text == "home\n"));
+    let gap = killed.elapsed();
+    eprintln!("served again {gap:?} after the death of its home");
+    let after = site(&all[1]);
+    assert_eq!((&after["node"], &after["epoch"], &after["standbys"]), (&json!("pi-1"), &json!(2), &json!(["pi-0"])));
+    until(20, "it is written again", || upload(&all[2], "new.txt", "new\n").ok());
+    assert_eq!(get(&all[1], "new.txt").unwrap(), "new\n");
+
+    // What the old home had and its standby did not is kept there, and told.
+    fs::write(roots[0].join("late.txt"), "nobody saw it\n").unwrap();
+    fs::write(roots[0].join("a/b/deep.txt"), "3").unwrap();
+    all[0].node.start();
+    until(30, "it stands by now", || {
+        let in_line = has(&roots[0], "new.txt", "new\n").and(has(&roots[0], "a/b/deep.txt", "2"));
+        in_line.filter(|()| !roots[0].join("late.txt").exists())
+    });
+    let told = until(20, "it is told", || {
+        let shown = ruche(&all[2].node, &["operation", "ls", "-o", "json"]).unwrap();
+        let all: Value = serde_json::from_str(&shown).unwrap();
+        let items = all.as_array().cloned().unwrap_or_else(|| all["items"].as_array().unwrap().clone());
+        items.into_iter().find(|operation| operation["action"] == "site.recover")
+    });
+    assert_eq!((&told["subject"], &told["done"]), (&json!(HOST), &json!(2)), "{told}");
+    let folder = told["stage"].as_str().unwrap().rsplit_once(" in ").unwrap().1.to_owned();
+    let kept = |name: &str| fs::read_to_string(Path::new(&folder).join(name)).unwrap();
+    assert_eq!((kept("late.txt").as_str(), kept("a/b/deep.txt").as_str()), ("nobody saw it\n", "3"));
+    for sites in &mut all {
+        sites.learn();
+    }
+    follows(&all[2]);
+    // And back by a move, which makes the home of now the standby.
+    ruche(&all[2].node, &["site", "move", HOST, "--to", "pi-0"]).unwrap();
+    assert_eq!(site(&all[2])["standbys"], json!(["pi-1"]));
+    upload(&all[1], "again.txt", "again\n").unwrap();
+    assert_eq!(fs::read_to_string(roots[0].join("again.txt")).unwrap(), "again\n");
+    until(20, "it follows the other way", || has(&roots[1], "again.txt", "again\n"));
+    assert!(gap < Duration::from_secs(25), "{gap:?}");
+}
+
+/// The home is frozen, as a machine that is swapping to death; its writers must not find it alive as a second home.
+#[test]
+fn a_home_that_comes_back_from_a_pause_takes_no_write_any_more() {
+    let (mut all, roots) = standing();
+    upload(&all[0], "first.txt", "first\n").unwrap();
+    until(30, "it follows", || has(&roots[1], "first.txt", "first\n"));
+    follows(&all[2]);
+    let pid = all[0].node.pid();
+    signal_to(pid, rustix::process::Signal::STOP);
+    until(30, "the standby is the home", || (site(&all[2])["node"] == "pi-1").then_some(()));
+    upload(&all[2], "second.txt", "second\n").unwrap();
+    signal_to(pid, rustix::process::Signal::CONT);
+    // Refused, or carried to the new home; never taken here.
+    let _ = upload(&all[0], "third.txt", "third\n");
+    until(30, "it knows where the home is", || (site(&all[0])["node"] == "pi-1").then_some(()));
+    until(30, "it stands by", || has(&roots[0], "second.txt", "second\n"));
+    until(20, "it takes uploads", || upload(&all[0], "fourth.txt", "fourth\n").ok());
+    assert_eq!(fs::read_to_string(roots[1].join("fourth.txt")).unwrap(), "fourth\n");
+    assert_eq!(roots[1].join("third.txt").exists(), get(&all[2], "third.txt").is_some());
+    for sites in &mut all {
+        assert!(sites.node.term().success());
+    }
+}
+
+#[test]
+fn an_administrator_decides_where_failover_is_manual() {
+    let (mut all, roots) = standing();
+    ruche(&all[0].node, &["site", "set", HOST, "--failover", "manual"]).unwrap();
+    until(30, "the copy is there", || has(&roots[1], "index.html", "home\n"));
+    follows(&all[2]);
+    all[0].node.kill();
+    until(30, "it is known to be down", || {
+        let nodes = all[2].node.get("/v1/nodes").done().json;
+        let nodes = nodes["items"].as_array().unwrap().clone();
+        nodes.iter().any(|node| node["name"] == "pi-0" && node["up"] == false).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(site(&all[2])["node"], "pi-0", "nobody asked for it");
+    let plan = ruche(&all[2].node, &["site", "failover", HOST, "--dry-run"]).unwrap();
+    assert!(plan.contains("from pi-0 to pi-1") && plan.contains("May be lost"), "{plan}");
+    let refused = ruche(&all[2].node, &["site", "failover", HOST]).unwrap_err();
+    assert!(refused.contains("--yes"), "{refused}");
+    let said = ruche(&all[2].node, &["node", "evacuate", "pi-0", "--yes"]).unwrap();
+    assert!(said.contains("1 sites of pi-0 have other homes"), "{said}");
+    until(20, "it is served", || get(&all[2], "index.html").filter(|text| text == "home\n"));
+    ruche(&all[2].node, &["site", "set", HOST, "--no-standby"]).unwrap();
+    // Nobody stands by: the node can go for good.
+    ruche(&all[2].node, &["node", "rm", "pi-0", "--yes"]).unwrap();
+    assert_eq!(site(&all[1])["standbys"], json!([]));
+}
