@@ -169,6 +169,10 @@ fn a_home_that_comes_back_from_a_pause_takes_no_write_any_more() {
     // Refused, or carried to the new home; never taken here.
     let _ = upload(&all[0], "third.txt", "third\n");
     until(30, "it knows where the home is", || (site(&all[0])["node"] == "pi-1").then_some(()));
+    // It heard nobody while it was frozen, and says of nobody that they are down.
+    let nodes = all[2].node.get("/v1/nodes").done().json;
+    let down: Vec<_> = nodes["items"].as_array().unwrap().iter().filter(|node| node["up"] == false).collect();
+    assert!(down.iter().all(|node| node["name"] == "pi-0"), "{down:?}");
     until(30, "it stands by", || has(&roots[0], "second.txt", "second\n"));
     until(20, "it takes uploads", || upload(&all[0], "fourth.txt", "fourth\n").ok());
     assert_eq!(fs::read_to_string(roots[1].join("fourth.txt")).unwrap(), "fourth\n");

@@ -31,6 +31,13 @@ impl<C> Write<C> {
     }
 }
 
+impl<C: Into<Change>> Write<C> {
+    pub(crate) fn into_envelope(self) -> Envelope {
+        let Self { request_id, actor, expect, change } = self;
+        Envelope { request_id, actor, seed: Seed(random()), expect, change: change.into() }
+    }
+}
+
 /// Sixteen bytes nobody has seen before.
 pub fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
@@ -126,13 +133,9 @@ impl Door<Change> {
 impl<C: Into<Change>> Door<C> {
     /// Hands a change over and waits until it is committed and applied here, or refused.
     pub async fn write(&self, write: Write<C>) -> Result<Answer, WriteError> {
-        match self.health.now() {
-            Health::Good => {}
-            Health::DiskFull { .. } => return Err(WriteError::DiskFull),
-            Health::Failed { reason } => return Err(WriteError::StoreFailed(reason)),
-        }
-        let Write { request_id, actor, expect, change } = write;
-        let envelope = Envelope { request_id, actor, seed: Seed(random()), expect, change: change.into() };
+        self.is_open()?;
+        let request_id = write.request_id;
+        let envelope = write.into_envelope();
         let bytes = envelope.encoded_len();
         if bytes > CHANGE_BYTES_MAX {
             return Err(WriteError::TooLarge);
@@ -146,6 +149,15 @@ impl<C: Into<Change>> Door<C> {
 }
 
 impl<C> Door<C> {
+    /// Whether anything can be written at all.
+    pub(crate) fn is_open(&self) -> Result<(), WriteError> {
+        match self.health.now() {
+            Health::Good => Ok(()),
+            Health::DiskFull { .. } => Err(WriteError::DiskFull),
+            Health::Failed { reason } => Err(WriteError::StoreFailed(reason)),
+        }
+    }
+
     fn propose(&self, envelope: Envelope, bytes: usize) -> Result<Answered, WriteError> {
         let (answer, answered) = oneshot::channel();
         let request_id = envelope.request_id;

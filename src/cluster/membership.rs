@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use crate::base::clock::since_boot;
 use crate::base::ids::NodeId;
 use crate::base::limits::peers::{DOWN_AFTER, TEND_EVERY, UP_AFTER, VOTER_LAG_MAX, VOTERS};
-use crate::cluster::door::Write;
 use crate::cluster::member::Member;
+use crate::cluster::propose;
 use crate::model::change::Change;
 use crate::model::nodes::NodeHealth;
 use crate::ops::stop::Stop;
@@ -129,8 +129,7 @@ impl Member {
         let silent = |node: NodeId| self.peers().book().last_heard(node);
         for (node, down) in health.judge(&seen, silent, Instant::now()) {
             tracing::info!(%node, down, "stating how a node is");
-            if let Err(error) = self.door().write(Write::of_system(Change::NodeHealth(NodeHealth { node, down }))).await
-            {
+            if let Err(error) = propose::as_leader(self, Change::NodeHealth(NodeHealth { node, down })).await {
                 tracing::warn!(%node, "how it is could not be stated: failed to {error}");
             }
         }
@@ -161,11 +160,17 @@ struct Health {
     since: BTreeMap<NodeId, Instant>,
     /// Since when a node that is said to be down was heard again without a gap.
     back: BTreeMap<NodeId, Instant>,
+    /// When they were judged last.
+    judged: Option<Instant>,
 }
 
 impl Health {
     /// Which nodes are not as the state says.
     fn judge(&mut self, seen: &Seen, heard: impl Fn(NodeId) -> Option<Instant>, now: Instant) -> Vec<(NodeId, bool)> {
+        if self.judged.replace(now).is_some_and(|judged| now.saturating_duration_since(judged) > GAP) {
+            // This node was frozen or busy: it has not listened, and blames nobody.
+            self.since.clear();
+        }
         self.since.retain(|node, _| seen.nodes.contains_key(node));
         let mut news = Vec::new();
         for (node, down) in &seen.nodes {
@@ -253,9 +258,13 @@ mod tests {
         let (all_up, two_down) = (seen(&[1, 2], &[], &[1], &[1, 2], &[]), seen(&[1], &[2], &[1], &[1, 2], &[]));
         // Who has just begun to lead has heard nobody yet, nor has a node spoken that has just joined.
         assert_eq!(health.judge(&all_up, |_| None, at(0)), []);
-        assert_eq!(health.judge(&all_up, |_| None, at(10)), []);
-        assert_eq!(health.judge(&all_up, |_| None, at(11)), [(NodeId(2), true)]);
-        assert_eq!(health.judge(&all_up, |_| Some(at(5)), at(12)), []);
+        let mut silent = |now: u64| health.judge(&all_up, |_| None, at(now));
+        assert_eq!([3, 6, 9, 10].map(&mut silent), [const { Vec::new() }; 4]);
+        assert_eq!(silent(11), [(NodeId(2), true)]);
+        // A leader that was frozen has heard nobody for long, and begins anew.
+        assert_eq!(silent(30), []);
+        assert_eq!(silent(31), []);
+        let mut health = Health::default();
         // Back at 20, silent from 40 to 50, and heard from then on.
         for now in 13..110 {
             let heard = match now {

@@ -15,13 +15,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::base::ids::{NodeId, RequestId};
 use crate::base::limits::peers::{LEADER_WAIT, QUORUM_SILENCE};
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENVELOPES_MAX, BATCHES_IN_FLIGHT, WRITE_WAIT};
-use crate::cluster::door::{Proposal, Undecided, WriteError};
+use crate::cluster::door::{Proposal, Undecided, Write, WriteError};
 use crate::cluster::lease::replaces_a_home;
 use crate::cluster::member::Member;
 use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::messages::{Ask, Said};
 use crate::model::answer::Answer;
-use crate::model::change::{BATCH_VERSION, Batch, Envelope};
+use crate::model::change::{BATCH_VERSION, Batch, Change, Envelope};
 use crate::ops::stop::Stop;
 use crate::store::types::{Payload, TypeConfig};
 
@@ -133,6 +133,23 @@ async fn bring(member: &Member, stop: &Stop, mut envelopes: Vec<Envelope>, asker
             };
             return askers.iter().map(|(request, _)| Err(undecided(request))).collect();
         }
+    }
+}
+
+/// Says what only a leader can know. It is an entry of this leader or none: whoever leads next sees for itself, and is not told what was
+/// true before.
+pub(crate) async fn as_leader(member: &Member, change: Change) -> Result<(), WriteError> {
+    member.door().is_open()?;
+    let write = Write::of_system(change);
+    let request = write.request_id;
+    let mut envelopes = vec![write.into_envelope()];
+    if !member.leads() {
+        return Err(WriteError::NoQuorum);
+    }
+    match here(member, &mut envelopes).await {
+        Attempt::Decided(decisions) => decisions.into_iter().try_for_each(|decision| decision.map(drop)),
+        Attempt::Perhaps => Err(WriteError::OutcomeUnknown(request)),
+        Attempt::NotTaken => Err(WriteError::NoQuorum),
     }
 }
 

@@ -215,6 +215,14 @@ impl Writer {
         })
     }
 
+    /// Runs a single statement, which is a transaction of its own; for the rest as `commit`.
+    pub(crate) fn commit_statement<T>(
+        &self,
+        statement: impl FnMut(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, WriteFailed> {
+        self.insist(statement)
+    }
+
     /// Moves the write-ahead log into the database and syncs it. True when all of it was moved.
     pub(crate) fn checkpoint(&self) -> Result<bool, WriteFailed> {
         self.insist(|connection| {

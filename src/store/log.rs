@@ -278,7 +278,10 @@ impl RaftLogStorage<TypeConfig> for Log {
             }
         }
         let append = move |owner: &mut Owner| {
-            let done = owner.writer.commit(|connection| insert(connection, &rows));
+            let done = match &rows[..] {
+                [row] => owner.writer.commit_statement(|connection| insert(connection, row)),
+                rows => owner.writer.commit(|connection| rows.iter().try_for_each(|row| insert(connection, row))),
+            };
             flushed.log_io_completed(done.map_err(std::io::Error::other));
             owner.wrote(rows.len());
         };
@@ -328,13 +331,10 @@ impl Owner {
     }
 }
 
-fn insert(connection: &Connection, rows: &[(u64, Vec<u8>)]) -> rusqlite::Result<()> {
+fn insert(connection: &Connection, (at, value): &(u64, Vec<u8>)) -> rusqlite::Result<()> {
     let mut statement =
         connection.prepare_cached("INSERT OR REPLACE INTO log(at, value, checksum) VALUES(?1, ?2, ?3)")?;
-    for (at, value) in rows {
-        statement.execute(params![*at as i64, value, checksum(&at.to_le_bytes(), value)])?;
-    }
-    Ok(())
+    statement.execute(params![*at as i64, value, checksum(&at.to_le_bytes(), value)]).map(drop)
 }
 
 fn write_meta(connection: &Connection, name: &str, value: &impl Serialize) -> rusqlite::Result<()> {
