@@ -19,6 +19,8 @@ pub const BATCH_ENVELOPES_MAX: usize = 128;
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Batches being committed at one time: one being synced while the next one is filled.
 pub const BATCHES_IN_FLIGHT: usize = 2;
+/// Batches that another leader is asked for at one time.
+pub const BATCHES_FORWARDED: usize = 8;
 /// Changes waiting at the write door: beyond it a writer is told `busy` instead of growing memory.
 pub const DOOR_WAITING_MAX: usize = 1024;
 /// One encoded change: a record set that fills a DNS message takes a tenth of it.

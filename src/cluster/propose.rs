@@ -1,5 +1,6 @@
 //! Group commit: whatever waits while a log entry is being synced goes together into the next one, so that one fsync serves
-//! many writers. Two entries are under way at a time: one being synced, one being applied. Where another node leads, it is asked.
+//! many writers. Two entries are under way at a time: one being synced, one being applied. Where another node leads, it is asked, in
+//! more batches at a time: there they wait together with all others.
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::base::ids::{NodeId, RequestId};
 use crate::base::limits::peers::{LEADER_WAIT, QUORUM_SILENCE};
-use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENVELOPES_MAX, BATCHES_IN_FLIGHT, WRITE_WAIT};
+use crate::base::limits::{BATCH_BYTES_MAX, BATCH_ENVELOPES_MAX, BATCHES_FORWARDED, BATCHES_IN_FLIGHT, WRITE_WAIT};
 use crate::cluster::door::{Proposal, Undecided, Write, WriteError};
 use crate::cluster::lease::replaces_a_home;
 use crate::cluster::member::Member;
@@ -36,7 +37,9 @@ pub(crate) async fn run(member: &Member, undecided: Undecided, queue: &mut mpsc:
     let mut waiting = VecDeque::new();
     let mut in_flight: Vec<Committing> = Vec::new();
     loop {
-        while in_flight.len() < BATCHES_IN_FLIGHT && !waiting.is_empty() {
+        // Another leader makes its own entries of what it is asked.
+        let most = if member.leads() { BATCHES_IN_FLIGHT } else { BATCHES_FORWARDED };
+        while in_flight.len() < most && !waiting.is_empty() {
             let batch = next_batch(&mut waiting);
             in_flight.push(Box::pin(commit(member.clone(), undecided.clone(), stop.clone(), batch)));
         }
@@ -44,7 +47,7 @@ pub(crate) async fn run(member: &Member, undecided: Undecided, queue: &mut mpsc:
         let mut taken = Vec::new();
         tokio::select! {
             () = any(&mut in_flight), if !in_flight.is_empty() => {}
-            count = queue.recv_many(&mut taken, BATCH_ENVELOPES_MAX), if room && in_flight.len() < BATCHES_IN_FLIGHT => {
+            count = queue.recv_many(&mut taken, BATCH_ENVELOPES_MAX), if room && in_flight.len() < most => {
                 if count == 0 {
                     return;
                 }
