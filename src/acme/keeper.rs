@@ -148,6 +148,10 @@ impl Keeper {
         self.working.clear();
         self.tending.clear();
         self.warning = false;
+        let mut known = lock(&self.known);
+        known.busy.clear();
+        // Done by now by whoever leads, or to be asked for there.
+        known.wanted.clear();
     }
 
     /// Plans, begins what is to be begun, and says when to look again.

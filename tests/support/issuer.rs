@@ -2,6 +2,7 @@
 //! without disturbing anybody, and the node's own DNS as everybody's.
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::cluster::{Cluster, node_at};
 use super::node::Node;
 
 /// Where the node is reached in its network.
@@ -62,31 +64,32 @@ impl Network {
 
     /// A node in this network that serves HTTP, HTTPS and DNS on their own ports.
     pub fn node(&self, http: bool) -> Node {
-        let mut node = Node::new();
+        let mut node = self.serves(Node::new(), http);
+        node.start();
+        furnish(&node);
+        node
+    }
+
+    /// Several nodes in this network, one cluster. Only the first one serves.
+    pub fn cluster(&self, count: u8) -> Cluster {
+        let node = |at: u8| {
+            let node = if at == 0 { self.serves(Node::new(), true) } else { Node::new() };
+            let mut node = node_at(node, &format!("pi-{at}"), Some(Ipv4Addr::new(127, 0, 0, 1 + at)));
+            node.under.clone_from(&self.enter);
+            node
+        };
+        let cluster = Cluster::join((0..count).map(node).collect());
+        furnish(&cluster.nodes[0]);
+        cluster
+    }
+
+    fn serves(&self, mut node: Node, http: bool) -> Node {
         let config = fs::read_to_string(node.config()).unwrap();
         let config = config.replace("https = []", &format!("https = [\"{ADDRESS}:443\"]"));
         let config = if http { config.replace("http = []", &format!("http = [\"{ADDRESS}:80\"]")) } else { config };
         let config = config.replace("[dns]\nlisten = []", &format!("[dns]\nlisten = [\"{ADDRESS}:53\"]"));
         fs::write(node.config(), config).unwrap();
         node.under.clone_from(&self.enter);
-        node.start();
-        let own = node.get("/v1/nodes").json["items"][0]["name"].as_str().unwrap().to_owned();
-        assert_eq!(
-            node.ask("PATCH", &format!("/v1/nodes/{own}"), Some(json!({"addresses": [ADDRESS]})), &[]).status,
-            200
-        );
-        for zone in ["wide.net", "other.net"] {
-            assert_eq!(
-                node.post("/v1/zones", json!({"name": zone, "nameservers": [format!("ns.{zone}")]})).status,
-                201
-            );
-            let set = |name: &str| {
-                let path = format!("/v1/zones/{zone}/records/{name}/A");
-                assert_eq!(node.ask("PUT", &path, Some(json!({"ttl": 60, "values": [ADDRESS]})), &[]).status, 200);
-            };
-            set("ns");
-            set("mail");
-        }
         node
     }
 
@@ -96,6 +99,21 @@ impl Network {
         curl.args(["-s", "--max-time", "5", "-w", "%{http_code}", "-o", "/dev/null", "--cacert"]).arg(root).arg(url);
         let out = curl.output().unwrap();
         out.status.success().then(|| String::from_utf8(out.stdout).unwrap())
+    }
+}
+
+/// Its address, and the zones of this network.
+fn furnish(node: &Node) {
+    let own = node.get("/v1/nodes").json["items"][0]["name"].as_str().unwrap().to_owned();
+    assert_eq!(node.ask("PATCH", &format!("/v1/nodes/{own}"), Some(json!({"addresses": [ADDRESS]})), &[]).status, 200);
+    for zone in ["wide.net", "other.net"] {
+        assert_eq!(node.post("/v1/zones", json!({"name": zone, "nameservers": [format!("ns.{zone}")]})).status, 201);
+        let set = |name: &str| {
+            let path = format!("/v1/zones/{zone}/records/{name}/A");
+            assert_eq!(node.ask("PUT", &path, Some(json!({"ttl": 60, "values": [ADDRESS]})), &[]).status, 200);
+        };
+        set("ns");
+        set("mail");
     }
 }
 
