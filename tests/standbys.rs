@@ -4,8 +4,10 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -14,7 +16,7 @@ use support::cluster::{Cluster, ruche, web_node};
 use support::ftp::PASSWORD;
 use support::node::signal_to;
 use support::sites::Sites;
-use support::until;
+use support::{Over, until};
 
 const HOST: &str = "a.example";
 
@@ -180,6 +182,58 @@ fn a_home_that_comes_back_from_a_pause_takes_no_write_any_more() {
     for sites in &mut all {
         assert!(sites.node.term().success());
     }
+}
+
+/// A file that changes all the time is never read as it was told: until it is let alone the copy has not everything.
+#[test]
+fn a_copy_has_everything_once_a_whole_look_brought_it_and_not_before() {
+    let all = nodes();
+    let root = all[0].create(HOST, json!({"node": "pi-0"}));
+    fs::write(root.join("index.html"), "home\n").unwrap();
+    let busy = root.join("busy.bin");
+    fs::write(&busy, vec![1; 24 << 20]).unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = fs::File::options().write(true).open(&busy).unwrap();
+            while !over.load(Ordering::Relaxed) {
+                file.write_all_at(b"2", 0).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let over = Over(&over);
+        ruche(&all[2].node, &["site", "set", HOST, "--standby", "pi-1"]).unwrap();
+        let there = until(20, "it is known", || site(&all[1])["root"].as_str().map(PathBuf::from));
+        let lacks = || copy(&all[2])["fault"].as_str().is_some_and(|fault| fault.contains("busy.bin"));
+        until(30, "a look is over", || (lacks() && has(&there, "index.html", "home\n").is_some()).then_some(()));
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            let copy = copy(&all[2]);
+            assert_eq!(copy["whole"], false, "{copy}");
+        }
+        drop(over);
+    });
+    follows(&all[2]);
+}
+
+/// What a move leaves behind that came to nothing is a copy still, where the site stands by.
+#[test]
+fn a_copy_outlives_a_move_to_it_that_was_cancelled() {
+    let (all, roots) = standing();
+    until(30, "the copy is there", || has(&roots[1], "index.html", "home\n"));
+    follows(&all[2]);
+    let inode = || fs::metadata(roots[1].join("index.html")).unwrap().ino();
+    let before = inode();
+    fs::write(roots[0].join("large.bin"), vec![7; 192 << 20]).unwrap();
+    let begun = all[0].node.post(&format!("/v1/sites/{HOST}/move"), json!({"to": "pi-1", "bandwidth": 100_000}));
+    let path = format!("/v1/operations/{}", begun.done().json["id"].as_str().unwrap());
+    until(30, "the move copies", || {
+        all[1].node.get(&path).json["stage"].as_str().filter(|stage| stage.starts_with("copying")).map(drop)
+    });
+    ruche(&all[2].node, &["operation", "cancel", path.rsplit('/').next().unwrap()]).unwrap();
+    until(30, "it ends", || (all[2].node.get(&path).json["status"] == "cancelled").then_some(()));
+    until(60, "it follows", || fs::metadata(roots[1].join("large.bin")).ok().filter(|file| file.len() == 192 << 20));
+    assert_eq!((inode(), site(&all[2])["node"].as_str()), (before, Some("pi-0")));
 }
 
 #[test]

@@ -204,3 +204,23 @@ async fn run<T: Send + 'static>(
     let done = blocking.run(work).await.map_err(|error| PeerError::Failed(error.to_string()))?;
     Ok(done?)
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::SnapshotMeta;
+
+    use super::*;
+
+    #[test]
+    fn what_has_come_of_a_copy_goes_on_with_the_rest_of_that_one_only() {
+        let head =
+            CopyHead { vote: Vote::default(), meta: SnapshotMeta::default(), bytes: 9, instead: false, serial: 5 };
+        let copied = Box::new(Copied::nothing());
+        let begun = Begun { from: NodeId(2), serial: 5, bytes: 9, had: 4, copied };
+        assert!(begun.is_of(NodeId(2), &head));
+        assert!(!begun.is_of(NodeId(3), &head), "of another node");
+        // Made anew, at another index: as large it may be.
+        assert!(!begun.is_of(NodeId(2), &CopyHead { serial: 6, ..head.clone() }));
+        assert!(!begun.is_of(NodeId(2), &CopyHead { bytes: 10, ..head }));
+    }
+}

@@ -132,7 +132,7 @@ impl Rig {
                 let net = self.net.as_ref().expect("it is a fault of nets");
                 match fault {
                     Fault::CutOff => net.part(at, &[one, other]),
-                    Fault::Deaf => net.deafen(at, one),
+                    Fault::Deaf => net.deafen(at, &[one]),
                     _ => net.lose(at, 10 + chance.below(30)),
                 }
                 std::thread::sleep(2 * long);

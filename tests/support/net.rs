@@ -56,6 +56,10 @@ impl Net {
         Ipv4Addr::new(10, 99, 0, u8::try_from(at + 1).unwrap())
     }
 
+    fn addresses(&self, of: &[usize]) -> String {
+        of.iter().map(|at| self.address(*at).to_string()).collect::<Vec<_>>().join(", ")
+    }
+
     /// What a program is started with to be on that machine.
     pub fn under(&self, at: usize) -> Vec<String> {
         vec!["nsenter".into(), format!("--net=/run/netns/{}", self.space(at))]
@@ -63,16 +67,16 @@ impl Net {
 
     /// Nothing passes between one machine and some others, and nobody is told.
     pub fn part(&self, at: usize, others: &[usize]) {
-        let address = |other: &usize| self.address(*other).to_string();
-        let others = others.iter().map(address).collect::<Vec<_>>().join(", ");
+        let others = self.addresses(others);
         let rules = [("input", "saddr"), ("output", "daddr")]
             .map(|(hook, side)| chain(hook, &format!("ip {side} {{ {others} }} drop")));
         self.rule(at, &rules.concat()).unwrap();
     }
 
-    /// What one machine says does not reach the other; the way back is open.
-    pub fn deafen(&self, at: usize, to: usize) {
-        self.rule(at, &chain("input", &format!("ip saddr {} drop", self.address(to)))).unwrap();
+    /// What these machines say does not reach the one; the way back is open.
+    pub fn deafen(&self, at: usize, to: &[usize]) {
+        let rule = format!("ip saddr {{ {} }} drop", self.addresses(to));
+        self.rule(at, &chain("input", &rule)).unwrap();
     }
 
     /// Of what comes to a machine this part is lost.

@@ -140,6 +140,26 @@ async fn a_log_that_was_not_told_of_a_copy_begins_after_it() {
     assert!(crate::store::tests::bench::refused(copied_dir.path()).contains("log.db is empty"));
 }
 
+/// What came is not what was announced: other entries would follow on it than were applied to it.
+#[tokio::test]
+async fn a_copy_of_another_index_is_not_taken_up() {
+    let batches = crate::store::tests::bench::batches(7, 60);
+    let [source_dir, copied_dir] = [dir(), dir()];
+    let mut source = Store::open(source_dir.path()).unwrap();
+    let half = batches.len() / 2;
+    run(&mut source, 0, &batches[..half]).await;
+    let early = source.machine.get_current_snapshot().await.unwrap().unwrap();
+    run(&mut source, half as u64, &batches[half..]).await;
+    let late = source.machine.get_current_snapshot().await.unwrap().unwrap();
+    let mut copied = Store::open(copied_dir.path()).unwrap();
+    run(&mut copied, 0, &batches[..3]).await;
+    let refused = copied.machine.install_snapshot(&late.meta, early.snapshot).await.unwrap_err();
+    assert!(refused.to_string().contains("another index than announced"), "{refused}");
+    assert_same(&now(&copied), &in_memory(&batches[..3]));
+    copied.machine.install_snapshot(&late.meta, late.snapshot).await.unwrap();
+    assert_same(&now(&copied), &in_memory(&batches));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
