@@ -89,6 +89,9 @@ pub(crate) async fn show(At(host): At<Host>, look: Look) -> Result<Response, Fai
 /// What a cluster of too few cannot decide.
 fn notes(desk: &Desk, state: &State, site: &Site) -> Vec<String> {
     let mut notes = Vec::new();
+    if site.unconfirmed.is_some() {
+        notes.push(format!("no standby takes over by itself yet: {}", standbys::UNCONFIRMED));
+    }
     let voters = desk.member.status().voters;
     if !site.standbys.is_empty() && site.failover == standbys::Failover::Automatic && voters == [site.home] {
         notes.push(format!(
@@ -182,7 +185,7 @@ fn loses(site: &Site, copy: Option<&Standing>) -> Vec<String> {
         }
         Some(_) => loses.push("what was written in the last moments, if anything was".to_owned()),
     }
-    if site.failover == standbys::Failover::Manual && site.has_files() {
+    if site.has_files() && (site.failover == standbys::Failover::Manual || site.unconfirmed.is_some()) {
         loses.push(
             "if the home runs on somewhere where the cluster does not see it, it takes uploads that nobody serves"
                 .to_owned(),

@@ -351,6 +351,7 @@ mod tests {
             epoch: 7,
             standbys: Vec::new(),
             failover: Default::default(),
+            unconfirmed: None,
             issuer: None,
             certificate: None,
             quota,

@@ -144,6 +144,7 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::DrainStep(change) => drains::step(cx, change),
         Change::SiteFailover(change) => standbys::fail_over(cx, change),
         Change::SiteRecovered(change) => standbys::recovered(cx, change),
+        Change::SiteFenced(change) => standbys::fenced(cx, change),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::model::plans::{PlanPut, PlanRemove};
 use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::rotation::{Rekey, Reseal, RotationEnd};
 use crate::model::sites::{SiteCreate, SiteRemove, SiteSet};
-use crate::model::standbys::{SiteFailover, SiteRecovered};
+use crate::model::standbys::{SiteFailover, SiteFenced, SiteRecovered};
 use crate::model::tokens::{TokenCreate, TokenRemove};
 use crate::model::wishes::{WishCreate, WishRemove};
 use crate::model::zone_files::ZoneImport;
@@ -122,6 +122,7 @@ pub enum Change {
     DrainStep(DrainStep),
     SiteFailover(SiteFailover),
     SiteRecovered(SiteRecovered),
+    SiteFenced(SiteFenced),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

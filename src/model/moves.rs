@@ -143,6 +143,7 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
             site.home = moving.to;
             site.chosen.clone_from(&moving.reason);
             site.epoch += 1;
+            site.unconfirmed = None;
             match cx.state.nodes.get(&old.home) {
                 // What is cordoned is to become empty.
                 Some(was) if was.cordoned => site.standbys.retain(|standby| *standby != moving.to),

@@ -40,6 +40,9 @@ pub struct Site {
     pub standbys: Vec<NodeId>,
     #[serde(default, skip_serializing_if = "Failover::is_default")]
     pub failover: Failover,
+    /// The revision since which it is to be written under a lease only, until its home has said that it knows; it may be cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<u64>,
     pub issuer: Option<IssuerName>,
     /// What it is served with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,6 +230,7 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         epoch: 1,
         standbys: change.standbys.clone(),
         failover: change.failover,
+        unconfirmed: None,
         issuer: change.issuer.clone(),
         certificate: None,
         quota: change.quota,
@@ -288,6 +292,7 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     change.failover.apply_to(&mut site.failover);
     change.options.apply_to(&mut site.options)?;
     site.revision = cx.revision;
+    standbys::fence(&old, &mut site);
     check(cx, &site)?;
     if site.account != old.account || site.quota > old.quota || (site.quota.is_none() && old.quota.is_some()) {
         check_growth(cx, &site, Some(&old))?;

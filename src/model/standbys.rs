@@ -52,6 +52,14 @@ pub struct SiteRecovered {
     pub folder: String,
 }
 
+/// The home of a site that was not fenced before knows that it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteFenced {
+    pub site: SiteId,
+    /// What the site says it is since.
+    pub since: u64,
+}
+
 /// What a site's recovery is called among the operations.
 const SITE_RECOVER: &str = "site.recover";
 
@@ -72,8 +80,12 @@ pub(crate) fn fail_over(cx: &mut Apply<'_>, change: &SiteFailover) -> Result<Out
     if cx.actor() == Actor::System && old.failover != Failover::Automatic {
         return Err(Refusal::Forbidden { reason: "an administrator decides about the failover of this site".into() });
     }
+    if cx.actor() == Actor::System && old.unconfirmed.is_some() {
+        return Err(Refusal::Forbidden { reason: UNCONFIRMED.into() });
+    }
     let mut site = Site::clone(&old);
     (site.home, site.epoch, site.revision) = (to.id, old.epoch + 1, cx.revision);
+    site.unconfirmed = None;
     step_aside(cx, &mut site, old.home);
     if let Some(moving) = site.moving.take() {
         operations::end(cx, moving.operation, Status::Failed { reason: "a standby took the site over".into() });
@@ -82,6 +94,30 @@ pub(crate) fn fail_over(cx: &mut Apply<'_>, change: &SiteFailover) -> Result<Out
     let site = Arc::new(site);
     cx.put(Row::Site(Arc::clone(&site)));
     Ok(Outcome::new("site.failed-over", &site.host).account(site.account.as_ref()).object(site.for_events()))
+}
+
+/// Why nobody takes over by itself.
+pub const UNCONFIRMED: &str = "its home has not said yet that it writes under its lease only";
+
+/// A site that was written without a lease is not known to be fenced until its home says so. Whoever becomes the home knows.
+pub(crate) fn fence(old: &Site, site: &mut Site) {
+    site.unconfirmed = match (old.is_fenced(), site.is_fenced()) {
+        (_, false) => None,
+        (true, true) => old.unconfirmed,
+        (false, true) => Some(site.revision),
+    };
+}
+
+pub(crate) fn fenced(cx: &mut Apply<'_>, change: &SiteFenced) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let old = cx.state.sites.get(&change.site).ok_or_else(|| Refusal::not_found(Kind::Site, change.site))?;
+    if old.unconfirmed != Some(change.since) {
+        return Err(Refusal::invalid("since", "the site has changed meanwhile"));
+    }
+    let site = Site { unconfirmed: None, revision: cx.revision, ..Site::clone(old) };
+    let outcome = Outcome::new("site.fenced", &site.host).account(site.account.as_ref());
+    cx.put(Row::Site(site.into()));
+    Ok(outcome)
 }
 
 /// Why a site cannot fail over to a node.
@@ -154,6 +190,9 @@ pub(crate) fn forget(cx: &mut Apply<'_>, node: NodeId) {
     for site in stood {
         let mut site = Site { revision: cx.revision, ..Site::clone(&site) };
         site.standbys.retain(|standby| *standby != node);
+        if !site.is_fenced() {
+            site.unconfirmed = None;
+        }
         cx.put(Row::Site(site.into()));
     }
 }

@@ -2,6 +2,7 @@
 //! the site is served, its home lets writes rest for the last of them, and one change flips it. Nothing here serves a visitor.
 mod copying;
 mod drains;
+mod fences;
 pub mod follow;
 mod follower;
 mod keeper;
@@ -31,7 +32,7 @@ use crate::model::change::Change;
 use crate::model::drains::DrainStep;
 use crate::model::moves::{MoveStep, SiteMove, Step};
 use crate::model::operations::{OperationFinish, OperationProgress};
-use crate::model::standbys::{SiteFailover, SiteRecovered};
+use crate::model::standbys::{SiteFailover, SiteFenced, SiteRecovered};
 use crate::model::state::Snapshot;
 use crate::moves::copying::Copying;
 use crate::moves::follow::{Follows, Standings, Touches};
@@ -51,6 +52,7 @@ pub enum MovesKey {
     Drain(DrainStep),
     Failover(SiteFailover),
     Recovered(SiteRecovered),
+    Fenced(SiteFenced),
 }
 
 impl From<MovesKey> for Change {
@@ -63,6 +65,7 @@ impl From<MovesKey> for Change {
             MovesKey::Drain(change) => Self::DrainStep(change),
             MovesKey::Failover(change) => Self::SiteFailover(change),
             MovesKey::Recovered(change) => Self::SiteRecovered(change),
+            MovesKey::Fenced(change) => Self::SiteFenced(change),
         }
     }
 }
@@ -111,9 +114,10 @@ impl Moves {
         tasks.spawn_once("standbys", Ends::AtGiveUp, move |stop| follow::keep(followed, follows, stop));
         let told = Arc::clone(&room);
         tasks.spawn("standbys-told", Ends::AtGiveUp, move |stop| tell::keep(Arc::clone(&told), stop));
-        let (keeper, drains) = (Arc::clone(&room), Arc::clone(&room));
+        let (keeper, drains, fenced) = (Arc::clone(&room), Arc::clone(&room), Arc::clone(&room));
         tasks.spawn("moves", Ends::AtGiveUp, move |stop| keeper::keep(Arc::clone(&keeper), stop));
         tasks.spawn("drains", Ends::AtGiveUp, move |stop| drains::carry_out(Arc::clone(&drains), stop));
+        tasks.spawn("fences", Ends::AtGiveUp, move |stop| fences::confirm(Arc::clone(&fenced), stop));
         tasks.spawn("moves-source", Ends::AtGiveUp, move |stop| source::attend(Arc::clone(&room), stop));
     }
 }

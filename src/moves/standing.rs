@@ -5,7 +5,7 @@ use crate::base::ids::NodeId;
 use crate::base::limits::moves::{STANDBY_DOUBT, STANDBY_LOOK_EVERY, STANDBY_RANK_STEP, STANDBY_STALE_MAX};
 use crate::files::records::Record;
 use crate::model::sites::Site;
-use crate::model::standbys::Failover;
+use crate::model::standbys::{Failover, UNCONFIRMED};
 use crate::model::state::State;
 
 /// What is known of a copy.
@@ -71,6 +71,9 @@ pub(crate) fn comes(site: &Site, here: NodeId) -> bool {
 pub(crate) fn unfit(site: &Site, copy: &Copy) -> Option<&'static str> {
     if !site.has_files() {
         return None;
+    }
+    if site.unconfirmed.is_some() {
+        return Some(UNCONFIRMED);
     }
     if !copy.record.is_some_and(|record| record.whole && record.epoch == site.epoch) {
         return Some("it has never had all that its present home has");
@@ -142,6 +145,8 @@ mod tests {
         assert_eq!(next(&site(&[3, 2]), &copy(now), &[1, 3]), Next::TakeOver);
         let manual = Site { failover: Failover::Manual, ..site(&[2]) };
         assert_eq!(next(&manual, &copy(now), &[1]), Next::Wait(None));
+        let unconfirmed = Site { unconfirmed: Some(7), ..site(&[2]) };
+        assert_eq!(next(&unconfirmed, &copy(now), &[1]), Next::Wait(None));
         for record in [None, Some(Record { epoch: 2, whole: true, as_of: Time(1) })] {
             assert_eq!(next(&site(&[2]), &Copy { record, ..copy(now) }, &[1]), Next::Wait(None));
         }

@@ -20,7 +20,7 @@ use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::rotation::{Holder, Rekey, Reseal, RotationEnd};
 use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
 use crate::model::soa::Soa;
-use crate::model::standbys::{Failover, SiteFailover, SiteRecovered};
+use crate::model::standbys::{Failover, SiteFailover, SiteFenced, SiteRecovered};
 use crate::model::tests::obtaining;
 use crate::model::tests::world::{NODE, START, account, found, host, login, record, zone};
 use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
@@ -505,6 +505,9 @@ fn move_change(chance: &mut Chance) -> Change {
 
 fn standby_change(chance: &mut Chance) -> Change {
     let (site, node) = (SiteId(chance.id()), NodeId(2 + chance.below(3)));
+    if chance.once_in(5) {
+        return Change::SiteFenced(SiteFenced { site, since: chance.below(40) });
+    }
     match chance.once_in(5) {
         true => Change::SiteRecovered(SiteRecovered { site, node, files: 3, folder: "recovered/1".into() }),
         false => Change::SiteFailover(SiteFailover { site, to: node, epoch: 1 + chance.below(3) }),

@@ -13,11 +13,12 @@ use crate::model::effect::Effect;
 use crate::model::nodes::Node;
 use crate::model::rotation::Rotation;
 use crate::model::row::{Row, Table};
+use crate::model::sites::Site;
 use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 58] = [
+const CHANGES: [&str; 59] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -76,9 +77,10 @@ const CHANGES: [&str; 58] = [
     "DrainStep",
     "SiteFailover",
     "SiteRecovered",
+    "SiteFenced",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 28] = [
+const CASES: [&str; 29] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -107,6 +109,7 @@ const CASES: [&str; 28] = [
     "change-SiteCreate.failover",
     "change-SiteSet.standbys",
     "row-sites.failover",
+    "row-sites.unconfirmed",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -151,6 +154,10 @@ fn made_by_hand(row: &Row) -> Vec<(&'static str, Row)> {
             let stays = vec![Stay { site: SiteId(3), reason: "there is no other node".into() }];
             let draining = Some(Draining { operation: OperationId(7), stays });
             vec![("row-nodes.draining", Row::Node(Node { draining, ..node.clone() }))]
+        }
+        Row::Site(site) => {
+            let unconfirmed = Site { unconfirmed: Some(9), ..Site::clone(site) };
+            vec![("row-sites.unconfirmed", Row::Site(unconfirmed.into()))]
         }
         Row::Certificate(held) => {
             let suspect = Certificate { suspect: true, ..Certificate::clone(held) };
@@ -204,6 +211,7 @@ fn change_case(change: &Change) -> &'static str {
 
 fn case(row: &Row) -> &'static str {
     match row {
+        Row::Site(site) if site.unconfirmed.is_some() => ".unconfirmed",
         Row::Site(site) if !site.failover.is_default() => ".failover",
         Row::Site(site) if site.moving.is_some() => ".moving",
         Row::Site(site) if site.chosen.is_some() => ".chosen",

@@ -9,7 +9,7 @@ use crate::model::nodes::{Node, NodeHealth, NodeRemove, NodeSet, Role};
 use crate::model::operations::Status;
 use crate::model::row::Row;
 use crate::model::sites::{Handler, Site, SiteSet};
-use crate::model::standbys::{Failover, SiteFailover, SiteRecovered};
+use crate::model::standbys::{Failover, SiteFailover, SiteFenced, SiteRecovered};
 use crate::model::tests::world::{NODE, START, World, host, new_zone, site_of};
 use crate::model::tokens::Access;
 
@@ -76,6 +76,21 @@ fn a_standby_takes_the_place_of_a_home_that_is_down_and_of_no_other() {
 }
 
 #[test]
+fn who_wanted_to_take_the_place_of_a_home_before_takes_that_of_no_later_one() {
+    let mut world = world();
+    world.ok(set(|set| set.standbys = Set::To(vec![OTHER, THIRD])));
+    world.ok(down(NODE, true));
+    let (first, late) = (takes_over(&world, OTHER), takes_over(&world, THIRD));
+    world.ok(first);
+    world.ok(down(OTHER, true));
+    // Its copy is one of the home before.
+    world.refused_as("invalid", late);
+    assert_eq!((site(&world).home, site(&world).epoch), (OTHER, 2));
+    let now = takes_over(&world, THIRD);
+    world.ok(now);
+}
+
+#[test]
 fn who_decides_is_as_the_site_says() {
     let mut world = world();
     world.ok(set(|set| set.failover = Set::To(Failover::Manual)));
@@ -90,6 +105,54 @@ fn who_decides_is_as_the_site_says() {
     world.refused_as("not-found", set(|set| set.standbys = Set::To(vec![])));
     world.actor = Actor::Local { uid: 0 };
     world.ok(change);
+}
+
+#[test]
+fn nobody_takes_the_place_of_a_home_that_may_not_know_that_it_is_fenced() {
+    let switch = |to| set(|set| set.failover = Set::To(to));
+    let fenced = |world: &World, since| Change::SiteFenced(SiteFenced { site: site(world).id, since });
+    let mut world = world();
+    // Made fenced: who has not heard of the site takes no write of it.
+    assert_eq!(site(&world).unconfirmed, None);
+    world.ok(switch(Failover::Manual));
+    assert_eq!(site(&world).unconfirmed, None);
+    world.ok(switch(Failover::Automatic));
+    let first = site(&world).unconfirmed.unwrap();
+    world.ok(set(|set| set.maintenance = Set::To(true)));
+    assert_eq!(site(&world).unconfirmed, Some(first), "nothing was said yet");
+    world.ok(down(NODE, true));
+    let change = takes_over(&world, OTHER);
+    world.refused_as("forbidden", change.clone());
+    // What was said of the fence before says nothing of this one.
+    world.ok(down(NODE, false));
+    world.ok(switch(Failover::Manual));
+    world.ok(switch(Failover::Automatic));
+    let since = site(&world).unconfirmed.unwrap();
+    let (early, late) = (fenced(&world, first), fenced(&world, since));
+    world.refused_as("invalid", early);
+    world.actor = Actor::Local { uid: 0 };
+    world.refused_as("forbidden", late.clone());
+    world.actor = Actor::System;
+    world.ok(late.clone());
+    world.refused_as("invalid", late);
+    world.ok(down(NODE, true));
+    world.ok(change);
+    // Who becomes the home knows; an administrator decides also where the home has not spoken.
+    world.ok(switch(Failover::Manual));
+    world.ok(switch(Failover::Automatic));
+    world.ok(down(NODE, false));
+    world.ok(down(OTHER, true));
+    let back = takes_over(&world, NODE);
+    world.actor = Actor::Local { uid: 0 };
+    world.ok(back);
+    assert_eq!((site(&world).home, site(&world).unconfirmed), (NODE, None));
+    // The same of a first standby, and of files where there were none.
+    world.ok(set(|set| set.standbys = Set::To(vec![])));
+    assert_eq!(site(&world).unconfirmed, None);
+    world.ok(set(|set| set.standbys = Set::To(vec![OTHER])));
+    assert!(site(&world).unconfirmed.is_some());
+    world.ok(Change::NodeRemove(NodeRemove { node: OTHER, lost: false }));
+    assert_eq!(site(&world).unconfirmed, None);
 }
 
 #[test]

@@ -181,6 +181,7 @@ pub(crate) fn stored_site(id: u64, name: &str) -> Site {
         epoch: 1,
         standbys: Vec::new(),
         failover: Default::default(),
+        unconfirmed: None,
         issuer: None,
         certificate: None,
         quota: None,
