@@ -8,7 +8,7 @@ pub mod keeper;
 mod order;
 pub mod plan;
 mod revoke;
-mod suffixes;
+pub(crate) mod suffixes;
 mod windows;
 mod wire;
 

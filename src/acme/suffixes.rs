@@ -26,6 +26,16 @@ impl Suffixes {
     /// The registered domain in which a name lies; `*.` does not count.
     pub(crate) fn domain(&self, name: &str) -> String {
         let labels: Vec<&str> = name.strip_prefix("*.").unwrap_or(name).split('.').collect();
+        labels[self.suffix(&labels).saturating_sub(1).min(labels.len().saturating_sub(2))..].join(".")
+    }
+
+    /// Whether anybody may register a name below this one.
+    pub(crate) fn is_one(&self, name: &str) -> bool {
+        self.suffix(&name.split('.').collect::<Vec<_>>()) == 0
+    }
+
+    /// The label at which the public suffix of a name begins.
+    fn suffix(&self, labels: &[&str]) -> usize {
         let from = |at: usize| labels[at..].join(".");
         // The longest rule counts; an exception ends one label later (publicsuffix.org/list).
         let suffix = (0..labels.len()).find_map(|at| {
@@ -36,8 +46,7 @@ impl Suffixes {
             let wild = at + 1 < labels.len() && self.0.contains(&*format!("*.{}", from(at + 1)));
             (wild || self.0.contains(&*rest)).then_some(at)
         });
-        let suffix = suffix.unwrap_or(labels.len() - 1);
-        from(suffix.saturating_sub(1).min(labels.len().saturating_sub(2)))
+        suffix.unwrap_or(labels.len() - 1)
     }
 }
 
@@ -61,6 +70,9 @@ mod tests {
             ("one", "one"),
         ] {
             assert_eq!(suffixes.domain(name), domain, "{name}");
+        }
+        for (name, is) in [("co.uk", true), ("b.co.uk", false), ("b.ck", true), ("www.ck", false), ("one", true)] {
+            assert_eq!(suffixes.is_one(name), is, "{name}");
         }
         let none = Suffixes::default();
         assert_eq!((none.domain("a.club.asso.fr"), none.domain("b.fr")), ("asso.fr".into(), "b.fr".into()));

@@ -248,6 +248,22 @@ async fn a_repeated_request_happens_once_and_answers_alike() {
 }
 
 #[tokio::test]
+async fn an_account_takes_no_zone_in_which_everybody_has_names() {
+    let node = Node::new().await;
+    node.post("/v1/accounts", json!({"name": "asso"})).await.expect(201);
+    let own = node.token(json!({"name": "own", "access": "write", "account": "asso"})).await;
+    for name in ["co.uk", "asso.fr", "uk"] {
+        let made = node.with_token(&own, "POST", "/v1/zones", json!({"name": name})).await.problem(403, "forbidden");
+        let detail = made.body["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("{name} lies above the names of everybody")), "{detail}");
+        node.with_token(&own, "PUT", &format!("/v1/zones/{name}/file"), Value::Null).await.problem(403, "forbidden");
+    }
+    node.with_token(&own, "POST", "/v1/zones", json!({"name": "club.asso.fr"})).await.expect(201);
+    // Who runs the cluster may be who runs the suffix.
+    node.post("/v1/zones", json!({"name": "asso.fr"})).await.expect(201);
+}
+
+#[tokio::test]
 async fn records_plans_accounts_and_logins() {
     let node = Node::new().await;
     let put = |path: &'static str, body| node.ask("PUT", path, &[], body);

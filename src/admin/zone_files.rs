@@ -11,6 +11,7 @@ use crate::admin::etag;
 use crate::admin::fields;
 use crate::admin::look::{At, Look};
 use crate::admin::resource::{Resource, View};
+use crate::admin::zones::check_suffix;
 use crate::api::problem::Fault;
 use crate::api::written::{ReadQuery, Written};
 use crate::api::zone_files::{ImportQuery, MEDIA_TYPE, RecordAction, RecordChange, ZoneImported};
@@ -63,6 +64,9 @@ pub(crate) async fn put(
     AskFile(ask, file, query): AskFile<ImportQuery>,
 ) -> Result<Response, Failure> {
     let account = fields::optional("account", query.account.as_deref())?;
+    if !ask.snapshot.zones.contains_key(&zone) {
+        check_suffix(&ask, &zone).await?;
+    }
     let read = zonefile::read(&file, &zones::origin(&zone), DEFAULT_TTL);
     let (mut import, notes) = gather(zone, read)?;
     (import.account, import.replace) = (account, query.replace == Some(true));

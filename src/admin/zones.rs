@@ -1,6 +1,7 @@
 //! `/v1/zones`: the zones whose records are kept here.
 use axum::response::Response;
 
+use crate::acme::suffixes::Suffixes;
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::error::Failure;
 use crate::admin::fields;
@@ -13,7 +14,7 @@ use crate::base::names::{AccountName, ZoneName};
 use crate::model::advice::advice;
 use crate::model::answer::Object;
 use crate::model::change::Change;
-use crate::model::refusal::Kind;
+use crate::model::refusal::{Kind, Refusal};
 use crate::model::state::State;
 use crate::model::zones::{ZoneCreate, ZoneHead, ZoneRemove, ZoneSet};
 
@@ -53,6 +54,22 @@ fn current(state: &State, name: &ZoneName) -> Option<u64> {
     state.zones.get(name).map(|zone| zone.head.revision)
 }
 
+/// Who is limited to an account takes no name below which everybody has theirs, such as `co.uk`. It is no rule of the state: each
+/// machine has its own copy of the list.
+pub(crate) async fn check_suffix(ask: &Ask, name: &ZoneName) -> Result<(), Failure> {
+    if ask.caller.account().is_none() {
+        return Ok(());
+    }
+    let suffixes = ask.desk.blocking.run(Suffixes::read).await.unwrap_or_default();
+    match suffixes.is_one(name.as_str()) {
+        true => {
+            let reason = format!("{name} lies above the names of everybody: it is a public suffix");
+            Err(Refusal::Forbidden { reason }.into())
+        }
+        false => Ok(()),
+    }
+}
+
 /// Lists the zones by name.
 #[utoipa::path(get, path = "/v1/zones", tag = "zones", params(PageQuery), responses((status = 200, body = Page<api::Zone>)))]
 pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
@@ -65,8 +82,10 @@ pub(crate) async fn list(look: Look) -> Result<Response, Failure> {
 #[utoipa::path(post, path = "/v1/zones", tag = "zones", params(WriteQuery), request_body = api::ZoneCreate,
     responses((status = 201, body = Written<api::Zone>)))]
 pub(crate) async fn create(AskWith(ask, body): AskWith<api::ZoneCreate>) -> Result<Response, Failure> {
+    let name = fields::name("name", &body.name)?;
+    check_suffix(&ask, &name).await?;
     let create = ZoneCreate {
-        name: fields::name("name", &body.name)?,
+        name,
         account: fields::optional("account", body.account.as_deref())?,
         ttl: body.ttl,
         nameservers: fields::list("nameservers", &body.nameservers)?,

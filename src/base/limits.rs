@@ -110,6 +110,10 @@ pub const NODE_KEY_MAX: usize = 256;
 pub const JOIN_TOKENS_MAX: usize = 16;
 /// How long such a door stays open at most: a week's holiday.
 pub const JOIN_TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long an expired token of the API stays listed: somebody may look why it opens nothing.
+pub const TOKEN_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Tokens that go with one new one: more than one, so that they get fewer.
+pub const TOKENS_FORGOTTEN: usize = 4;
 /// Shortest and longest password: argon2id reads all of it, so an endless one is work for free.
 pub const PASSWORD_MIN: usize = 8;
 pub const PASSWORD_MAX: usize = 1024;

@@ -1,8 +1,11 @@
 //! Tokens of the admin API. Only the hash of a secret is kept; scope and expiry are judged here, by the state's own time.
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Time;
 use crate::base::ids::TokenId;
+use crate::base::limits::{TOKEN_KEPT, TOKENS_FORGOTTEN};
 use crate::base::names::{AccountName, TokenName};
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
@@ -82,10 +85,19 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &TokenCreate) -> Result<Outcome
     if cx.state.tokens.contains_key(&token.id) {
         return Err(Refusal::exists(Kind::Token, token.id));
     }
+    forget(cx);
     cx.put(Row::Token(token.clone()));
     Ok(Outcome::new("token.create", &change.name)
         .account(change.scope.account.as_ref())
         .object(Object::Token(Token { hash: [0; 32], ..token })))
+}
+
+/// Tokens that expired long ago go with each new one: who makes them without end keeps few.
+fn forget(cx: &mut Apply<'_>) {
+    let old = |token: &&Arc<Token>| token.expires.is_some_and(|expires| expires.plus(TOKEN_KEPT) < cx.time);
+    let old: Vec<Token> =
+        cx.state.tokens.values().filter(old).take(TOKENS_FORGOTTEN).map(|old| Token::clone(old)).collect();
+    old.into_iter().for_each(|old| cx.delete(Row::Token(old)));
 }
 
 pub(crate) fn remove(cx: &mut Apply<'_>, change: &TokenRemove) -> Result<Outcome, Refusal> {

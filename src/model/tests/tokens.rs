@@ -1,6 +1,7 @@
 //! Tokens: what their scope lets them see and do, until when.
 use std::time::Duration;
 
+use crate::base::limits::TOKEN_KEPT;
 use crate::base::names::TokenName;
 use crate::model::accounts::{AccountCreate, AccountRemove};
 use crate::model::change::{Actor, Change, Set};
@@ -41,6 +42,23 @@ fn a_token_counts_until_it_expires_or_is_removed() {
     assert_eq!(world.refused(new_zone("c.test", None)), Refusal::TokenInvalid);
     world.actor = Actor::System;
     world.refused_as("not-found", Change::TokenRemove(TokenRemove { name }));
+}
+
+#[test]
+fn tokens_that_expired_long_ago_go_with_new_ones() {
+    let mut world = World::new();
+    let lasting = world.become_token(Access::Write, None, None);
+    let short: Vec<_> =
+        (1..=6).map(|at| world.become_token(Access::Read, None, Some(START.plus(Duration::from_secs(at))))).collect();
+    world.clock = START.plus(TOKEN_KEPT);
+    world.become_token(Access::Read, None, None);
+    assert!(short.iter().all(|id| world.state.tokens.contains_key(id)), "somebody may look for them yet");
+    world.clock = START.plus(TOKEN_KEPT + Duration::from_secs(10));
+    for left in [2, 0] {
+        world.become_token(Access::Read, None, None);
+        assert_eq!(short.iter().filter(|id| world.state.tokens.contains_key(*id)).count(), left);
+    }
+    assert!(world.state.tokens.contains_key(&lasting) && world.state.tokens.len() == 4);
 }
 
 #[test]
