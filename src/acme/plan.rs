@@ -10,7 +10,7 @@ use crate::base::limits::acme::{
     CHECK_GOOD, FORGOTTEN_CHECKS_MAX, ORDER_NAMES_MAX, PAUSE_MAX, RENEW_SHARE, WARN_GRACE_SHARE, WARN_LEFT, WINDOW_ASK,
 };
 use crate::base::names::{IssuerName, ZoneName};
-use crate::model::budget::Spending;
+use crate::model::budget::{Ahead, Spending};
 use crate::model::certificates::{Certificate, IMPORTED};
 use crate::model::orders::{Challenge, Method, Order, Purpose, Stage};
 use crate::model::state::State;
@@ -189,17 +189,18 @@ pub(crate) fn plan(state: &State, now: Time, known: &Known) -> Plan {
             *newest = order;
         }
     }
-    let look = Look { state, now, known, last };
-    let (mut items, mut ending) = (Vec::new(), BTreeSet::new());
-    for group in groups(state) {
-        let names: Vec<_> = group.names.iter().map(|name| look.standing(&group, name)).collect();
+    let mut look = Look { state, now, known, last, ahead: Ahead::new(state, now) };
+    let (mut wanted, mut ending, groups) = (Vec::new(), BTreeSet::new(), groups(state));
+    for group in &groups {
+        let names: Vec<_> = group.names.iter().map(|name| look.standing(group, name)).collect();
         let best = names.iter().filter_map(|name| name.best).filter(|best| is_ending(best, known, now));
         ending.extend(best.map(|best| (best.not_after, best.id)));
-        items.push(look.at(&group, &names));
+        let ends = names.iter().map(|name| name.best.map_or(Time(0), |best| best.not_after)).min().unwrap_or_default();
+        wanted.push((ends, group, names));
     }
-    // Who has nothing yet comes first, then who runs out first.
-    items.sort_by_key(|(ends, item)| (*ends, item.purpose));
-    let items: Vec<Item> = items.into_iter().map(|(_, item)| item).collect();
+    // Who has nothing yet comes first, then who runs out first: also in what issuers take.
+    wanted.sort_by_key(|(ends, group, _)| (*ends, group.purpose));
+    let items: Vec<Item> = wanted.into_iter().map(|(_, group, names)| look.at(group, &names)).collect();
     let next = items.iter().filter_map(|item| match &item.step {
         Step::Good { renew: at } | Step::Wait { until: at, .. } | Step::Blocked { again: at, .. } => Some(*at),
         Step::Check { .. } | Step::Order(_) | Step::UnderWay { .. } => None,
@@ -237,6 +238,24 @@ struct Look<'a> {
     known: &'a Known,
     /// The last order of each purpose at each issuer.
     last: BTreeMap<(Purpose, &'a IssuerName), &'a Arc<Order>>,
+    /// What issuers will have taken.
+    ahead: Ahead,
+}
+
+/// An order, and the first moment at which its issuer takes it.
+struct Planned {
+    intent: Intent,
+    at: Time,
+    reason: Option<String>,
+}
+
+impl Planned {
+    fn step(&self, now: Time) -> Step {
+        match &self.reason {
+            Some(reason) if self.at > now => Step::Wait { until: self.at, reason: reason.clone() },
+            _ => Step::Order(self.intent.clone()),
+        }
+    }
 }
 
 /// How one name of a group stands.
@@ -249,13 +268,12 @@ struct Standing<'a> {
     lacking: bool,
 }
 
-impl Look<'_> {
-    /// What becomes of a group, and until when it can go on without.
-    fn at(&self, group: &Group, names: &[Standing<'_>]) -> (Time, Item) {
-        let ends = names.iter().map(|name| name.best.map_or(Time(0), |best| best.not_after)).min().unwrap_or_default();
+impl<'a> Look<'a> {
+    /// What becomes of a group.
+    fn at(&mut self, group: &Group, names: &[Standing<'_>]) -> Item {
         let item = |issuer: Option<&IssuerName>, step| {
             let (names, issuer) = (group.names.clone(), issuer.cloned());
-            (ends, Item { purpose: group.purpose, names, issuer, step })
+            Item { purpose: group.purpose, names, issuer, step }
         };
         let open_order = self.state.open_orders().find(|order| order.purpose == group.purpose);
         if let Some(order) = open_order {
@@ -271,26 +289,33 @@ impl Look<'_> {
             return item(None, Step::UnderWay { how: Vec::new() });
         }
         // The first issuer that can do something now; else the one that can soonest.
-        let mut best: Option<(&IssuerName, Step)> = None;
+        let mut best: Option<(&IssuerName, Step, Option<Planned>)> = None;
         for issuer in &group.issuers {
-            let step = self.ask(group, names, issuer);
+            let (step, planned) = match self.ask(group, names, issuer) {
+                Ok(planned) => (planned.step(self.now), Some(planned)),
+                Err(step) => (step, None),
+            };
             let rank = |step: &Step| match step {
                 Step::Order(_) | Step::Check { .. } | Step::UnderWay { .. } => Time(0),
                 Step::Wait { until, .. } => *until,
                 Step::Blocked { again, .. } => *again,
                 Step::Good { .. } => Time(u64::MAX),
             };
-            if best.as_ref().is_none_or(|(_, before)| rank(&step) < rank(before)) {
-                best = Some((issuer, step));
+            if best.as_ref().is_none_or(|(_, before, _)| rank(&step) < rank(before)) {
+                best = Some((issuer, step, planned));
             }
         }
-        match best {
-            Some((issuer, step)) => item(Some(issuer), step),
-            None => item(None, Step::Good { renew: Time(u64::MAX) }),
+        let Some((issuer, step, planned)) = best else { return item(None, Step::Good { renew: Time(u64::MAX) }) };
+        if let Some(Planned { intent, at, .. }) = planned {
+            self.ahead.plan(&Spending { issuer, names: &intent.names, domains: &intent.domains }, at);
         }
+        item(Some(issuer), step)
     }
 
-    fn standing<'a>(&'a self, group: &Group, name: &'a String) -> Standing<'a> {
+    fn standing<'n>(&self, group: &Group, name: &'n String) -> Standing<'n>
+    where
+        'a: 'n,
+    {
         // Of an issuer that was not asked for, such as one that nobody trusts, a name has nothing.
         let fits = |held: &&Arc<Certificate>| held.issuer.as_str() == IMPORTED || group.issuers.contains(&held.issuer);
         let best = self
@@ -305,24 +330,25 @@ impl Look<'_> {
         Standing { name, best, open: lacking || !foreign, lacking }
     }
 
-    /// What could be asked of this issuer for a group that lacks something.
-    fn ask(&self, group: &Group, names: &[Standing<'_>], issuer: &IssuerName) -> Step {
+    /// What could be asked of this issuer for a group that lacks something, and when; or what keeps it from that.
+    fn ask(&self, group: &Group, names: &[Standing<'_>], issuer: &IssuerName) -> Result<Planned, Step> {
         if let Some(trouble) = self.known.troubles.get(issuer).filter(|trouble| trouble.stands(self.now)) {
-            return Step::Wait { until: trouble.until, reason: trouble.reason.clone() };
+            return Err(Step::Wait { until: trouble.until, reason: trouble.reason.clone() });
         }
         let last = self.last.get(&(group.purpose, issuer));
         if let Some(Stage::Failed(failed)) = last.map(|order| &order.stage)
             && stands(failed.retry, self.now)
         {
             let reason = format!("{}. {}", failed.reason, failed.remedy).trim_end().to_owned();
-            return Step::Wait { until: failed.retry, reason };
+            return Err(Step::Wait { until: failed.retry, reason });
         }
         let open = || names.iter().filter(|name| name.open);
         let check = |name: &str| self.known.checks.get(&(name.to_owned(), issuer.clone()));
         let stale = open().filter(|name| check(name.name).is_none_or(|check| check.is_stale(self.now)));
         let stale: Vec<String> = stale.map(|name| name.name.clone()).collect();
-        if !stale.is_empty() {
-            return Step::Check { names: stale };
+        // What was in order is looked at again when the issuer takes it.
+        if stale.iter().any(|name| check(name).is_none_or(|check| check.found.is_err())) {
+            return Err(Step::Check { names: stale });
         }
         let way = |name: &&Standing<'_>| check(name.name).is_some_and(|check| check.found.is_ok());
         if !open().filter(|name| name.lacking).any(|name| way(&name)) {
@@ -330,7 +356,7 @@ impl Look<'_> {
             let first = bad.min_by_key(|check| check.again);
             let again = first.map_or(self.now, |check| check.again);
             let reason = first.and_then(|check| check.found.as_ref().err()).cloned().unwrap_or_default();
-            return Step::Blocked { again, reason };
+            return Err(Step::Blocked { again, reason });
         }
         let left_out = open().filter_map(|name| {
             let reason = check(name.name)?.found.as_ref().err()?;
@@ -360,10 +386,11 @@ impl Look<'_> {
             left_out: left_out.collect(),
         };
         let spending = Spending { issuer, names: &intent.names, domains: &intent.domains };
-        match spending.check(self.state, self.now) {
-            Ok(()) => Step::Order(intent),
-            Err(spent) => Step::Wait { until: spent.until, reason: spent.reason },
+        let (at, spent) = self.ahead.first(&spending);
+        if at <= self.now && !stale.is_empty() {
+            return Err(Step::Check { names: stale });
         }
+        Ok(Planned { intent, at, reason: spent.map(|spent| spent.reason) })
     }
 
     /// The certificate of this issuer that an order takes the place of.

@@ -1,4 +1,5 @@
 //! What is planned for names in every situation: pure, so every moment can be tried.
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::acme::fault::AcmeError;
@@ -256,6 +257,14 @@ fn four_hundred_names_stay_within_the_limits_of_the_issuer() {
         known.checks.insert((host.clone(), issuer("letsencrypt")), check);
     }
     let (mut now, mut made, mut number) = (NOW, Vec::new(), 1000);
+    let told = |item: &Item| match item.step {
+        Step::Wait { until, .. } => until,
+        _ => NOW,
+    };
+    // When each is to be ordered, as it is told at the first moment.
+    let first: BTreeMap<Purpose, Time> =
+        plan(&state, now, &known).items.iter().map(|item| (item.purpose, told(item))).collect();
+    assert!(first.values().filter(|at| **at == NOW).count() <= ORDERS_PER_ACCOUNT.0);
     while made.len() < 400 {
         known.checks.values_mut().for_each(|check| check.at = now);
         let plan = plan(&state, now, &known);
@@ -290,6 +299,8 @@ fn four_hundred_names_stay_within_the_limits_of_the_issuer() {
             state.put(&Stored::new(order(number, of, &names, &domains, now, issued)));
             state.put(&Stored::new(lasting(number, &names, "letsencrypt", 3000, 3000)));
             made.push((now, intent.domains[0].clone()));
+            let told = first[&item.purpose];
+            assert!(told.distance(now) < Duration::from_secs(600), "{item:?} at {now}, and not at {told}");
         }
         now = now.plus(Duration::from_secs(2));
     }
