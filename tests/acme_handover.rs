@@ -4,9 +4,10 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use support::issuer::{ADDRESS, Network, OLD_ADDRESS, Pebble, planned, until_planned, wait};
 use support::node::{Node, binary};
@@ -53,29 +54,31 @@ fn certificates(pem: &str) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
+/// The old machine asks for a certificate.
+fn certbot(network: &Network, pebble: &Pebble, arguments: &[&str]) -> Output {
+    let mut certbot = network.command("certbot");
+    certbot.args(arguments).args(["--standalone", "--http-01-address", OLD_ADDRESS, "-n"]);
+    for (option, dir) in [("--config-dir", "letsencrypt"), ("--work-dir", "w"), ("--logs-dir", "l")] {
+        certbot.arg(option).arg(network.path(dir));
+    }
+    certbot.env("REQUESTS_CA_BUNDLE", pebble.ca_file()).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What certbot has then.
+fn certified_by_certbot(network: &Network, pebble: &Pebble) -> PathBuf {
+    let server = ["--server", "https://127.0.0.1:14000/dir", "--register-unsafely-without-email", "--agree-tos"];
+    let made = certbot(network, pebble, &[&["certonly", "-d", "old.wide.net"][..], &server].concat());
+    assert!(made.status.success(), "{}", said(&made));
+    network.path("letsencrypt")
+}
+
 #[test]
 fn what_certbot_has_is_served_as_it_is_and_renewed_here() {
     let network = Network::new();
     let node = network.node(true);
     let pebble = Pebble::lasting(&network, SHORT);
     leads(&node, "old", OLD_ADDRESS);
-    let tree = network.path("letsencrypt");
-    let mut certbot = network.command("certbot");
-    certbot.args(["certonly", "--standalone", "--http-01-address", OLD_ADDRESS, "-n", "--agree-tos"]);
-    certbot.args([
-        "--register-unsafely-without-email",
-        "--server",
-        "https://127.0.0.1:14000/dir",
-        "-d",
-        "old.wide.net",
-    ]);
-    for (option, dir) in
-        [("--config-dir", &tree), ("--work-dir", &network.path("w")), ("--logs-dir", &network.path("l"))]
-    {
-        certbot.arg(option).arg(dir);
-    }
-    let made = certbot.env("REQUESTS_CA_BUNDLE", pebble.ca_file()).stdin(Stdio::null()).output().unwrap();
-    assert!(made.status.success(), "{}", said(&made));
+    let tree = certified_by_certbot(&network, &pebble);
     let chain = fs::read_to_string(tree.join("live/old.wide.net/fullchain.pem")).unwrap();
     // As it comes from another machine: its links lead nowhere any more.
     fs::remove_dir_all(tree.join("live/old.wide.net")).unwrap();
@@ -98,6 +101,67 @@ fn what_certbot_has_is_served_as_it_is_and_renewed_here() {
     let ours = shown(&network, ADDRESS, "old.wide.net");
     assert_ne!(ours, certificates(&chain));
     assert_eq!(network.curl(&pebble.root(&network), "https://old.wide.net/").as_deref(), Some("404"));
+}
+
+/// Of the key that all issuers know.
+fn thumbprint(network: &Network) -> String {
+    let url = format!("http://{ADDRESS}/.well-known/acme-challenge/a-token-of-nobody");
+    let said = network.command("curl").args(["-s", &url]).output().unwrap();
+    String::from_utf8(said.stdout).unwrap().split_once('.').unwrap().1.to_owned()
+}
+
+#[test]
+fn an_account_of_certbot_becomes_ours_wherever_we_are_killed() {
+    let network = Network::new();
+    let mut node = network.node(true);
+    let pebble = Pebble::new(&network, false, &[]);
+    leads(&node, "old", OLD_ADDRESS);
+    let tree = certified_by_certbot(&network, &pebble);
+    pebble.prefer(&node, false);
+    let import = |node: &Node| ruche(&network, node, &["cert", "import", tree.to_str().unwrap(), "--accounts"]);
+    kill_process(pebble.pid(), Signal::STOP).unwrap();
+    let imported = import(&node);
+    assert!(imported.status.success(), "{}", said(&imported));
+    let told = said(&imported);
+    let (_, account) = told.split_once("Took over the account ").unwrap();
+    let account = account.split_once(' ').unwrap().0.to_owned();
+    let issuer = |node: &Node| node.get("/v1/issuers/pebble").json;
+    assert!(issuer(&node)["account"] == account.as_str() && issuer(&node)["task"] == "rollover", "{account}");
+    // The key to come is written down before the issuer hears of it.
+    let announced = |node: &Node| {
+        let all = node.get("/v1/events?limit=500").json["items"].as_array().unwrap().clone();
+        all.iter().any(|event| event["action"] == "issuer.account")
+    };
+    wait("it is written down", || announced(&node));
+    node.kill();
+    let copy = |from: &Path, to: &Path| {
+        assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+    };
+    let kept = node.path("kept");
+    copy(&node.data, &kept);
+    kill_process(pebble.pid(), Signal::CONT).unwrap();
+    for _ in 0..2 {
+        node.start();
+        wait("it has our key", || {
+            let issuer = issuer(&node);
+            issuer["task"].is_null() && issuer["thumbprint"] == thumbprint(&network).as_str()
+        });
+        assert_eq!(issuer(&node)["account"], account.as_str(), "{}", node.log());
+        // The issuer said yes, and what we wrote of it is lost.
+        node.kill();
+        fs::remove_dir_all(&node.data).unwrap();
+        copy(&kept, &node.data);
+    }
+    node.start();
+    assert!(said(&import(&node)).contains("we have one at pebble already"), "{}", said(&import(&node)));
+    assert_eq!(node.post("/v1/sites", json!({"host": "old.wide.net", "handler": {"type": "static"}})).status, 201);
+    let renewed = certbot(&network, &pebble, &["renew", "--force-renewal", "--no-random-sleep-on-renew"]);
+    assert!(!renewed.status.success(), "certbot has the key no more: {}", said(&renewed));
+    leads(&node, "old", ADDRESS);
+    until_planned(&node, "old.wide.net", "good");
+    assert!(ruche(&network, &node, &["cert", "renew", "old.wide.net"]).status.success());
+    wait("it is renewed by that account", || reserved(&node) == 1 && planned(&node, "old.wide.net")["step"] == "good");
+    assert_eq!(issuer(&node)["account"], account.as_str());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Our account at an issuer: found again, or made, with the key that all share or one of its own. What an issuer's contract binds
 //! has a key of its own.
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use instant_acme::{Account, AccountBuilder, ExternalAccountKey, Key, NewAccount};
@@ -15,6 +15,8 @@ use crate::base::limits::acme::SKEW_MAX;
 use crate::fetch::trust::Trust;
 use crate::model::cluster::Cluster;
 use crate::model::issuers::{Issuer, IssuerAccount, IssuerAccountPut, Task};
+use crate::tls::jose::AccountKey;
+use crate::tls::order::fresh_key;
 use crate::tls::parse::pem;
 use crate::tls::sealed::{open_at, seal_at};
 
@@ -70,19 +72,34 @@ fn newest(ground: &Ground, issuer: &Issuer) -> Issuer {
 }
 
 async fn found(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account, AcmeError> {
-    if newest(ground, issuer).account().is_some() {
+    if newest(ground, issuer).account().is_some() && !is_foreign(ground, issuer)? {
         return known(ground, issuer, wire).await;
     }
     // One account is made, however many orders want one.
-    let turn =
-        ground.accounts.lock().unwrap_or_else(PoisonError::into_inner).entry(issuer.name.clone()).or_default().clone();
+    let turn = turn(ground, issuer);
     let _turn = turn.lock().await;
+    if is_foreign(ground, issuer)? {
+        rollover(ground, issuer, wire).await?;
+    }
     let issuer = newest(ground, issuer);
     if issuer.account().is_some() {
         return known(ground, &issuer, wire).await;
     }
     let snapshot = ground.now();
     make(ground, snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?, &issuer, wire).await
+}
+
+/// Held by who makes an account or changes its key.
+fn turn(ground: &Ground, issuer: &Issuer) -> Arc<tokio::sync::Mutex<()>> {
+    let mut turns = ground.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.entry(issuer.name.clone()).or_default().clone()
+}
+
+/// Whether the account was brought along with a key of a kind that ours are not: nothing is said with it but that it is changed.
+fn is_foreign(ground: &Ground, issuer: &Issuer) -> Result<bool, AcmeError> {
+    let (snapshot, issuer) = (ground.now(), newest(ground, issuer));
+    let Some((cluster, account)) = snapshot.cluster.as_deref().zip(issuer.account()) else { return Ok(false) };
+    Ok(account.key.is_some() && !AccountKey::read(&key_of(ground, cluster, &issuer, account)?)?.is_ours())
 }
 
 async fn known(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account, AcmeError> {
@@ -96,41 +113,87 @@ async fn known(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account,
 
 /// Does what an administrator wants done to the account.
 pub(crate) async fn attend(ground: &Ground, issuer: &Issuer, task: Task) -> Result<(), AcmeError> {
-    let Held { mut account, wire } = open(ground, issuer).await?;
-    let account = match task {
+    match task {
         Task::Deactivate => {
+            let Held { account, .. } = open(ground, issuer).await?;
             account.deactivate().await.map_err(AcmeError::of("deactivate the account"))?;
-            None
+            write(ground, issuer, None).await
         }
         Task::Rollover => {
-            let made = match patiently!("change the key of the account", account.update_key()) {
-                // It was changed before, and we ended before that was written down: the account cannot be spoken for any more.
-                Err(error) if error.is_refusal() && !is_known(ground, issuer, &wire).await? => {
-                    tracing::warn!(issuer = %issuer.name, "the key of the account is lost: the next order makes another account");
-                    return forget(ground, issuer).await;
-                }
-                made => made?,
-            };
-            let cluster = ground.now().cluster.as_ref().ok_or(AcmeError::NoKey)?.sealed_for();
-            let key = sealed(ground, cluster, issuer, made.private_key().secret_pkcs8_der())?;
-            Some(described(issuer, &account, Some(key)))
+            let wire = wire(ground, issuer).await?;
+            let turn = turn(ground, issuer);
+            let _turn = turn.lock().await;
+            match newest(ground, issuer).task {
+                Some(Task::Rollover) => rollover(ground, issuer, &wire).await,
+                // An order needed it sooner.
+                _ => Ok(()),
+            }
         }
-    };
-    write(ground, issuer, account).await
+    }
 }
 
-/// Whether an account there goes by the key we have.
-async fn is_known(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<bool, AcmeError> {
-    const LOOK: &str = "look for the account";
-    let snapshot = ground.now();
-    let cluster = snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?;
-    let secret = key_of(ground, cluster, issuer, issuer.account().ok_or(AcmeError::NoKey)?)?;
-    let found = patiently!(LOOK, builder(wire).from_key(key_pair(&secret, LOOK)?, issuer.directory.clone()));
-    match found {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_unknown_account() => Ok(false),
-        Err(error) => Err(error),
+/// Gives the account another key. That key is written down before the issuer hears of it: whoever goes on after a crash has it, whether
+/// the issuer said yes or not.
+async fn rollover(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<(), AcmeError> {
+    const CHANGE: &str = "change the key of the account";
+    let mut taken = false;
+    loop {
+        let (snapshot, issuer) = (ground.now(), newest(ground, issuer));
+        let cluster = snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?;
+        let account = issuer.account().ok_or(AcmeError::NoKey)?;
+        let old = AccountKey::read(&key_of(ground, cluster, &issuer, account)?)?;
+        let secret = match &account.next {
+            Some(next) if !taken => open_at(&ground.keyring, cluster.sealed_for(), next_of(&issuer), next)?,
+            _ => announce(ground, cluster, &issuer, account, taken || old.is_ours()).await?,
+        };
+        let new = AccountKey::read(&secret)?;
+        match patiently!(CHANGE, wire.change_key(account, &old, &new)) {
+            Err(error) if error.is_refusal() => match patiently!(CHANGE, wire.account_of(&account.directory, &new)) {
+                // It was changed before, and we ended before that was written down.
+                Ok(url) if url == account.url => {}
+                // The key that all share has another account there: this one gets a key of its own.
+                Ok(_) if !taken => {
+                    taken = true;
+                    continue;
+                }
+                Ok(_) => return Err(error),
+                Err(unknown) if !unknown.is_refusal() => return Err(unknown),
+                Err(_) => match patiently!(CHANGE, wire.account_of(&account.directory, &old)) {
+                    Ok(_) if old.is_ours() => return Err(error),
+                    Err(unknown) if !unknown.is_refusal() => return Err(unknown),
+                    // Nobody can speak for it with what we have.
+                    _ => {
+                        tracing::warn!(issuer = %issuer.name, "the account is given up, and the next order makes another one: failed to {error}");
+                        return forget(ground, &issuer).await;
+                    }
+                },
+            },
+            changed => changed?,
+        }
+        let shared = cluster.acme_key.as_ref().is_some_and(|shared| shared.thumbprint == new.thumbprint());
+        let key = if shared { None } else { Some(sealed(ground, cluster.sealed_for(), &issuer, &secret)?) };
+        let changed = IssuerAccount { key, thumbprint: new.thumbprint(), next: None, ..account.clone() };
+        return write(ground, &issuer, Some(changed)).await;
     }
+}
+
+/// Writes down the key that an account is to have, and gives it: one of its own, or the one that all share.
+async fn announce(
+    ground: &Ground,
+    cluster: &Cluster,
+    issuer: &Issuer,
+    account: &IssuerAccount,
+    own: bool,
+) -> Result<Zeroizing<Vec<u8>>, AcmeError> {
+    let own = own || issuer.own_key || issuer.binding.is_some();
+    let next = if own { fresh_key()? } else { shared_key(ground, cluster)? };
+    let sealed = seal_at(&ground.keyring, cluster.sealed_for(), next_of(issuer), &next)?;
+    write(ground, issuer, Some(IssuerAccount { next: Some(sealed), ..account.clone() })).await?;
+    Ok(next)
+}
+
+fn next_of(issuer: &Issuer) -> (&'static str, &str, &'static str) {
+    ("issuers", issuer.name.as_str(), "next")
 }
 
 fn key_pair(secret: &[u8], doing: &'static str) -> Result<(Key, PrivateKeyDer<'static>), AcmeError> {
@@ -211,6 +274,7 @@ fn described(issuer: &Issuer, account: &Account, key: Option<crate::seal::Sealed
         key,
         thumbprint: account.key_thumbprint().to_owned(),
         directory: issuer.directory.clone(),
+        next: None,
     }
 }
 

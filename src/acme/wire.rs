@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{DATE, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
-use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::base::limits::acme::{ANSWER_MAX, CONNECT_WAIT, IDENTITIES_MAX, PAUSE_MAX, TALK_WAIT};
@@ -22,9 +23,12 @@ use crate::fetch::client::{Bounds, Client};
 use crate::fetch::error::FetchError;
 use crate::fetch::target::Target;
 use crate::fetch::trust::Trust;
+use crate::model::issuers::IssuerAccount;
+use crate::tls::jose::AccountKey;
 
 /// Addresses of an issuer that are tried.
 const ADDRESSES_MAX: usize = 4;
+const NONCE: &str = "replay-nonce";
 
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
@@ -52,13 +56,58 @@ impl Wire {
 
     /// By which domains an issuer knows itself in CAA records, as its directory says (RFC 8555 section 7.1.1).
     pub(crate) async fn identities(&self, directory: &str) -> Result<Vec<String>, Error> {
-        let (head, ()) = Request::get(directory).body(())?.into_parts();
+        let directory = self.directory(directory).await?;
+        Ok(directory.meta.identities.into_iter().take(IDENTITIES_MAX).collect())
+    }
+
+    /// Has the issuer know an account by another key from here on (RFC 8555 section 7.3.5).
+    pub(crate) async fn change_key(&self, of: &IssuerAccount, old: &AccountKey, new: &AccountKey) -> Result<(), Error> {
+        let directory = self.directory(&of.directory).await?;
+        let Some(url) = &directory.key_change else { return Err(Error::Unsupported("another key of an account")) };
+        let header = json!({"alg": new.algorithm(), "jwk": new.jwk(), "url": url});
+        let said = json!({"account": of.url, "oldKey": old.jwk()}).to_string();
+        let said = new.sign(&header, said.as_bytes()).map_err(other)?;
+        self.say(&directory, url, ("kid", json!(of.url)), old, &said).await.map(drop)
+    }
+
+    /// Where the account of a key is, if there is one (RFC 8555 section 7.3.1).
+    pub(crate) async fn account_of(&self, directory: &str, key: &AccountKey) -> Result<String, Error> {
+        let directory = self.directory(directory).await?;
+        let said = json!({"onlyReturnExisting": true});
+        let answer = self.say(&directory, &directory.new_account, ("jwk", key.jwk()), key, &said).await?;
+        let at = answer.headers.get(LOCATION).and_then(|at| at.to_str().ok());
+        at.map(str::to_owned).ok_or(Error::Str("no account URL"))
+    }
+
+    /// Says something with a key: what the library says with keys of ours only.
+    async fn say(
+        &self,
+        directory: &Directory,
+        url: &str,
+        (name, who): (&str, Value),
+        key: &AccountKey,
+        said: &Value,
+    ) -> Result<fetch::response::Response, Error> {
+        let (head, ()) = Request::head(&directory.new_nonce).body(())?.into_parts();
+        let answer = self.exchange(head, Bytes::new()).await?;
+        let nonce = answer.headers.get(NONCE).and_then(|nonce| nonce.to_str().ok());
+        let header = json!({"alg": key.algorithm(), name: who, "nonce": nonce, "url": url});
+        let body = key.sign(&header, said.to_string().as_bytes()).map_err(other)?;
+        let (head, ()) = Request::post(url).header(CONTENT_TYPE, "application/jose+json").body(())?.into_parts();
+        let answer = self.exchange(head, body.to_string().into()).await?;
+        match answer.status.is_success() {
+            true => Ok(answer),
+            false => Err(serde_json::from_slice::<Problem>(&answer.body)?.into()),
+        }
+    }
+
+    async fn directory(&self, url: &str) -> Result<Directory, Error> {
+        let (head, ()) = Request::get(url).body(())?.into_parts();
         let answer = self.exchange(head, Bytes::new()).await?;
         if !answer.status.is_success() {
             return Err(other(io::Error::other(format!("it answers {}", answer.status.as_u16()))));
         }
-        let directory: Directory = serde_json::from_slice(&answer.body)?;
-        Ok(directory.meta.identities.into_iter().take(IDENTITIES_MAX).collect())
+        Ok(serde_json::from_slice(&answer.body)?)
     }
 
     async fn send(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
@@ -102,7 +151,13 @@ impl Wire {
 
 /// What of a directory the library does not tell.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Directory {
+    #[serde(default)]
+    new_nonce: String,
+    #[serde(default)]
+    new_account: String,
+    key_change: Option<String>,
     #[serde(default)]
     meta: Meta,
 }

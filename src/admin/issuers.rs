@@ -16,9 +16,10 @@ use crate::api::written::{ReadQuery, Removed, WriteQuery, Written};
 use crate::base::names::IssuerName;
 use crate::model::answer::Object;
 use crate::model::change::{Change, Set};
-use crate::model::issuers::{Binding, Issuer, IssuerCreate, IssuerRemove, IssuerSet, Standing, Task};
+use crate::model::issuers::{Binding, Issuer, IssuerAccount, IssuerCreate, IssuerRemove, IssuerSet, Standing, Task};
 use crate::model::refusal::Kind;
 use crate::model::state::Snapshot;
+use crate::tls::jose::{self, AccountKey};
 use crate::tls::parse;
 use crate::tls::sealed::seal_at;
 
@@ -111,6 +112,7 @@ pub(crate) async fn set(
         binding: body.eab.map(eab).transpose()?.into(),
         standing: body.standing.map(standing).into(),
         task: task.map_or(Set::Keep, |task| Set::To(Some(task))),
+        account: body.account.map(|account| brought(&ask.desk, &ask.snapshot, &name, account)).transpose()?,
         ..IssuerSet::of(name.clone())
     };
     ask.change::<Issuer>(Change::IssuerSet(set), current).await
@@ -122,6 +124,22 @@ pub(crate) async fn set(
 pub(crate) async fn remove(At(name): At<IssuerName>, ask: Ask) -> Result<Response, Failure> {
     let current = ask.snapshot.issuers.get(&name).map(|issuer| issuer.revision);
     ask.remove(Change::IssuerRemove(IssuerRemove { name }), current).await
+}
+
+/// An account with its key, which may be of any kind.
+fn brought(
+    desk: &Arc<Desk>,
+    snapshot: &Arc<Snapshot>,
+    name: &IssuerName,
+    account: api::Account,
+) -> Result<IssuerAccount, Failure> {
+    let refused = |error| Failure::invalid("account.key", error);
+    let key = jose::read_jwk(&account.key).map_err(refused)?;
+    let thumbprint = AccountKey::read(&key).map_err(refused)?.thumbprint();
+    let cluster = snapshot.cluster.as_ref().ok_or_else(|| Failure::busy("the cluster is not founded yet"))?;
+    let sealed = seal_at(&desk.keyring, cluster.sealed_for(), ("issuers", name.as_str(), "account"), &key);
+    let key = Some(sealed.map_err(|error| Failure::busy(format!("failed to {error}")))?);
+    Ok(IssuerAccount { url: account.url, key, thumbprint, directory: String::new(), next: None })
 }
 
 /// `mailto:` is how ACME writes it; people need not.

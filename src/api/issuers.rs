@@ -83,6 +83,18 @@ pub struct IssuerPatch {
     /// What is done to the account: it gets another key, or ends.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    /// An account that another client made there, where there is none here. Its key is changed to one of ours at once: that client
+    /// cannot use it any more.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    pub url: String,
+    /// Its private key, a JWK (RFC 7517) as text.
+    pub key: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,9 +1,10 @@
 //! What certbot keeps in its directory: for each certificate a file of `renewal/`, links in `live/` to the newest of its files in
-//! `archive/`, and an account at each issuer in `accounts/`. Reads only; no key is read here.
+//! `archive/`, and an account at each issuer in `accounts/`. Reads only.
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::base::limits::{CERTBOT_ACCOUNTS_MAX, CERTBOT_ENTRIES_MAX, CERTBOT_FILE_MAX};
 
@@ -14,6 +15,25 @@ pub(crate) struct Lineage {
     pub(crate) key: PathBuf,
     /// The directory of the issuer it came from, where that is known.
     pub(crate) server: Option<String>,
+    /// The account it is renewed by, as certbot names it.
+    account: Option<String>,
+}
+
+/// An account at an issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) url: String,
+    /// Of the issuer.
+    pub(crate) directory: String,
+    /// Where its files are.
+    folder: PathBuf,
+}
+
+impl Account {
+    /// Its private key, a JWK.
+    pub(crate) fn key(&self) -> io::Result<Zeroizing<String>> {
+        read(&self.folder.join("private_key.json")).map(Zeroizing::new)
+    }
 }
 
 /// All of a directory, by their names. One without files is there with those that would be read.
@@ -38,7 +58,8 @@ pub(crate) fn lineages(dir: &Path) -> io::Result<Vec<Lineage>> {
 
 fn lineage(dir: &Path, name: &str) -> Lineage {
     let settings = Settings(read(&dir.join("renewal").join(format!("{name}.conf"))).unwrap_or_default());
-    let server = settings.named("server").map(str::to_owned);
+    let named = |name: &str| settings.named(name).map(str::to_owned);
+    let (server, account) = (named("server"), named("account"));
     let of = |dir: &Path, number: &str| {
         (dir.join(format!("fullchain{number}.pem")), dir.join(format!("privkey{number}.pem")))
     };
@@ -51,7 +72,7 @@ fn lineage(dir: &Path, name: &str) -> Lineage {
     ];
     let first = of(&dir.join("live").join(name), "");
     let (chain, key) = known.into_iter().flatten().find(|(chain, key)| chain.exists() && key.exists()).unwrap_or(first);
-    Lineage { chain, key, server }
+    Lineage { chain, key, server, account }
 }
 
 /// The highest number of which a chain is there.
@@ -61,16 +82,18 @@ fn newest(archive: &Path) -> Option<u32> {
     files.iter().filter_map(number).max()
 }
 
-/// Accounts at issuers: the URL of each.
-pub(crate) fn accounts(dir: &Path) -> Vec<String> {
-    let mut left = vec![(dir.join("accounts"), 0)];
+/// Accounts at issuers: those that certificates are renewed by come first.
+pub(crate) fn accounts(dir: &Path, lineages: &[Lineage]) -> Vec<Account> {
+    let top = dir.join("accounts");
+    let mut left = vec![(top.clone(), 0)];
     let mut found = Vec::new();
     // `accounts/HOST/…/directory/ID/regr.json`: as deep as the path of the issuer's directory is.
     while let Some((folder, depth)) = left.pop() {
-        if let Ok(account) =
-            read(&folder.join("regr.json")).and_then(|text| Ok(serde_json::from_str::<Account>(&text)?))
-        {
-            found.push(account.uri);
+        let registered = read(&folder.join("regr.json"));
+        if let Ok(account) = registered.and_then(|text| Ok(serde_json::from_str::<Registration>(&text)?)) {
+            let at = folder.parent().and_then(|above| above.strip_prefix(&top).ok()).unwrap_or(Path::new(""));
+            let directory = format!("https://{}", at.display());
+            found.push(Account { url: account.uri, directory, folder: folder.clone() });
         }
         if depth < ACCOUNTS_DEPTH {
             let inner = entries(&folder).unwrap_or_default().into_iter();
@@ -81,7 +104,11 @@ pub(crate) fn accounts(dir: &Path) -> Vec<String> {
             break;
         }
     }
-    found.sort();
+    let is_used = |account: &Account| {
+        let name = text(account.folder.file_name());
+        lineages.iter().any(|lineage| lineage.account.as_ref() == Some(&name))
+    };
+    found.sort_by_cached_key(|account| (!is_used(account), account.url.clone()));
     found
 }
 
@@ -89,7 +116,7 @@ pub(crate) fn accounts(dir: &Path) -> Vec<String> {
 const ACCOUNTS_DEPTH: usize = 8;
 
 #[derive(Debug, Deserialize)]
-struct Account {
+struct Registration {
     uri: String,
 }
 
@@ -142,17 +169,20 @@ mod tests {
         }
         put(
             "renewal/b.conf",
-            "fullchain = /nowhere/b\nprivkey = /nowhere/b\n[renewalparams]\nserver = https://ca/dir\n",
+            "fullchain = /nowhere/b\nprivkey = /nowhere/b\n[renewalparams]\naccount = 7f\nserver = https://ca/dir\n",
         );
         let outside = dir.path().join("elsewhere").display().to_string();
         put("renewal/c.conf", &format!("fullchain = {outside}/c.pem\nprivkey = {outside}/k.pem\n"));
         put("renewal/d.conf", "");
         put("accounts/ca/dir/0/regr.json", r#"{"body": {}, "uri": "https://ca/acct/1"}"#);
+        put("accounts/ca/dir/7f/regr.json", r#"{"body": {}, "uri": "https://ca/acct/2"}"#);
+        put("accounts/ca/dir/7f/private_key.json", "{}");
         let file = |name: &str| dir.path().join(name);
         let of = |chain: &str, key: &str, server: Option<&str>| Lineage {
             chain: file(chain),
             key: file(key),
             server: server.map(str::to_owned),
+            account: server.map(|_| "7f".to_owned()),
         };
         let wanted = [
             of("live/a/fullchain.pem", "live/a/privkey.pem", None),
@@ -161,6 +191,10 @@ mod tests {
             of("live/d/fullchain.pem", "live/d/privkey.pem", None),
         ];
         assert_eq!(lineages(dir.path()).unwrap(), wanted);
-        assert_eq!(accounts(dir.path()), ["https://ca/acct/1"]);
+        // The one that is used comes first.
+        let found = accounts(dir.path(), &wanted);
+        let told: Vec<_> = found.iter().map(|account| (&*account.url, &*account.directory)).collect();
+        assert_eq!(told, [("https://ca/acct/2", "https://ca/dir"), ("https://ca/acct/1", "https://ca/dir")]);
+        assert!(found[0].key().unwrap().as_str() == "{}" && found[1].key().is_err());
     }
 }

@@ -75,6 +75,9 @@ pub(crate) enum CertCommand {
         /// Read the password of the PFX file from the standard input [default: it has none]
         #[arg(long, requires = "pfx")]
         password_stdin: bool,
+        /// Take over certbot's accounts too: their keys are changed, and certbot cannot use them any more
+        #[arg(long, requires = "dir")]
+        accounts: bool,
         #[command(flatten)]
         write: WriteArgs,
     },
@@ -142,7 +145,9 @@ pub(crate) async fn run(session: &Session, command: CertCommand) -> Result<(), F
         }
         CertCommand::Renew { names, write } => handover::renew(session, names, &write).await,
         CertCommand::Plan => handover::plan(session).await,
-        CertCommand::Import { dir: Some(dir), write, .. } => handover::import_tree(session, &dir, &write).await,
+        CertCommand::Import { dir: Some(dir), accounts, write, .. } => {
+            handover::import_tree(session, &dir, accounts, &write).await
+        }
         CertCommand::Import { pfx: Some(pfx), password_stdin, write, .. } => {
             handover::import_pfx(session, &pfx, password_stdin, &write).await
         }

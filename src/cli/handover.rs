@@ -8,7 +8,7 @@ use std::process::Command;
 use http::Method;
 
 use crate::api::certificates::{Certificate, Imported, Pair, Plan, Planned, Renew, Step};
-use crate::api::issuers::Issuer;
+use crate::api::issuers::{Account, Issuer, IssuerPatch};
 use crate::base::limits::acme::CERTIFICATE_EVERY;
 use crate::cli::certbot::{self, Lineage};
 use crate::cli::client::{Write, path, read, with};
@@ -88,7 +88,12 @@ fn bytes(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// All that certbot has.
-pub(crate) async fn import_tree(session: &Session, dir: &Path, write: &WriteArgs) -> Result<(), Failure> {
+pub(crate) async fn import_tree(
+    session: &Session,
+    dir: &Path,
+    with_accounts: bool,
+    write: &WriteArgs,
+) -> Result<(), Failure> {
     let doing = format!("import {}", dir.display());
     let lineages = certbot::lineages(dir).map_err(|error| {
         let cause = format!("read it: {error}; expected a directory of certbot, with `renewal` and `live` in it");
@@ -109,31 +114,68 @@ pub(crate) async fn import_tree(session: &Session, dir: &Path, write: &WriteArgs
             }
         }
     }
-    if taken == 0 {
-        return Err(Failure::io(&doing, io::Error::new(io::ErrorKind::NotFound, "nothing in it could be taken up")));
-    }
-    if left > 0 {
+    if taken > 0 && left > 0 {
         session.out.note(&format!("{left} of {} were left out.", taken + left));
     }
-    tell_of_the_rest(session, dir, &lineages).await;
-    Ok(())
+    let issuers = session.api.list("list the issuers", &path(&["issuers"]), usize::MAX).await.unwrap_or_default();
+    let mut known: Vec<Issuer> = issuers.iter().filter_map(|item| read("list", item.get().as_bytes()).ok()).collect();
+    tell_of_issuers(session, &lineages, &known);
+    for account in certbot::accounts(dir, &lineages) {
+        match with_accounts {
+            true => take_over(session, &account, &mut known, write).await?,
+            false => session.out.note(&format!(
+                "The account {} stays certbot's: `--accounts` takes it over; else, where CAA records are bound to it (`accounturi`), name the new one of `ruche issuer show`.",
+                account.url
+            )),
+        }
+    }
+    match taken {
+        0 => {
+            Err(Failure::io(&doing, io::Error::new(io::ErrorKind::NotFound, "no certificate in it could be taken up")))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// What of certbot's stays behind: issuers that are not known here, and accounts, whose keys are of another kind than ours.
-async fn tell_of_the_rest(session: &Session, dir: &Path, lineages: &[Lineage]) {
-    let issuers = session.api.list("list the issuers", &path(&["issuers"]), usize::MAX).await.unwrap_or_default();
-    let known: Vec<Issuer> = issuers.iter().filter_map(|item| read("list", item.get().as_bytes()).ok()).collect();
+/// Issuers that are not known here.
+fn tell_of_issuers(session: &Session, lineages: &[Lineage], known: &[Issuer]) {
     let servers: BTreeSet<&String> = lineages.iter().filter_map(|lineage| lineage.server.as_ref()).collect();
     for server in servers.into_iter().filter(|server| !known.iter().any(|issuer| issuer.directory == **server)) {
         session.out.note(&format!(
             "Some came from {server}, which is no issuer here: what follows them comes from the preferred ones, unless `ruche issuer create` names it."
         ));
     }
-    for account in certbot::accounts(dir) {
-        session.out.note(&format!(
-            "The account {account} stays certbot's: where CAA records are bound to it (`accounturi`), name the new one of `ruche issuer show`."
-        ));
+}
+
+/// Has an account be ours, where its issuer is known here and we have none there yet.
+async fn take_over(
+    session: &Session,
+    account: &certbot::Account,
+    known: &mut [Issuer],
+    write: &WriteArgs,
+) -> Result<(), Failure> {
+    let url = &account.url;
+    let Some(issuer) = known.iter_mut().find(|issuer| issuer.directory == account.directory) else {
+        let directory = &account.directory;
+        session.out.note(&format!("The account {url} stays certbot's: {directory} is no issuer here."));
+        return Ok(());
+    };
+    if let Some(ours) = &issuer.account {
+        let name = &issuer.name;
+        session.out.note(&format!("The account {url} stays certbot's: we have one at {name} already, {ours}."));
+        return Ok(());
     }
+    let doing = format!("take over the account {url}");
+    let key = account.key().map_err(|error| Failure::io(&doing, error))?;
+    let account = Some(Account { url: url.clone(), key: key.to_string() });
+    let patch = IssuerPatch { account, ..IssuerPatch::default() };
+    session.api.write(Write::new(doing, Method::PATCH, path(&["issuers", &issuer.name]), write).body(&patch)).await?;
+    session.out.note(&format!(
+        "Took over the account {url} at {}: its key is changed to ours, and certbot cannot renew by it any more.",
+        issuer.name
+    ));
+    issuer.account = Some(url.clone());
+    Ok(())
 }
 
 async fn send(

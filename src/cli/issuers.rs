@@ -143,6 +143,7 @@ pub(crate) async fn run(session: &Session, command: IssuerCommand) -> Result<(),
                 contacts: (!facts.contacts.is_empty()).then_some(facts.contacts),
                 standing: standing(prefer, by_name).or(last.then_some(Standing::Last)),
                 task,
+                account: None,
             };
             session.patch("Changed", doing, one(&name), &patch, &write).await
         }

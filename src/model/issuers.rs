@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits::acme::{ISSUER_CERTIFICATES_MAX, ISSUER_CONTACTS_MAX, ISSUERS_MAX};
+use crate::base::limits::acme::{ACME_URL_MAX, ISSUER_CERTIFICATES_MAX, ISSUER_CONTACTS_MAX, ISSUERS_MAX};
 use crate::base::names::IssuerName;
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
@@ -72,6 +72,9 @@ pub struct IssuerAccount {
     pub thumbprint: String,
     /// The directory it is at: another one has no such account.
     pub directory: String,
+    /// The key it is about to get, PKCS#8, sealed for `issuers`, the issuer, `next`: the issuer may know it already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Sealed>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +113,9 @@ pub struct IssuerSet {
     pub binding: Set<Option<Binding>>,
     pub standing: Set<Standing>,
     pub task: Set<Option<Task>>,
+    /// An account that was brought along, where there is none: its key is changed to one of ours first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<IssuerAccount>,
 }
 
 impl IssuerSet {
@@ -123,6 +129,7 @@ impl IssuerSet {
             binding: Set::Keep,
             standing: Set::Keep,
             task: Set::Keep,
+            account: None,
         }
     }
 }
@@ -132,7 +139,7 @@ pub struct IssuerRemove {
     pub name: IssuerName,
 }
 
-/// What became of the account: it was made, has another key, or is gone. The task is done with it.
+/// What became of the account: it was made, has another key, or is gone. The task is done with it, unless a key is to follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuerAccountPut {
     pub name: IssuerName,
@@ -171,6 +178,7 @@ impl Issuer {
         }
         if let Some(account) = &mut shown.account {
             account.key = account.key.as_ref().map(hidden);
+            account.next = account.next.as_ref().map(hidden);
         }
         shown
     }
@@ -237,6 +245,14 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &IssuerSet) -> Result<Outcome, Ref
     if let Set::To(standing) = change.standing {
         issuer.rank = rank(cx.state, standing);
     }
+    if let Some(account) = &change.account {
+        if issuer.account().is_some() {
+            return Err(Refusal::invalid("account", "there is one already: `--deactivate` ends it"));
+        }
+        check_url(&account.url)?;
+        issuer.account = Some(IssuerAccount { directory: issuer.directory.clone(), next: None, ..account.clone() });
+        issuer.task = Some(Task::Rollover);
+    }
     if let Set::To(Some(_)) = change.task
         && issuer.account().is_none()
     {
@@ -273,7 +289,9 @@ pub(crate) fn put_account(cx: &mut Apply<'_>, change: &IssuerAccountPut) -> Resu
     let mut issuer = existing(cx, &change.name)?;
     issuer.own_key |= issuer.task == Some(Task::Deactivate) && change.account.is_none();
     issuer.account.clone_from(&change.account);
-    issuer.task = None;
+    if change.account.as_ref().is_none_or(|account| account.next.is_none()) {
+        issuer.task = None;
+    }
     Ok(store(cx, "issuer.account", issuer))
 }
 
@@ -305,6 +323,14 @@ fn rank(state: &State, standing: Standing) -> Option<u32> {
         Standing::First => Some(ranks().min().unwrap_or(FIRST_RANK).saturating_sub(1)),
         Standing::Last => Some(ranks().max().unwrap_or(FIRST_RANK).saturating_add(1)),
         Standing::ByName => None,
+    }
+}
+
+/// The URL of an account, which is shown and sent to its issuer.
+fn check_url(url: &str) -> Result<(), Refusal> {
+    match web_uri(url).filter(|uri| uri.scheme_str() == Some("https") && url.len() <= ACME_URL_MAX) {
+        Some(_) => Ok(()),
+        None => Err(Refusal::invalid("account.url", "expected the https URL of an account")),
     }
 }
 

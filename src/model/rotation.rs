@@ -106,11 +106,13 @@ pub(crate) fn rekey(cx: &mut Apply<'_>, change: &Rekey) -> Result<Outcome, Refus
     cluster.cookie_key = Some(change.cookie_key.clone());
     cluster.key_exported = None;
     cluster.rotation = Some(rotation);
-    // Each account gets a key of its own that nobody else has seen.
-    let accounts = cx.state.issuers.values().filter(|issuer| issuer.account.is_some());
-    let accounts: Vec<Issuer> = accounts
-        .map(|issuer| Issuer { task: Some(Task::Rollover), revision: cx.revision, ..Issuer::clone(issuer) })
-        .collect();
+    // Each account gets a key of its own that nobody else has seen, nor the one it was about to get.
+    let renewed = |issuer: &Arc<Issuer>| {
+        let account = IssuerAccount { next: None, ..issuer.account.clone()? };
+        let task = Some(Task::Rollover);
+        Some(Issuer { account: Some(account), task, revision: cx.revision, ..Issuer::clone(issuer) })
+    };
+    let accounts: Vec<Issuer> = cx.state.issuers.values().filter_map(renewed).collect();
     accounts.into_iter().for_each(|issuer| cx.put(Row::Issuer(issuer.into())));
     Ok(cluster::renew(cx, "cluster.rekey", cluster))
 }

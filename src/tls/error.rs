@@ -16,6 +16,8 @@ pub enum TlsError {
     Pfx(String),
     #[error("use a private key: {0}")]
     Key(rustls::Error),
+    #[error("use the key of an account: {0}")]
+    AccountKey(&'static str),
     #[error(transparent)]
     Open(#[from] SealError),
     #[error("draw random bytes: {0}")]

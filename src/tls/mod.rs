@@ -2,6 +2,7 @@
 //! in the state, the server's configuration, the keys by which nodes know each other. Never listens and never writes.
 pub mod ca;
 pub mod error;
+pub mod jose;
 pub mod mint;
 pub mod node;
 pub mod order;

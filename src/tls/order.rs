@@ -1,6 +1,5 @@
 //! What an order of a certificate is made of: a key of its own, the request that names it, the answer to TLS-ALPN-01, and the chain
 //! that comes back, looked at before anybody is shown it. Never asks anybody for anything.
-use data_encoding::BASE64URL_NOPAD;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::sign::CertifiedKey;
@@ -32,16 +31,6 @@ pub struct Chain {
 pub fn fresh_key() -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let key = Zeroizing::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?);
     Ok(Zeroizing::new(key.serialize_der()))
-}
-
-/// SHA-256 of the public half of a P-256 key as a JWK (RFC 7638), base64url.
-pub fn thumbprint(key: &[u8]) -> Result<String, TlsError> {
-    let key = pair(key)?;
-    // 4, then the two coordinates (SEC 1 section 2.3.3).
-    let (x, y) = key.public_key_raw()[1..].split_at(32);
-    let text = |half: &[u8]| BASE64URL_NOPAD.encode(half);
-    let jwk = format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text(x), text(y));
-    Ok(BASE64URL_NOPAD.encode(&Sha256::digest(jwk)))
 }
 
 /// The request (PKCS#10, DER) for a certificate of these names, signed with its key.

@@ -16,6 +16,7 @@ use crate::seal::keyring::Keyring;
 use crate::seal::{Place, Sealed, open, seal};
 use crate::tls::ca::{self, Authority};
 use crate::tls::error::TlsError;
+use crate::tls::jose::AccountKey;
 use crate::tls::mint::mint;
 use crate::tls::order;
 use crate::tls::parse;
@@ -105,7 +106,7 @@ pub fn open_at(
 /// A fresh key for the accounts at issuers.
 pub fn make_acme_key(cluster: ClusterId, keyring: &Keyring) -> Result<AcmeKey, TlsError> {
     let key = order::fresh_key()?;
-    let thumbprint = order::thumbprint(&key)?;
+    let thumbprint = AccountKey::read(&key)?.thumbprint();
     Ok(AcmeKey { key: seal_at(keyring, cluster, ("cluster", "cluster", "acme_key"), &key)?, thumbprint })
 }
 

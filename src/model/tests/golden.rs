@@ -80,7 +80,7 @@ const CHANGES: [&str; 59] = [
     "SiteFenced",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 29] = [
+const CASES: [&str; 31] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -110,6 +110,8 @@ const CASES: [&str; 29] = [
     "change-SiteSet.standbys",
     "row-sites.failover",
     "row-sites.unconfirmed",
+    "change-IssuerSet.account",
+    "row-issuers.next",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -197,6 +199,7 @@ fn change_case(change: &Change) -> &'static str {
         Change::SiteCreate(create) => (&create.options, &create.certificate),
         Change::SiteSet(set) => (&set.options, &set.certificate),
         Change::FtpUserCreate(create) if create.allow_plain => return ".plain",
+        Change::IssuerSet(set) if set.account.is_some() => return ".account",
         Change::OrderReserve(reserve) if reserve.at.is_some() => return ".at",
         Change::NodeRemove(remove) if remove.lost => return ".lost",
         Change::FtpUserSet(set) if !set.allow_plain.is_keep() => return ".plain",
@@ -222,6 +225,7 @@ fn case(row: &Row) -> &'static str {
         Row::Cluster(cluster) if cluster.rotation.is_some() => ".rotation",
         Row::Zone(zone) if zone.soa.is_some() => ".soa",
         Row::Cluster(cluster) if cluster.acme_key.is_some() => ".acme",
+        Row::Issuer(issuer) if issuer.account.as_ref().is_some_and(|account| account.next.is_some()) => ".next",
         Row::Issuer(issuer) if issuer.account.is_some() => ".account",
         Row::Cluster(cluster) if cluster.cookie_key.is_some() => ".cookies",
         Row::Cluster(cluster) if !cluster.gone_serials.is_empty() => ".gone",

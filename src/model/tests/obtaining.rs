@@ -20,6 +20,13 @@ pub(super) fn change(chance: &mut Chance) -> Change {
     let issuer = |chance: &mut Chance| IssuerName::parse(chance.of(&["letsencrypt", "own", "internal"])).unwrap();
     let directory = |chance: &mut Chance| chance.of(&["https://ca.test/dir", "http://ca.test/dir"]).to_owned();
     let binding = |chance: &mut Chance| chance.maybe(|_| Binding { key_id: "k".into(), key: sealed() });
+    let account = |chance: &mut Chance| IssuerAccount {
+        url: "https://ca.test/1".into(),
+        key: chance.maybe(|_| sealed()),
+        thumbprint: "t".repeat(43),
+        directory: directory(chance),
+        next: chance.maybe(|_| sealed()),
+    };
     let standing = |chance: &mut Chance| [Standing::First, Standing::Last, Standing::ByName][chance.below(3) as usize];
     let names = |chance: &mut Chance| {
         let host = chance.host().to_string();
@@ -40,18 +47,11 @@ pub(super) fn change(chance: &mut Chance) -> Change {
             binding: chance.set(binding),
             standing: chance.set(standing),
             task: chance.set(|chance| chance.maybe(|_| Task::Rollover)),
+            account: chance.maybe(account),
             ..IssuerSet::of(issuer(chance))
         }),
         2 => Change::IssuerRemove(IssuerRemove { name: issuer(chance) }),
-        3 => Change::IssuerAccountPut(IssuerAccountPut {
-            name: issuer(chance),
-            account: chance.maybe(|chance| IssuerAccount {
-                url: "https://ca.test/1".into(),
-                key: chance.maybe(|_| sealed()),
-                thumbprint: "t".repeat(43),
-                directory: directory(chance),
-            }),
-        }),
+        3 => Change::IssuerAccountPut(IssuerAccountPut { name: issuer(chance), account: chance.maybe(account) }),
         4 => {
             let thumbprint = |chance: &mut Chance| chance.of(&["a", "b"]).repeat(43);
             let key = AcmeKey { key: sealed(), thumbprint: thumbprint(chance) };

@@ -12,7 +12,7 @@ use crate::model::certificates::{CertificateStore, CertificateWarn, IMPORTED, IN
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::change::{Actor, Change, Set};
 use crate::model::chunk;
-use crate::model::issuers::{IssuerCreate, LETS_ENCRYPT, Standing};
+use crate::model::issuers::{IssuerAccount, IssuerAccountPut, IssuerCreate, IssuerSet, LETS_ENCRYPT, Standing, Task};
 use crate::model::orders::{End, Failed, OrderFinish, OrderPlace, OrderReserve, Placed, Purpose, Stage};
 use crate::model::refusal::Refusal;
 use crate::model::sites::{SiteCreate, SiteSet};
@@ -352,4 +352,35 @@ fn it_is_said_once_that_a_certificate_ends() {
     world.refused_as("not-found", warn(2));
     world.actor = Actor::Local { uid: 0 };
     world.refused_as("forbidden", warn(1));
+}
+
+#[test]
+fn an_account_that_is_brought_along_gets_another_key_first() {
+    let mut world = World::new();
+    let account = IssuerAccount {
+        url: "https://ca.test/1".into(),
+        key: Some(sealed()),
+        thumbprint: "t".repeat(43),
+        directory: String::new(),
+        next: None,
+    };
+    let name = issuer(LETS_ENCRYPT);
+    let set = |account: IssuerAccount| {
+        Change::IssuerSet(IssuerSet { account: Some(account), ..IssuerSet::of(issuer(LETS_ENCRYPT)) })
+    };
+    let put = |account| Change::IssuerAccountPut(IssuerAccountPut { name: issuer(LETS_ENCRYPT), account });
+    world.refused_as("invalid", set(IssuerAccount { url: "http://ca.test/1".into(), ..account.clone() }));
+    world.ok(set(account.clone()));
+    let held = world.state.issuers[&name].clone();
+    let brought = held.account().unwrap();
+    assert_eq!(
+        (held.task, brought.directory == held.directory, &brought.url),
+        (Some(Task::Rollover), true, &account.url)
+    );
+    world.refused_as("invalid", set(account));
+    // The task lasts until the key that follows is the account's.
+    world.ok(put(Some(IssuerAccount { next: Some(sealed()), ..brought.clone() })));
+    assert_eq!(world.state.issuers[&name].task, Some(Task::Rollover));
+    world.ok(put(Some(brought.clone())));
+    assert_eq!(world.state.issuers[&name].task, None);
 }

@@ -6,6 +6,7 @@ use crate::model::LEVEL;
 use crate::model::certificates::CertificateStore;
 use crate::model::change::{Actor, Change};
 use crate::model::cluster::{AcmeKey, AcmeKeyPut, SitesCa, TicketKey};
+use crate::model::issuers::{IssuerAccount, IssuerAccountPut, Task};
 use crate::model::joins::{JoinTokenCreate, NodeJoin};
 use crate::model::nodes::NodeRemove;
 use crate::model::operations::Status;
@@ -70,6 +71,15 @@ fn a_loss_is_followed_to_its_end_one_at_a_time() {
     let key = AcmeKey { key: sealed(1), thumbprint: "t".repeat(43) };
     world.ok(Change::AcmeKeyPut(AcmeKeyPut { after: None, key: key.clone() }));
     world.ok(certificate(7, 90));
+    let name = IssuerName::parse("letsencrypt").unwrap();
+    let account = IssuerAccount {
+        url: "https://ca.test/1".into(),
+        key: None,
+        thumbprint: key.thumbprint.clone(),
+        directory: "https://ca.test/dir".into(),
+        next: Some(sealed(1)),
+    };
+    world.ok(Change::IssuerAccountPut(IssuerAccountPut { name: name.clone(), account: Some(account) }));
     world.ok(Change::JoinTokenCreate(JoinTokenCreate { hash: [9; 32], lasts: 60_000 }));
     world.refused_as("invalid", rekey(2, true));
     world.refused_as("invalid", reseal(7, 2));
@@ -87,6 +97,9 @@ fn a_loss_is_followed_to_its_end_one_at_a_time() {
     world.refused_as("invalid", rekey(3, true));
     let cluster = world.state.cluster.clone().unwrap();
     assert_eq!(cluster.key_check.key_id, KeyId(2));
+    // Nor does the account get the key that it was about to get: whoever has the disk has that one as well.
+    let issuer = &world.state.issuers[&name];
+    assert!(issuer.task == Some(Task::Rollover) && issuer.account.as_ref().unwrap().next.is_none(), "{issuer:?}");
     assert_eq!(cluster.rotation.as_ref().unwrap().thumbprint, Some(key.thumbprint.clone()));
     world.refused_as("invalid", reseal(7, 1));
     world.ok(reseal(7, 2));
