@@ -51,7 +51,7 @@ impl Cell {
             key: Vec::new(),
         }));
         let ca = sealed::make_sites_ca(ID, &cell.keyring, NOW).expect("a CA");
-        cell.make(Change::SitesCaPut(SitesCaPut { ca }));
+        cell.make(Change::SitesCaPut(SitesCaPut { ca, after: None }));
         let keys = vec![sealed::make_ticket_key(ID, &cell.keyring, Time::now()).expect("a key")];
         cell.make(Change::TicketKeysPut(TicketKeysPut { after: None, keys }));
         (0..sites).for_each(|n| cell.add_site(n));

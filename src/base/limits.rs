@@ -126,6 +126,12 @@ pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 pub const TICKET_KEY_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Certificates being minted at one time: each takes a core for a tenth of a millisecond, and others need the pool as well.
 pub const MINTS_AT_ONCE: usize = 2;
+/// How often it is looked whether internal certificates or their CA run out: they last for years.
+pub const CERTIFY_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// An internal certificate with less of its life left is followed by another one.
+pub const INTERNAL_LEFT: Duration = Duration::from_secs(3 * 365 * 24 * 3600);
+/// The same of the CA: whoever trusts it has years to take up the next one, and no certificate it signs is short.
+pub const SITES_CA_LEFT: Duration = Duration::from_secs(7 * 365 * 24 * 3600);
 /// Rounds in which sites without a certificate get one at a start; what is changed three times meanwhile waits for the next.
 pub const CERTIFY_ROUNDS_MAX: usize = 3;
 /// How often a change of a site's hosts mints anew because somebody else changed them at the same time.

@@ -1,9 +1,9 @@
-//! What a cluster needs for its sites to be served over TLS, made where it is missing: the sites CA, the first ticket key, and an
-//! internal certificate for each site that has none for its hosts. Any node may try; the rules let the first one win.
+//! What a cluster needs for its sites to be served over TLS, made where it is missing or runs out: the sites CA, the first ticket key, and
+//! an internal certificate for each site that has none for its hosts. Any node may try; the rules let the first one win.
 use std::sync::Arc;
 
 use crate::base::ids::SiteId;
-use crate::base::limits::CERTIFY_ROUNDS_MAX;
+use crate::base::limits::{CERTIFY_ROUNDS_MAX, INTERNAL_LEFT, SITES_CA_LEFT};
 use crate::cluster::cookies;
 use crate::cluster::door::{Write, WriteError};
 use crate::cluster::member::Member;
@@ -40,13 +40,15 @@ pub enum EquipError {
 }
 
 impl Member {
-    /// Gives the cluster its sites CA, its first ticket key and its key of DNS cookies, where it has none; does nothing otherwise.
+    /// Gives the cluster its sites CA, its first ticket key and its key of DNS cookies, where it has none, and the CA that follows one which
+    /// runs out; does nothing otherwise. The clock is the state's: one that stands wrong makes no other CA.
     pub async fn equip(&self, keyring: &Keyring) -> Result<(), EquipError> {
         let now = self.now();
         let cluster = founded(&now)?;
-        if cluster.sites_ca.is_none() {
+        let after = cluster.sites_ca.as_ref().map(|held| held.not_after);
+        if after.is_none_or(|until| now.time.plus(SITES_CA_LEFT) > until) {
             let ca = sealed::make_sites_ca(cluster.sealed_for(), keyring, now.time)?;
-            self.first_wins(Change::SitesCaPut(SitesCaPut { ca }), None).await?;
+            self.first_wins(Change::SitesCaPut(SitesCaPut { ca, after }), None).await?;
         }
         if cluster.ticket_keys.is_empty() {
             let keys = vec![sealed::make_ticket_key(cluster.sealed_for(), keyring, now.time)?];
@@ -63,7 +65,7 @@ impl Member {
         Ok(())
     }
 
-    /// Mints for each site that has no certificate, or one for other hosts than it has now: one change a site.
+    /// Mints for each site that has no certificate, one for other hosts than it has now, or one that runs out: one change a site.
     pub async fn certify_sites(&self, keyring: &Arc<Keyring>, blocking: &Blocking) -> Result<(), EquipError> {
         // A site that somebody changes at that moment has its turn in the next round.
         for _ in 0..CERTIFY_ROUNDS_MAX {
@@ -131,9 +133,15 @@ pub(crate) fn lacking(state: &State) -> Vec<SiteId> {
 
 fn lacks(state: &State, site: &Site) -> bool {
     let held = site.certificate.and_then(|id| state.certificates.get(&id));
-    // Of an authority that is followed by another one, since a node was lost.
-    let is_old = |held: &Certificate| state.cluster.as_ref().is_some_and(|now| now.key_check.key_id != held.key.key_id);
-    held.is_none_or(|held| held.is_internal() && (!held.fits(site) || is_old(held)))
+    // Of an authority that is followed by another one, since a node was lost or that one ran out.
+    let is_old = |held: &Certificate| {
+        state.cluster.as_ref().is_some_and(|now| {
+            let since = now.sites_ca.as_ref().map_or(0, |ca| ca.since);
+            now.key_check.key_id != held.key.key_id || held.revision < since
+        })
+    };
+    let runs_out = |held: &Certificate| state.time.plus(INTERNAL_LEFT) > held.not_after;
+    held.is_none_or(|held| held.is_internal() && (!held.fits(site) || is_old(held) || runs_out(held)))
 }
 
 #[cfg(test)]
@@ -148,6 +156,7 @@ mod tests {
     use crate::cluster::peer::book::Book;
     use crate::cluster::peer::messages::Members;
     use crate::model::change::Set;
+    use crate::model::cluster::SitesCa;
     use crate::model::tests::world::{host, site};
     use crate::ops::board::Board;
     use crate::ops::tasks::Tasks;
@@ -204,6 +213,38 @@ mod tests {
         member.equip(&keyring).await.unwrap();
         certify().await.unwrap();
         assert_eq!(member.now().revision, now.revision, "nothing was missing");
+    }
+
+    #[tokio::test]
+    async fn what_runs_out_is_followed_by_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (member, _tasks, keyring) = founded_member(dir.path()).await;
+        member.equip(&keyring).await.unwrap();
+        member.door().write(Write::of_system(site("a.test", None))).await.unwrap();
+        let blocking = Blocking::new(Handle::current());
+        let certified = async || {
+            member.equip(&keyring).await.unwrap();
+            member.certify_sites(&keyring, &blocking).await.unwrap();
+            let now = member.now();
+            let held = &now.certificates[&now.site(&host("a.test")).unwrap().certificate.unwrap()];
+            (now.cluster.as_ref().unwrap().sites_ca.as_ref().unwrap().not_after, held.id)
+        };
+        let (ca, leaf) = certified().await;
+        // The state as it is so many years later.
+        let later = |years: u64| {
+            let mut state = State::clone(&member.now().state);
+            state.time = state.time.plus(std::time::Duration::from_secs(years * 365 * 24 * 3600));
+            state
+        };
+        let runs_out = |years| !lacking(&later(years)).is_empty();
+        assert!(!runs_out(6) && runs_out(8), "ten years, and three of them left");
+        // A CA that runs out: in its place comes another one, which signs all that the first one signed.
+        let old = sealed::make_sites_ca(ClusterId(1), &keyring, Time(0)).unwrap();
+        let soon = SitesCa { not_after: member.now().time.plus(SITES_CA_LEFT - TICKET_KEY_AGE), ..old };
+        member.first_wins(Change::SitesCaPut(SitesCaPut { ca: soon, after: Some(ca) }), None).await.unwrap();
+        let (next, signed) = certified().await;
+        assert!(next >= ca && signed != leaf && lacking(&member.now()).is_empty(), "{next} {signed}");
+        assert_eq!(certified().await, (next, signed));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What the planes speak TLS with, and the tasks that see to it that the cluster has what that needs.
 use std::sync::Arc;
 
+use crate::base::limits::CERTIFY_EVERY;
 use crate::cluster::member::Member;
 use crate::cluster::rotation::Keys;
 use crate::config::Node;
@@ -10,7 +11,7 @@ use crate::seal::keyring::Keyring;
 use crate::tls::error::TlsError;
 use crate::tls::server::Tls;
 
-/// The cluster gets what it lacks: at once if it can be written, else as soon as it can.
+/// The cluster gets what it lacks: at once if it can be written, else as soon as it can; and what follows on what runs out.
 pub(crate) async fn start(
     tasks: &Tasks,
     member: &Member,
@@ -27,11 +28,14 @@ pub(crate) async fn start(
         let (member, keyring, blocking) = (equipped.clone(), Arc::clone(&ring), pool.clone());
         async move {
             let certify = async {
-                member.equip(&keyring).await?;
-                member.certify_sites(&keyring, &blocking).await
+                loop {
+                    member.equip(&keyring).await?;
+                    member.certify_sites(&keyring, &blocking).await?;
+                    tokio::time::sleep(CERTIFY_EVERY).await;
+                }
             };
             tokio::select! {
-                done = certify => done.map_err(Into::into),
+                done = certify => done,
                 () = stop.give_up() => Ok(()),
             }
         }

@@ -79,6 +79,13 @@ pub struct SitesCa {
     /// PKCS#8.
     pub key: Sealed,
     pub not_after: Time,
+    /// What is older was signed by the one before; 0 for the first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A key of session tickets.
@@ -122,10 +129,13 @@ pub struct RaiseLevel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyExported {}
 
-/// Gives the cluster its sites CA. Two nodes may try at one time: the first one stays.
+/// Gives the cluster its sites CA, or the next one. Two nodes may try at one time: the first one stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SitesCaPut {
     pub ca: SitesCa,
+    /// When the one its proposer saw ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Time>,
 }
 
 /// Replaces the keys of session tickets.
@@ -208,13 +218,14 @@ pub(crate) fn key_exported(cx: &mut Apply<'_>) -> Result<Outcome, Refusal> {
 pub(crate) fn put_sites_ca(cx: &mut Apply<'_>, change: &SitesCaPut) -> Result<Outcome, Refusal> {
     cx.by_the_cluster()?;
     let mut cluster = existing(cx)?;
-    if cluster.sites_ca.is_some() {
+    if cluster.sites_ca.as_ref().map(|held| held.not_after) != change.after {
         return Err(Refusal::exists(Kind::Certificate, "of the sites CA"));
     }
     if change.ca.certificate.is_empty() {
         return Err(Refusal::invalid("certificate", "it is empty"));
     }
-    cluster.sites_ca = Some(change.ca.clone());
+    let since = if cluster.sites_ca.is_some() { cx.revision } else { 0 };
+    cluster.sites_ca = Some(SitesCa { since, ..change.ca.clone() });
     Ok(renew(cx, "cluster.sites-ca", cluster))
 }
 

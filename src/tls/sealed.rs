@@ -25,7 +25,7 @@ use crate::tls::parse;
 pub fn make_sites_ca(cluster: ClusterId, keyring: &Keyring, now: Time) -> Result<SitesCa, TlsError> {
     let made = ca::make(cluster, now)?;
     let key = sealed(keyring, &of_sites_ca(cluster), &made.key)?;
-    Ok(SitesCa { certificate: made.certificate, key, not_after: made.not_after })
+    Ok(SitesCa { certificate: made.certificate, key, not_after: made.not_after, since: 0 })
 }
 
 /// The cluster's sites CA, ready to sign.

@@ -11,7 +11,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The CA outlives the machines it is installed on.
 const CA_YEARS: u32 = 20;
-/// Nothing renews an internal certificate yet; some systems accept none of more than 825 days.
+/// Some systems accept none of more than 825 days; a board whose clock woke in the past would accept none so short.
 const LEAF_YEARS: u32 = 10;
 
 pub(crate) fn of_ca(now: Time) -> (Time, Time) {

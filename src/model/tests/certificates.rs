@@ -128,7 +128,12 @@ fn nobody_takes_one_from_its_site() {
 }
 
 fn ca(certificate: &[u8]) -> Change {
-    Change::SitesCaPut(SitesCaPut { ca: SitesCa { certificate: certificate.into(), key: sealed(), not_after: START } })
+    next_ca(certificate, START, None)
+}
+
+fn next_ca(certificate: &[u8], not_after: Time, after: Option<Time>) -> Change {
+    let ca = SitesCa { certificate: certificate.into(), key: sealed(), not_after, since: 0 };
+    Change::SitesCaPut(SitesCaPut { ca, after })
 }
 
 fn tickets(after: Option<u8>, ids: &[u8]) -> Change {
@@ -146,7 +151,15 @@ fn the_first_sites_ca_stays() {
     world.refused_as("invalid", ca(&[]));
     world.ok(ca(&[1]));
     world.refused_as("exists", ca(&[2]));
-    assert_eq!(world.state.cluster.as_ref().unwrap().sites_ca.as_ref().unwrap().certificate, [1]);
+    let held = |world: &World| world.state.cluster.as_ref().unwrap().sites_ca.clone().unwrap();
+    assert_eq!((held(&world).certificate, held(&world).since), (vec![1], 0));
+    // The next one is for who saw the one that is there, and tells what is older than itself.
+    let later = START.plus(std::time::Duration::from_secs(1));
+    world.refused_as("exists", next_ca(&[2], later, Some(later)));
+    let before = world.state.revision;
+    world.ok(next_ca(&[2], later, Some(START)));
+    world.refused_as("exists", next_ca(&[3], later, Some(START)));
+    assert!(held(&world).certificate == [2] && held(&world).since > before, "{:?}", held(&world));
 }
 
 #[test]

@@ -408,7 +408,7 @@ fn lost(chance: &mut Chance) -> Change {
     match chance.below(6) {
         0 => Change::Rekey(Box::new(Rekey {
             key_check: key.clone(),
-            sites_ca: SitesCa { certificate: vec![0x30; 4], key: key.clone(), not_after: START },
+            sites_ca: SitesCa { certificate: vec![0x30; 4], key: key.clone(), not_after: START, since: 0 },
             ticket_keys: vec![TicketKey { id: [9; 16], made: START, key: key.clone() }],
             cookie_key: key.clone(),
             acme_key: chance.maybe(|_| key),
@@ -432,7 +432,13 @@ fn node_or_cluster(chance: &mut Chance) -> Change {
         1 => Change::KeyExported(KeyExported {}),
         2 => found(chance.node()),
         3 => Change::SitesCaPut(SitesCaPut {
-            ca: SitesCa { certificate: vec![0x30; chance.below(9) as usize], key: sealed(), not_after: START },
+            ca: SitesCa {
+                certificate: vec![0x30; chance.below(9) as usize],
+                key: sealed(),
+                not_after: START,
+                since: 0,
+            },
+            after: chance.maybe(|_| START),
         }),
         4 | 5 => {
             let id = |chance: &mut Chance| [chance.below(3) as u8; 16];

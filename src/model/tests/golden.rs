@@ -80,7 +80,7 @@ const CHANGES: [&str; 59] = [
     "SiteFenced",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 31] = [
+const CASES: [&str; 33] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -112,6 +112,8 @@ const CASES: [&str; 31] = [
     "row-sites.unconfirmed",
     "change-IssuerSet.account",
     "row-issuers.next",
+    "change-SitesCaPut.after",
+    "row-cluster.since",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -199,6 +201,7 @@ fn change_case(change: &Change) -> &'static str {
         Change::SiteCreate(create) => (&create.options, &create.certificate),
         Change::SiteSet(set) => (&set.options, &set.certificate),
         Change::FtpUserCreate(create) if create.allow_plain => return ".plain",
+        Change::SitesCaPut(put) if put.after.is_some() => return ".after",
         Change::IssuerSet(set) if set.account.is_some() => return ".account",
         Change::OrderReserve(reserve) if reserve.at.is_some() => return ".at",
         Change::NodeRemove(remove) if remove.lost => return ".lost",
@@ -223,6 +226,7 @@ fn case(row: &Row) -> &'static str {
         Row::Certificate(held) if held.suspect => ".suspect",
         Row::Node(node) if node.draining.is_some() => ".draining",
         Row::Cluster(cluster) if cluster.rotation.is_some() => ".rotation",
+        Row::Cluster(cluster) if cluster.sites_ca.as_ref().is_some_and(|ca| ca.since > 0) => ".since",
         Row::Zone(zone) if zone.soa.is_some() => ".soa",
         Row::Cluster(cluster) if cluster.acme_key.is_some() => ".acme",
         Row::Issuer(issuer) if issuer.account.as_ref().is_some_and(|account| account.next.is_some()) => ".next",

@@ -22,7 +22,7 @@ fn sealed(key: u32) -> Sealed {
 fn rekey(key: u32, acme: bool) -> Change {
     Change::Rekey(Box::new(Rekey {
         key_check: sealed(key),
-        sites_ca: SitesCa { certificate: vec![0x30], key: sealed(key), not_after: START },
+        sites_ca: SitesCa { certificate: vec![0x30], key: sealed(key), not_after: START, since: 0 },
         ticket_keys: vec![TicketKey { id: [9; 16], made: START, key: sealed(key) }],
         cookie_key: sealed(key),
         acme_key: acme.then(|| sealed(key)),

@@ -33,7 +33,7 @@ impl Cell {
         let keyring = Arc::new(Keyring::generate([7; 32]));
         let mut world = World::new();
         let ca = sealed::make_sites_ca(CLUSTER, &keyring, START).unwrap();
-        world.ok(Change::SitesCaPut(SitesCaPut { ca }));
+        world.ok(Change::SitesCaPut(SitesCaPut { ca, after: None }));
         let mut cell = Self { world, keyring, publish: watch::Sender::default() };
         cell.add_ticket_key();
         cell
