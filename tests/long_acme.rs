@@ -1,17 +1,23 @@
-//! Issuers that mean harm, for minutes: what their work costs visitors, and what of them stays in memory. Prints its figures.
+//! What takes minutes of issuers and their certificates: what those that mean harm cost visitors, and what of them stays in memory; 400 names
+//! at one time within the limits; what auditors and browsers say. Prints its figures.
 #![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
-use support::issuer::Stub;
+use support::auditor::audit;
+use support::issuer::{ADDRESS, Network, Pebble, Stub, until_planned};
 use support::measure::{is_judged, rss_kib};
+use support::node::{Node, binary};
 use support::sites::{Sites, asks_for_fine};
 
 const EACH: Duration = Duration::from_secs(90);
@@ -102,4 +108,134 @@ fn what_issuers_do_is_not_felt() {
     if is_judged() {
         assert!(p99(&hostile) <= p99(&quiet).mul_f64(1.2) + Duration::from_millis(1));
     }
+}
+
+/// What certbot would have after its provider's summer: 400 certificates of somebody else, each for one name, due since days.
+const BROUGHT: &str = "
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 300 -subj /CN=ca
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out csr -subj /CN=site
+    while read -r name; do
+        mkdir -p live/$name
+        cp key live/$name/privkey.pem
+        openssl x509 -req -in csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 80 -extfile <(echo subjectAltName=DNS:$name) -out leaf
+        cat leaf ca.pem >live/$name/fullchain.pem
+    done <names";
+
+fn plan(node: &Node) -> Vec<Value> {
+    node.get("/v1/certificates/plan").json["items"].as_array().unwrap().clone()
+}
+
+/// How long until the moment the plan tells.
+fn ahead(item: &Value) -> Duration {
+    let at: jiff::Timestamp = item["at"].as_str().unwrap_or_else(|| panic!("no time for {item}")).parse().unwrap();
+    Duration::from_secs(at.duration_since(jiff::Timestamp::now()).as_secs().try_into().unwrap_or(0))
+}
+
+/// Sites of 60 names of one domain and of ten each of 34 others, with what certbot had for them in a directory.
+fn brought(node: &Node, tree: &Path) -> Vec<String> {
+    let mut names: Vec<String> = (0..60).map(|at| format!("m{at}.wide.net")).collect();
+    for at in 0..34 {
+        let zone = json!({"name": format!("d{at}.net"), "nameservers": ["ns.wide.net"]});
+        assert_eq!(node.post("/v1/zones", zone).status, 201);
+        names.extend((0..10).map(|of| format!("m{of}.d{at}.net")));
+    }
+    let zones: BTreeSet<&str> = names.iter().map(|name| name.split_once('.').unwrap().1).collect();
+    for zone in zones {
+        let path = format!("/v1/zones/{zone}/records/*/A");
+        assert_eq!(node.ask("PUT", &path, Some(json!({"ttl": 60, "values": [ADDRESS]})), &[]).status, 200);
+    }
+    fs::create_dir(tree).unwrap();
+    fs::write(tree.join("names"), names.join("\n") + "\n").unwrap();
+    let mut made = Command::new("faketime");
+    made.args(["-f", "-60d", "bash", "-ec", BROUGHT]).current_dir(tree).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(made.status().unwrap().success());
+    names
+}
+
+#[test]
+#[ignore = "long: five minutes"]
+fn four_hundred_names_stay_within_the_limits_of_the_issuer() {
+    let network = Network::new();
+    let node = network.node(true);
+    let pebble = Pebble::new(&network, false, &[]);
+    pebble.prefer(&node, false);
+    let by_name = json!({"standing": "by-name"});
+    assert_eq!(node.ask("PATCH", "/v1/issuers/letsencrypt", Some(by_name), &[]).status, 200);
+    let tree = network.path("letsencrypt");
+    let names = brought(&node, &tree);
+    let begun = Instant::now();
+    let ruche = |arguments: &[&str]| {
+        let output = Command::new(binary()).arg("--socket").arg(node.socket()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(ruche(&["cert", "import", tree.to_str().unwrap()]).lines().count(), 400);
+    println!("400 certificates were taken up in {:?}", begun.elapsed());
+    for name in &names {
+        assert_eq!(node.post("/v1/sites", json!({"host": name, "handler": {"type": "static"}})).status, 201);
+    }
+    support::until(900, "what the issuer takes is renewed", || {
+        std::thread::sleep(Duration::from_secs(1));
+        let plan = plan(&node);
+        let count = |step: &str| plan.iter().filter(|item| item["step"] == step).count();
+        (count("good") == 280 && count("wait") == 120).then_some(())
+    });
+    println!("280 were renewed within {:?}", begun.elapsed());
+    let all = plan(&node);
+    let is_wide = |item: &Value| item["names"][0].as_str().unwrap().ends_with(".wide.net");
+    for item in all.iter().filter(|item| item["step"] == "wait") {
+        let wait = if is_wide(item) { Duration::from_secs(7 * 24 * 3600) } else { Duration::from_secs(3 * 3600) };
+        assert!((wait - begun.elapsed() - Duration::from_secs(60)..wait).contains(&ahead(item)), "{item}");
+    }
+    assert_eq!(all.iter().filter(|item| item["step"] == "wait" && is_wide(item)).count(), 12);
+    // Each with its time, also for people.
+    assert!(all.iter().all(|item| !ahead(item).is_zero()));
+    let told = ruche(&["cert", "plan"]);
+    assert_eq!(told.lines().filter(|line| line.contains(".net")).count(), 400, "{told}");
+    std::thread::sleep(Duration::from_secs(15));
+    let events = node.all("/v1/events");
+    let count = |action: &str| events.iter().filter(|event| event["action"] == action).count();
+    assert_eq!((count("order.reserve"), count("order.issued"), count("order.failed")), (280, 280, 0));
+}
+
+#[test]
+#[ignore = "long: three minutes of handshakes, and a browser"]
+fn auditors_and_browsers_agree_on_what_was_issued() {
+    let network = Network::new();
+    let node = network.node(true);
+    let pebble = Pebble::lasting(&network, 80 * 24 * 3600);
+    let root = pebble.root(&network);
+    pebble.prefer(&node, false);
+    assert_eq!(node.post("/v1/sites", json!({"host": "www.wide.net", "handler": {"type": "static"}})).status, 201);
+    until_planned(&node, "www.wide.net", "good");
+    let home = tempfile::tempdir().unwrap();
+    let visit = || -> Value {
+        let mut browser = network.command("/usr/bin/python3");
+        browser.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/browser.py"));
+        let seen = browser.arg("https://www.wide.net/").arg(home.path()).arg("9222").output().unwrap();
+        serde_json::from_slice(&seen.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&seen.stderr)))
+    };
+    assert_eq!(visit()["failed"], "net::ERR_CERT_AUTHORITY_INVALID");
+    let store = home.path().join(".pki/nssdb");
+    fs::create_dir_all(&store).unwrap();
+    let database = format!("sql:{}", store.display());
+    for arguments in [
+        vec!["-N", "-d", &database, "--empty-password"],
+        vec!["-A", "-d", &database, "-t", "C,,", "-n", "pebble", "-i", root.to_str().unwrap()],
+    ] {
+        let done = Command::new("certutil").args(arguments).stdin(Stdio::null()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let seen = visit();
+    println!("{seen}");
+    assert_eq!((&seen["protocol"], &seen["keyExchangeGroup"]), (&json!("TLS 1.3"), &json!("X25519MLKEM768")));
+    let issuer = seen["issuer"].as_str().unwrap();
+    assert!(seen["sanList"] == json!(["www.wide.net"]) && issuer.starts_with("Pebble"), "{seen}");
+    assert_eq!((&seen["status"], &seen["http"]), (&json!(404), &json!("h2")));
+    let meant = [
+        ("cipher_order", "all ciphers are sound, and a client knows better which one its processor is fast with"),
+        ("cert_revocation", "pebble says nothing of that"),
+        ("engine_problem", "of the auditor's own, who asks for GOST"),
+    ];
+    audit(network.command("testssl"), ADDRESS, "https://www.wide.net/", &root, &meant);
 }

@@ -4,11 +4,12 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
+use support::auditor::audit;
 use support::sites::Sites;
 
 /// What it finds and we mean to be so.
@@ -28,31 +29,9 @@ fn an_auditor_finds_nothing_but_what_is_meant() {
     let sites = Sites::ready();
     let root = sites.create("one.example", json!({}));
     fs::write(root.join("index.html"), "fine").unwrap();
-    let (ca, found) = (sites.node.path("ca.pem"), sites.node.path("found.json"));
+    let ca = sites.node.path("ca.pem");
     fs::write(&ca, sites.node.get("/v1/certificates/ca").done().text).unwrap();
-    let output = Command::new("testssl")
-        .args(["--quiet", "--color", "0", "--warnings", "batch", "--ip", "127.0.0.1", "--add-ca"])
-        .arg(&ca)
-        .arg("--jsonfile")
-        .arg(&found)
-        .arg(format!("https://one.example:{}/", sites.https.port()))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let findings: Vec<Value> = serde_json::from_str(&fs::read_to_string(&found).expect(&text)).expect(&text);
-    assert!(findings.len() > 100, "it looked at little: {text}");
-    let mut bad = Vec::new();
-    for finding in &findings {
-        let (id, severity) = (finding["id"].as_str().unwrap(), finding["severity"].as_str().unwrap());
-        if !matches!(severity, "OK" | "INFO") {
-            let why = MEANT.iter().find(|(meant, _)| *meant == id).map(|(_, why)| *why);
-            println!("{severity} {id}: {} ({})", finding["finding"], why.unwrap_or("minor"));
-            if why.is_none() && !matches!(severity, "LOW" | "MEDIUM") {
-                bad.push(finding);
-            }
-        }
-    }
-    assert!(bad.is_empty(), "{bad:#?}");
+    let url = format!("https://one.example:{}/", sites.https.port());
+    audit(Command::new("testssl"), "127.0.0.1", &url, &ca, MEANT);
     sites.is_well("one.example");
 }

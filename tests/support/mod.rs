@@ -1,5 +1,6 @@
 //! What the tests of the running daemon share: a node as a child process, a client of its API, a load that knows what it was
 //! promised, and the tools that make faults. Ends only processes it started.
+pub mod auditor;
 pub mod backend;
 pub mod chance;
 pub mod checker;
