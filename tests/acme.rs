@@ -142,6 +142,18 @@ fn a_name_that_leads_elsewhere_is_told_and_not_ordered() {
     let reason = planned(&node, "www.wide.net")["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("nowhere.example.org"), "{reason}");
     assert_eq!(of(&node, "www.wide.net")[0]["names"], json!(["www.wide.net"]));
+    // A zone that comes, or is mended, ends the pause: nobody waits for a minute.
+    wait("it is left alone for a minute", || {
+        let at = planned(&node, "www.wide.net")["at"].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap());
+        at.is_some_and(|at| at.duration_since(jiff::Timestamp::now()).as_secs() > 40)
+    });
+    let begun = std::time::Instant::now();
+    let zone = json!({"name": "example.org", "nameservers": ["ns.wide.net"]});
+    assert_eq!(node.post("/v1/zones", zone).status, 201);
+    let here = json!({"ttl": 60, "values": [ADDRESS]});
+    assert_eq!(node.ask("PUT", "/v1/zones/example.org/records/nowhere/A", Some(here), &[]).status, 200);
+    until_planned(&node, "nowhere.example.org", "good");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -482,4 +494,34 @@ fn an_issuer_that_fails_is_followed_by_the_next_one() {
     assert_eq!(node.post("/v1/certificates", json!({"names": ["*.a.wide.net"]})).status, 201);
     until_planned(&node, "*.a.wide.net", "good");
     assert!(!node.get("/v1/zones/other.net/records").text.contains("proofs"));
+}
+
+#[test]
+fn what_was_proved_before_is_proved_anew_and_waited_for() {
+    let network = Network::new();
+    let node = network.node(true);
+    let slow = [("PEBBLE_AUTHZREUSE", "0"), ("PEBBLE_VA_NOSLEEP", "0"), ("PEBBLE_VA_SLEEPTIME", "3")];
+    let pebble = Pebble::new(&network, false, &[&slow[..], HALF, &[("PEBBLE_CHAIN_LENGTH", "3")]].concat());
+    pebble.prefer(&node, false);
+    for number in 1..=2 {
+        match number {
+            1 => site(&node, "www.wide.net"),
+            _ => {
+                let names = json!({"names": ["www.wide.net"]});
+                assert_eq!(node.post("/v1/certificates/renew", names).status, 202);
+            }
+        }
+        // Pending for seconds.
+        until_planned(&node, "www.wide.net", "under-way");
+        wait("it is issued", || events(&node, "order.issued") == number);
+        until_planned(&node, "www.wide.net", "good");
+    }
+    assert_eq!((events(&node, "order.reserve"), events(&node, "order.failed")), (2, 0), "{}", pebble.log());
+    let mut client = network.command("openssl");
+    client.args(["s_client", "-connect", &format!("{ADDRESS}:443"), "-servername", "www.wide.net", "-showcerts"]);
+    let said = client.stdin(std::process::Stdio::null()).output().unwrap();
+    let shown = String::from_utf8_lossy(&said.stdout).matches("BEGIN CERTIFICATE").count();
+    let issued = of(&node, "www.wide.net")[0]["chain"].as_str().unwrap().matches("BEGIN CERTIFICATE").count();
+    assert!(shown == issued && issued >= 3, "the chain is whole: {shown} of {issued}");
+    assert_eq!(network.curl(&pebble.root(&network), "https://www.wide.net/").as_deref(), Some("404"));
 }

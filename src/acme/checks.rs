@@ -16,6 +16,7 @@ use crate::fetch::target::Target;
 use crate::model::orders::Method;
 use crate::model::state::State;
 use crate::resolve::caa::Issuance;
+use crate::resolve::error::ResolveError;
 use crate::rr::Name;
 
 /// Who is to issue, as CAA records name it.
@@ -68,7 +69,7 @@ async fn allowed(ground: &Ground, name: &str, wildcard: bool, issuer: &Candidate
         return Ok(());
     }
     let bare = name.strip_prefix("*.").unwrap_or(name);
-    let set = ground.resolver.caa(bare).await.map_err(|error| format!("failed to {error}"))?;
+    let set = ground.resolver.caa(bare).await.map_err(unanswered)?;
     let issuers: Vec<&str> = issuer.identities.iter().map(String::as_str).collect();
     let mut refused = None;
     way.methods.retain(|method| {
@@ -84,7 +85,7 @@ async fn allowed(ground: &Ground, name: &str, wildcard: bool, issuer: &Candidate
 
 /// Whether who asks for a name comes to us: all its addresses are ours, or who answers there answers as we do.
 async fn leads_here(ground: &Ground, name: &str) -> Result<(Vec<Method>, &'static str), String> {
-    let found = ground.resolver.addresses(name).await.map_err(|error| format!("failed to {error}"))?;
+    let found = ground.resolver.addresses(name).await.map_err(unanswered)?;
     if found.is_empty() {
         return Err(format!("{name} has no address: give it the one of this node, with A or AAAA"));
     }
@@ -97,11 +98,18 @@ async fn leads_here(ground: &Ground, name: &str) -> Result<(Vec<Method>, &'stati
     }
     for address in &found {
         probe(&snapshot, name, *address).await.map_err(|reason| {
-            format!("{name} leads to {address}, which is not this node or does not pass challenges on: {reason}")
+            format!(
+                "{name} leads to {address}, which is not this node or does not pass challenges on: {reason}. Have it lead to a node of this cluster, or that machine pass on what is below /.well-known/acme-challenge/"
+            )
         })?;
     }
     // Behind another address only what is asked for on port 80 is known to come through.
     Ok((vec![Method::Http01], "who answers at its addresses passes challenges on"))
+}
+
+/// What the world does not say of a name.
+fn unanswered(error: ResolveError) -> String {
+    format!("failed to {error}: see that the servers of its zone answer for it")
 }
 
 /// Asks an address as an issuer would. The path is fixed and the answer is shown to nobody.
@@ -127,13 +135,15 @@ async fn zone_here(ground: &Ground, name: &str) -> Result<(ZoneName, Name), Stri
     let snapshot = ground.now();
     let mut at = format!("{CHALLENGE}.{name}");
     for _ in 0..ALIASES_MAX {
-        let alias = ground.resolver.canonical(&at).await.map_err(|error| format!("failed to {error}"))?;
+        let alias = ground.resolver.canonical(&at).await.map_err(unanswered)?;
         match alias {
             Some(target) => at = target,
             None => break,
         }
     }
-    let zone = snapshot.zone_above(&at).ok_or_else(|| format!("the zone of {at} is not here"))?;
+    let zone = snapshot.zone_above(&at).ok_or_else(|| {
+        format!("the zone of {at} is not here: bring it, or make that name an alias (CNAME) of one in a zone that is")
+    })?;
     let zone_name = zone.head.name.clone();
     // Whose alias it is may write there, or what is meant for challenges.
     let site = snapshot.hosts.get(name).and_then(|id| snapshot.sites.get(id)).map(|site| site.account.as_ref());
@@ -141,7 +151,7 @@ async fn zone_here(ground: &Ground, name: &str) -> Result<(ZoneName, Name), Stri
     if zone.head.account.as_ref() != account && !at.starts_with(CHALLENGE) {
         return Err(format!("{at}, where the alias of {name} leads, is somebody else's"));
     }
-    let seen = ground.resolver.soa(zone_name.as_str()).await.map_err(|error| format!("failed to {error}"))?;
+    let seen = ground.resolver.soa(zone_name.as_str()).await.map_err(unanswered)?;
     let ours = zone.soa();
     let primary = ours.primary.to_string();
     match seen {

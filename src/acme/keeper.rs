@@ -110,14 +110,18 @@ impl Keeper {
     /// Plans and does what is planned until the node stops. What is under way then is gone on with by the next one.
     pub async fn run(&mut self, stop: &Stop) {
         let mut snapshots = self.ground.snapshots.clone();
+        let mut seen = Arc::clone(&snapshots.borrow_and_update());
         loop {
-            let seen = Arc::clone(&snapshots.borrow_and_update());
+            let before = std::mem::replace(&mut seen, Arc::clone(&snapshots.borrow_and_update()));
             let planned = Instant::now();
-            let next = self.turn(&seen);
+            let next = self.turn(&before, &seen);
+            drop(before);
             let asked = Arc::clone(&self.asked);
+            let (known, seen) = (Arc::clone(&self.known), &seen);
             let changed = async {
                 while snapshots.changed().await.is_ok() {
-                    if concerns(&seen, &snapshots.borrow_and_update()) {
+                    let is_blocked = lock(&known).checks.values().any(|check| check.found.is_err());
+                    if concerns(seen, &snapshots.borrow_and_update(), is_blocked) {
                         return;
                     }
                 }
@@ -155,9 +159,9 @@ impl Keeper {
     }
 
     /// Plans, begins what is to be begun, and says when to look again.
-    fn turn(&mut self, state: &Arc<Snapshot>) -> Duration {
+    fn turn(&mut self, before: &State, state: &Arc<Snapshot>) -> Duration {
         let now = Time::now();
-        self.take_up(state);
+        self.take_up(before, state);
         self.go_on(state);
         self.tend(state, now);
         self.revoke(state, now);
@@ -176,7 +180,7 @@ impl Keeper {
     }
 
     /// What somebody asked for, and what may have made names lead here, ends the pauses of names that could not be proved.
-    fn take_up(&mut self, state: &State) {
+    fn take_up(&mut self, before: &State, state: &State) {
         let renew = std::mem::take(&mut *lock(&self.asked.renew));
         let mut known = lock(&self.known);
         let planned = self.plan.borrow();
@@ -188,6 +192,12 @@ impl Keeper {
         if addresses != self.addresses {
             known.try_again(|_| true);
             self.addresses = addresses;
+        }
+        if !before.zones.ptr_eq(&state.zones) {
+            known.try_again(|name| {
+                let zone = state.zone_above(name);
+                zone.is_some_and(|zone| before.zones.get(&zone.head.name).is_none_or(|old| !Arc::ptr_eq(old, zone)))
+            });
         }
     }
 
@@ -347,14 +357,14 @@ impl Keeper {
     }
 }
 
-/// Whether what differs between two states can change the plan.
-fn concerns(before: &State, after: &State) -> bool {
+/// Whether what differs between two states can change the plan. Records do where names could not be proved.
+fn concerns(before: &State, after: &State, is_blocked: bool) -> bool {
     !(before.sites.ptr_eq(&after.sites)
         && before.certificates.ptr_eq(&after.certificates)
         && before.issuers.ptr_eq(&after.issuers)
         && before.wishes.ptr_eq(&after.wishes)
         && before.orders.ptr_eq(&after.orders)
-        && before.zones.len() == after.zones.len()
+        && (before.zones.ptr_eq(&after.zones) || (!is_blocked && before.zones.len() == after.zones.len()))
         && (before.nodes.ptr_eq(&after.nodes) || addresses(before) == addresses(after)))
 }
 
