@@ -64,13 +64,25 @@ fn three_nodes_are_one_and_go_on_without_the_leader() {
 }
 
 #[test]
-fn certificates_are_asked_for_where_they_are_obtained() {
-    let cluster = Cluster::of(2);
+fn any_node_tells_what_the_one_that_leads_does_about_certificates() {
+    let mut cluster = Cluster::of(2);
     let leader = cluster.leader(0).unwrap();
-    assert_eq!(cluster.nodes[leader].get("/v1/certificates/plan").status, 200);
-    let told = cluster.nodes[1 - leader].get("/v1/certificates/plan");
+    let other = 1 - leader;
+    let names = json!({"names": ["www.wide.net"]});
+    assert_eq!(cluster.nodes[other].post("/v1/certificates", names.clone()).status, 201);
+    for at in [leader, other] {
+        until(20, "it is planned", || {
+            let plan = cluster.nodes[at].get("/v1/certificates/plan").done().json;
+            (plan["items"][0]["names"] == names["names"]).then_some(())
+        });
+    }
+    assert_eq!(cluster.nodes[other].post("/v1/certificates/renew", names.clone()).status, 202);
+    let unknown = json!({"names": ["else.wide.net"]});
+    assert_eq!(cluster.nodes[other].post("/v1/certificates/renew", unknown).status, 404);
+    // What nobody answers is said.
+    cluster.nodes[leader].kill();
+    let told = cluster.nodes[other].post("/v1/certificates/renew", names);
     assert_eq!((told.status, told.code()), (409, "not-leader"), "{}", told.text);
-    assert!(told.text.contains(&format!("Ask pi-{leader}.")), "{}", told.text);
 }
 
 #[test]

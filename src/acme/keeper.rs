@@ -43,13 +43,6 @@ struct Asked {
     woken: Notify,
 }
 
-impl Default for Handle {
-    /// Of no keeper: nothing is planned.
-    fn default() -> Self {
-        Self { plan: watch::channel(Arc::default()).1, wishes: Arc::default() }
-    }
-}
-
 impl Handle {
     /// What is planned, as of the last look.
     pub fn plan(&self) -> Arc<Plan> {

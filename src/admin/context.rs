@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::acme::keeper::Handle;
 use crate::api::status::Listener;
 use crate::base::ids::NodeId;
 use crate::base::limits::{EVENT_STREAMS_MAX, MINTS_AT_ONCE, PASSWORD_HASHES_AT_ONCE};
@@ -33,7 +32,6 @@ pub struct Context {
     pub board: Board,
     pub blocking: Blocking,
     pub keyring: Arc<Keyring>,
-    pub obtaining: Handle,
     pub metrics: Metrics,
     pub local: Local,
     pub logs: Logs,

@@ -1,6 +1,7 @@
 //! The desk: `/v1` over the admin socket and loopback TCP. Reads come from the snapshot, writes go through the door, and every
 //! fault is a problem with a remedy. No SQL and no rule of its own: what may be is decided when a change is applied.
 pub mod context;
+pub(crate) mod obtained;
 pub mod peers;
 pub mod serve;
 
@@ -21,7 +22,6 @@ mod joining;
 mod look;
 mod moves;
 mod nodes;
-mod obtained;
 mod operations;
 mod options;
 mod passwords;

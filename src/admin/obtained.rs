@@ -2,7 +2,9 @@
 //! A key enters in the clear and is sealed at once; it leaves only to who may do everything.
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 
+use crate::acme::keeper::Handle;
 use crate::acme::plan::{Item, Step};
 use crate::admin::ask::{Ask, AskWith};
 use crate::admin::context::Desk;
@@ -54,23 +56,33 @@ impl Resource for Wish {
     }
 }
 
-/// The node that leads plans and orders; the others know what it stored.
-fn obtained_here(desk: &Desk) -> Result<(), Failure> {
-    let leader = desk.member.leader();
-    if leader == Some(desk.member.node()) {
-        return Ok(());
+/// What is asked of the node that leads, which plans and orders; the others know what it stored.
+#[derive(Debug, Serialize, Deserialize)]
+enum Errand {
+    Plan,
+    Renew(Vec<Purpose>),
+}
+
+/// Answers what other nodes ask of the one that leads, with what it plans then.
+pub(crate) fn errands(obtaining: Handle) -> impl Fn(&[u8]) -> Vec<u8> {
+    move |asked| {
+        match serde_json::from_slice(asked) {
+            Ok(Errand::Plan) => {}
+            Ok(Errand::Renew(purposes)) => obtaining.renew(purposes),
+            Err(_) => return Vec::new(),
+        }
+        let items = obtaining.plan().items.iter().take(PLAN_SHOWN_MAX).map(planned).collect();
+        serde_json::to_vec(&api::Plan { items }).unwrap_or_default()
     }
-    let snapshot = desk.snapshot.borrow();
-    let name = leader.and_then(|leader| snapshot.nodes.get(&leader)).map(|node| node.name.to_string());
-    let detail = match &name {
-        Some(name) => format!("certificates are obtained by the node that leads, which is {name}"),
-        None => "certificates are obtained by the node that leads, and none does now".to_owned(),
-    };
-    let remedy = match name {
-        Some(name) => format!("Ask {name}."),
-        None => "Try again in a few seconds.".to_owned(),
-    };
-    Err(Failure::new(StatusCode::CONFLICT, "not-leader", detail, remedy))
+}
+
+async fn ask(desk: &Desk, errand: &Errand) -> Result<api::Plan, Failure> {
+    let asked = serde_json::to_vec(errand).map_err(|error| Failure::busy(error.to_string()))?;
+    let said = desk.member.errand(&asked).await.and_then(|said| serde_json::from_slice(&said).ok());
+    said.ok_or_else(|| {
+        let detail = "certificates are obtained by the node that leads, and none does now or it does not answer";
+        Failure::new(StatusCode::CONFLICT, "not-leader", detail, "Try again in a few seconds.")
+    })
 }
 
 /// Shows what becomes of all names that want a certificate, the most urgent first.
@@ -78,10 +90,8 @@ fn obtained_here(desk: &Desk) -> Result<(), Failure> {
     responses((status = 200, body = api::Plan)))]
 pub(crate) async fn plan(look: Look) -> Result<Response, Failure> {
     unlimited(look.caller.account().is_none())?;
-    obtained_here(&look.desk)?;
-    let plan = look.desk.obtaining.plan();
-    let items = plan.items.iter().take(PLAN_SHOWN_MAX).map(planned).collect();
-    Ok(look.stamped(axum::Json(api::Plan { items }).into_response()))
+    let plan = ask(&look.desk, &Errand::Plan).await?;
+    Ok(look.stamped(axum::Json(plan).into_response()))
 }
 
 /// Asks for a certificate that no site has, and keeps it renewed.
@@ -96,12 +106,11 @@ pub(crate) async fn issue(AskWith(ask, body): AskWith<api::Issue>) -> Result<Res
 /// Renews the certificates of these names now, due or not. The issuer's limits hold all the same.
 #[utoipa::path(post, path = "/v1/certificates/renew", tag = "certificates", params(WriteQuery), request_body = api::Renew,
     responses((status = 202, body = api::Renewing)))]
-pub(crate) async fn renew(AskWith(ask, body): AskWith<api::Renew>) -> Result<Response, Failure> {
-    unlimited(ask.caller.account().is_none())?;
+pub(crate) async fn renew(AskWith(asked, body): AskWith<api::Renew>) -> Result<Response, Failure> {
+    unlimited(asked.caller.account().is_none())?;
     let names: Vec<String> = body.names.iter().map(|name| wanted(name)).collect::<Result<_, _>>()?;
-    let found: Vec<Purpose> = names.iter().map(|name| purpose(&ask.snapshot, name)).collect::<Result<_, _>>()?;
-    obtained_here(&ask.desk)?;
-    ask.desk.obtaining.renew(found);
+    let found: Vec<Purpose> = names.iter().map(|name| purpose(&asked.snapshot, name)).collect::<Result<_, _>>()?;
+    ask(&asked.desk, &Errand::Renew(found)).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(api::Renewing { names })).into_response())
 }
 

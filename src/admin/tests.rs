@@ -15,7 +15,6 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::acme::keeper;
 use crate::admin::context::{Context, NodeInfo};
 use crate::admin::peers::Peer;
 use crate::admin::router;
@@ -123,7 +122,6 @@ impl Node {
             board: board.clone(),
             blocking: Blocking::new(Handle::current()),
             keyring,
-            obtaining: keeper::Handle::default(),
             metrics: Metrics::install().unwrap(),
             local: Local::open(dir.path()),
             logs: Logs::new(dirs, Bounds::default()),

@@ -40,6 +40,7 @@ impl Member {
             }
             Ask::Members => Said::Members(self.peers().book().members()),
             Ask::Keyring => self.give_keyring(from),
+            Ask::Errand(asked) => self.answer_errand(&asked),
             Ask::Copy => self.give_copy(from).await,
             Ask::Look => Said::Look(Box::new(self.look(board).await)),
             Ask::Served(revision) => {

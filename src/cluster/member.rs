@@ -17,6 +17,7 @@ use crate::base::limits::{
 use crate::cluster::clock::Clocks;
 use crate::cluster::copies::Incoming;
 use crate::cluster::door::{Door, Proposal, Undecided, WriteError};
+use crate::cluster::errands::Errands;
 use crate::cluster::lease::Leases;
 use crate::cluster::network::Network;
 use crate::cluster::peer::book::Book;
@@ -102,6 +103,7 @@ pub struct Member {
     keyring: Arc<OnceLock<Arc<Keyring>>>,
     /// That this node gave as the leader.
     leases: Leases,
+    errands: Errands,
     blocking: Blocking,
     /// Of the databases.
     dir: Arc<Path>,
@@ -129,7 +131,7 @@ impl Member {
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let undecided = Undecided::default();
         let door = Door::new(queue, undecided.clone(), health.clone());
-        let (voice, retiring, retaking, clocks, incoming, keyring, leases) = Default::default();
+        let (voice, retiring, retaking, clocks, incoming, keyring, leases, errands) = Default::default();
         let member = Self {
             raft,
             node,
@@ -147,6 +149,7 @@ impl Member {
             incoming,
             keyring,
             leases,
+            errands,
             blocking,
             dir: dir.into(),
         };
@@ -284,6 +287,10 @@ impl Member {
 
     pub(crate) fn keyring(&self) -> Option<&Arc<Keyring>> {
         self.keyring.get()
+    }
+
+    pub(crate) fn errands(&self) -> &Errands {
+        &self.errands
     }
 
     pub(crate) fn leases(&self) -> &Leases {

@@ -9,6 +9,7 @@ mod clock;
 pub mod cookies;
 mod copies;
 pub mod door;
+pub mod errands;
 pub mod founding;
 mod handover;
 pub mod inbound;

@@ -185,6 +185,7 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
     let dirs = Arc::new(SiteDirs::open(&config.node.data_dir)?);
     let (flush, flushes) = Flush::new();
     let obtaining = certificates::start(tasks, &member, &keyring, board, blocking, config);
+    member.serve_errands(Box::new(admin::obtained::errands(obtaining)));
     let moves = planes::start(Ground {
         config,
         tasks,
@@ -211,7 +212,6 @@ async fn node(config: Config, file: Option<&Path>, log: &LogHandle) -> Result<En
         board: board.clone(),
         blocking: blocking.clone(),
         keyring,
-        obtaining,
         metrics,
         local,
         logs: Logs::new(dirs, Bounds::default()),

@@ -106,6 +106,8 @@ pub(crate) enum Ask {
     Copy,
     /// The keyring, for a member that lacks a key of it.
     Keyring,
+    /// What only the leader can do; how that is written is its caller's.
+    Errand(serde_bytes::ByteBuf),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -121,6 +123,7 @@ pub(crate) enum Said {
     Look(Box<Look>),
     Served(bool),
     Keyring(serde_bytes::ByteBuf),
+    Errand(serde_bytes::ByteBuf),
     Failed(String),
 }
 
