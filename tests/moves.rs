@@ -302,3 +302,43 @@ fn an_upload_in_the_process_before_keeps_its_site_and_no_other_one() {
     assert_eq!(fs::read(root.join("large")).unwrap(), [[7; 3_000_000], [8; 3_000_000]].concat());
     assert_eq!(fs::read(root.join("small")).unwrap(), b"small");
 }
+
+#[test]
+fn commands_run_before_the_freeze_and_after_the_flip() {
+    let all = nodes(2);
+    let old = all[0].create("a.example", json!({"node": "pi-0"}));
+    fs::write(old.join("index.html"), "home\n").unwrap();
+    known(&all[1]);
+    let said = all[0].node.path("said");
+    let say = |word: &str| format!("echo {word} $RUCHE_SITE $RUCHE_FROM $RUCHE_TO >> {}", said.display());
+    // What it writes is copied: it runs before the freeze.
+    let before = format!("{} && echo dumped > {}", say("before"), old.join("dump.sql").display());
+    let way = ["site", "move", "a.example", "--to", "pi-1", "--before-freeze", &before, "--after-flip", &say("after")];
+    ruche(&all[0].node, &way).unwrap();
+    assert_eq!(fs::read_to_string(&said).unwrap(), "before a.example pi-0 pi-1\nafter a.example pi-0 pi-1\n");
+    let new = root(&all[1]);
+    assert_eq!(
+        (site(&all[1])["node"].as_str(), fs::read_to_string(new.join("dump.sql")).unwrap().as_str()),
+        (Some("pi-1"), "dumped\n")
+    );
+    // Where the first fails the site stays; the second has moved it all the same.
+    let back = ["site", "move", "a.example", "--to", "pi-0"];
+    let failed = ruche(&all[0].node, &[&back[..], &["--before-freeze", "exit 3"]].concat()).unwrap_err();
+    assert!(failed.contains("`exit 3` ended with exit status: 3"), "{failed}");
+    assert_eq!((&site(&all[1])["node"], &site(&all[1])["moving"]), (&json!("pi-1"), &Value::Null));
+    let failed = ruche(&all[0].node, &[&back[..], &["--after-flip", "exit 4"]].concat()).unwrap_err();
+    assert!(failed.contains("has moved") && failed.contains("exit status: 4"), "{failed}");
+    assert_eq!(site(&all[1])["node"], "pi-0");
+    // Nobody runs a command who does not wait; a move that waits is cancelled, or told to go on, by anybody.
+    let refused = ruche(&all[0].node, &[&["--no-wait"], &way[..]].concat()).unwrap_err();
+    assert!(refused.contains("Leave out --no-wait"), "{refused}");
+    let held = all[0].node.post("/v1/sites/a.example/move", json!({"to": "pi-1", "hold": true})).done().json;
+    until(20, "it waits", || (site(&all[1])["moving"]["waits"] == true).then_some(()));
+    let shown = ruche(&all[1].node, &["site", "show", "a.example"]).unwrap();
+    assert!(shown.contains("waits for the word to go on"), "{shown}");
+    assert_eq!(site(&all[1])["node"], "pi-0");
+    ruche(&all[1].node, &["operation", "continue", held["id"].as_str().unwrap()]).unwrap();
+    until(20, "it goes on", || (site(&all[1])["node"] == "pi-1").then_some(()));
+    let refused = ruche(&all[1].node, &["operation", "continue", held["id"].as_str().unwrap()]).unwrap_err();
+    assert!(refused.contains("There is no operation") || refused.contains("no operation"), "{refused}");
+}

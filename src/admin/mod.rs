@@ -118,6 +118,7 @@ macro_rules! handlers {
             operations::list,
             operations::show,
             operations::cancel,
+            moves::go,
             events::list,
             requests::show,
             cluster::export_key,

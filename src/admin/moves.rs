@@ -1,5 +1,7 @@
-//! `/v1/sites/{host}/move`, `/v1/nodes/{node}/drain`, `/v1/cluster/rebalance`: has sites move, and tells before what that would do. The
-//! room of moves does it.
+//! `/v1/sites/{host}/move`, `/v1/operations/{id}/continue`, `/v1/nodes/{node}/drain`, `/v1/cluster/rebalance`: has sites move, and tells
+//! before what that would do. The room of moves does it.
+use std::iter;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -13,7 +15,7 @@ use crate::admin::resource::Resource;
 use crate::api::moves as api;
 use crate::api::operations;
 use crate::api::written::{WriteQuery, Written};
-use crate::base::ids::RequestId;
+use crate::base::ids::{OperationId, RequestId};
 use crate::base::limits::moves::COPY_ROOM;
 use crate::base::names::Host;
 use crate::base::sizes::human;
@@ -21,7 +23,7 @@ use crate::cluster::door::{Write, random};
 use crate::files::manifest::Sum;
 use crate::model::change::Change;
 use crate::model::drains::NodeDrain;
-use crate::model::moves::{Moving, SiteMove, objection};
+use crate::model::moves::{MoveGo, Moving, SiteMove, objection};
 use crate::model::nodes::Node;
 use crate::model::operations::Operation;
 use crate::model::placement::{Passed, Placed, Wish, balance, place};
@@ -35,7 +37,7 @@ pub(crate) async fn begin(At(host): At<Host>, AskWith(ask, body): AskWith<api::S
     ask.caller.sees_all()?;
     let to = body.to.as_deref().map(|to| named(&ask.snapshot, "to", to)).transpose()?;
     if body.dry_run {
-        return plan(&ask, &host, to.map(AsRef::as_ref)).await;
+        return plan(&ask, &host, to.map(AsRef::as_ref), body.hold).await;
     }
     let site = ask.snapshot.site(&host)?;
     let (to, reason) = match to {
@@ -50,7 +52,7 @@ pub(crate) async fn begin(At(host): At<Host>, AskWith(ask, body): AskWith<api::S
         }
     };
     let current = Some(site.revision);
-    let change = SiteMove { host, to, bandwidth: body.bandwidth, reason };
+    let change = SiteMove { host, to, bandwidth: body.bandwidth, reason, hold: body.hold };
     let done = ask.write::<Operation>(Change::SiteMove(change), current).await?;
     Ok(ask.answer(StatusCode::ACCEPTED, done))
 }
@@ -70,7 +72,7 @@ pub(crate) fn nowhere(field: &'static str) -> impl Fn(Vec<Passed>) -> Failure {
     }
 }
 
-async fn plan(ask: &Ask, host: &Host, to: Option<&Node>) -> Result<Response, Failure> {
+async fn plan(ask: &Ask, host: &Host, to: Option<&Node>, hold: bool) -> Result<Response, Failure> {
     let (state, moves) = (&ask.snapshot, &ask.desk.moves);
     let site = state.site(host)?;
     let mut objections: Vec<String> = site.moving.iter().map(already).collect();
@@ -99,7 +101,7 @@ async fn plan(ask: &Ask, host: &Host, to: Option<&Node>) -> Result<Response, Fai
     let passed = |passed: &Passed| api::Passed { node: passed.node.to_string(), reason: passed.reason.clone() };
     Ok(Json(api::MovePlan {
         site: site.host.to_string(),
-        steps: steps(&from, &to, site).into_iter().chain(kept(state, site, sum.bytes)).collect(),
+        steps: steps(&from, &to, site, hold).into_iter().chain(kept(state, site, sum.bytes)).collect(),
         stays: stays(&from, site, sum.odd),
         files: sum.files,
         directories: sum.dirs,
@@ -118,16 +120,28 @@ fn already(moving: &Moving) -> String {
     format!("it moves already: operation {}", moving.operation)
 }
 
-fn steps(from: &str, to: &str, site: &Site) -> Vec<String> {
+fn steps(from: &str, to: &str, site: &Site, hold: bool) -> Vec<String> {
     let epoch = site.epoch + 1;
-    vec![
-        format!("{to} copies the files from {from} while the site is served and written, until little is left"),
+    let copy = format!("{to} copies the files from {from} while the site is served and written, until little is left");
+    let wait =
+        hold.then(|| "the move waits for your word to go on, an hour at most; the site is served and written".into());
+    let rest = vec![
         format!("writes rest on {from}: FTP answers 450 and visitors see no difference"),
         format!("{to} copies what changed meanwhile and has it on its disk"),
         format!("one change makes {to} the home, with epoch {epoch}; certificates and DNS are right at once"),
         format!("every node, {from} too, carries who comes there to {to}"),
         format!("the files on {from} go to its trash for 7 days"),
-    ]
+    ];
+    iter::once(copy).chain(wait).chain(rest).collect()
+}
+
+/// Has the move that an operation is go on, which was to wait before its site rests.
+#[utoipa::path(post, path = "/v1/operations/{id}/continue", tag = "operations", params(("id" = String, Path), WriteQuery),
+    responses((status = 202, body = Written<operations::Operation>)))]
+pub(crate) async fn go(At(operation): At<OperationId>, ask: Ask) -> Result<Response, Failure> {
+    let current = ask.snapshot.operations.get(&operation).map(|operation| operation.revision);
+    let done = ask.write::<Operation>(Change::MoveGo(MoveGo { operation }), current).await?;
+    Ok(ask.answer(StatusCode::ACCEPTED, done))
 }
 
 /// What is said of the quota, which goes along.
@@ -178,7 +192,7 @@ pub(crate) async fn rebalance(AskWith(ask, body): AskWith<api::Rebalance>) -> Re
         let (mut operation, mut refused) = (None, None);
         if !body.dry_run {
             let (host, to, reason) = (way.host.clone(), Some(way.to), Some(way.reason.clone()));
-            let change = Change::SiteMove(SiteMove { host, to, bandwidth: None, reason });
+            let change = Change::SiteMove(SiteMove { host, to, bandwidth: None, reason, hold: false });
             let request_id = RequestId { key: random(), digest: ask.request_id.digest };
             let write = Write { request_id, actor: ask.caller.actor, expect: None, change };
             match ask.desk.door.write(write).await {

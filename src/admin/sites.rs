@@ -22,6 +22,7 @@ use crate::base::names::{AccountName, Host, IssuerName};
 use crate::model::answer::Object;
 use crate::model::certificates::{MINTED, Minted};
 use crate::model::change::Change;
+use crate::model::moves::Stage;
 use crate::model::placement::Wish;
 use crate::model::refusal::Kind;
 use crate::model::sites::{Handler, Site, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
@@ -63,6 +64,7 @@ impl Resource for Arc<Site> {
             moving: self.moving.as_ref().map(|moving| Moving {
                 to: nodes::name(cx.snapshot, moving.to),
                 operation: moving.operation.to_string(),
+                waits: moving.stage == Stage::Held,
             }),
             root: self.has_files().then(|| root.display().to_string()),
             created: self.created.to_string(),

@@ -14,6 +14,9 @@ pub struct SiteMove {
     /// Bytes a second the copy may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
+    /// Wait before the site rests, until `POST /v1/operations/{id}/continue`; an hour at most.
+    #[serde(default)]
+    pub hold: bool,
 }
 
 /// What a move does, told before it is done.
@@ -48,6 +51,9 @@ pub struct Moving {
     pub to: String,
     /// See `/v1/operations`.
     pub operation: String,
+    /// Whether it waits for `POST /v1/operations/{id}/continue`.
+    #[serde(default)]
+    pub waits: bool,
 }
 
 /// A node that was not chosen.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::process::Command;
 
 use http::Method;
 
@@ -13,6 +12,7 @@ use crate::base::limits::acme::CERTIFICATE_EVERY;
 use crate::cli::certbot::{self, Lineage};
 use crate::cli::client::{Write, path, read, with};
 use crate::cli::failure::Failure;
+use crate::cli::hook;
 use crate::cli::issuers::{FILE_MAX, text};
 use crate::cli::output::{Out, unicodes};
 use crate::cli::passwords;
@@ -269,16 +269,11 @@ async fn put(session: &Session, doing: &str, dir: &Path, newest: &Certificate) -
 }
 
 fn after(session: &Session, doing: &str, run: &str, follow: bool) -> Result<(), Failure> {
-    let status = Command::new("/bin/sh").arg("-c").arg(run).status().map_err(|error| Failure::io(doing, error))?;
-    if status.success() {
-        return Ok(());
-    }
-    let cause = format!("`{run}` ended with {status}");
-    match follow {
-        true => {
-            session.out.note(&cause);
+    match hook::run(doing, run, &[]) {
+        Err(failure) if follow => {
+            session.out.note(&failure.to_string());
             Ok(())
         }
-        false => Err(Failure::io(doing, io::Error::other(cause))),
+        done => done,
     }
 }

@@ -10,6 +10,7 @@ mod events;
 mod failure;
 mod ftp_users;
 mod handover;
+mod hook;
 mod issuers;
 mod joining;
 mod moves;

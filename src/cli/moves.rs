@@ -6,11 +6,13 @@ use http::Method;
 
 use crate::api::moves::{MovePlan, Rebalance, Rebalanced, SiteMove};
 use crate::api::operations::{Operation, OperationStatus};
+use crate::api::sites::Site;
 use crate::api::written::Wait;
 use crate::base::names::{Host, NodeName};
 use crate::base::sizes::human;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
+use crate::cli::hook;
 use crate::cli::output::clean;
 use crate::cli::session::Session;
 use crate::cli::tree::WriteArgs;
@@ -21,6 +23,9 @@ use crate::model::drains::NODE_DRAIN;
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The commands are run here by the shell, as the user who runs this one, with RUCHE_SITE, RUCHE_FROM and RUCHE_TO set. Where the first one \
+fails the site stays where it is; the move waits for it an hour at most.")]
 pub(crate) struct MoveArgs {
     host: Host,
     /// The new home [default: the node it fits best]
@@ -32,6 +37,12 @@ pub(crate) struct MoveArgs {
     /// What the copy may take of the network in a second, such as 5M
     #[arg(long, value_name = "SIZE", value_parser = size)]
     bandwidth: Option<u64>,
+    /// Run once little is left to copy, before writes are frozen
+    #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run")]
+    before_freeze: Option<String>,
+    /// Run once the site is at home there
+    #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run")]
+    after_flip: Option<String>,
     #[command(flatten)]
     write: WriteArgs,
 }
@@ -39,9 +50,15 @@ pub(crate) struct MoveArgs {
 pub(crate) async fn site(session: &Session, args: MoveArgs) -> Result<(), Failure> {
     let (host, to) = (args.host.to_unicode(), args.to.map(|to| to.to_string()));
     let doing = format!("move the site {host}");
-    let body = SiteMove { to, dry_run: args.dry_run, bandwidth: args.bandwidth };
-    let path = path(&["sites", args.host.as_str(), "move"]);
-    let write = Write::new(doing.clone(), Method::POST, path, &args.write).body(&body);
+    let hold = args.before_freeze.is_some();
+    if session.api.wait == Wait::False && (hold || args.after_flip.is_some()) {
+        let reason = "commands are run by who waits for the move";
+        return Err(Failure::usage(&doing, reason, "Leave out --no-wait, or the commands."));
+    }
+    let from = look(session, &doing, &args.host).await?.node;
+    let body = SiteMove { to, dry_run: args.dry_run, bandwidth: args.bandwidth, hold };
+    let write = Write::new(doing.clone(), Method::POST, path(&["sites", args.host.as_str(), "move"]), &args.write);
+    let write = write.body(&body);
     let done = session.api.write(write).await?;
     if args.dry_run {
         if session.out.json {
@@ -53,32 +70,86 @@ pub(crate) async fn site(session: &Session, args: MoveArgs) -> Result<(), Failur
         return session.print_json(&done.body);
     }
     let operation: Operation = read(&doing, &done.body)?;
+    if let Some(command) = &args.before_freeze {
+        before(session, &doing, (&args.host, &from, &operation.id), command).await?;
+    }
     let ended = follow(session, &doing, &operation.id).await?;
     if session.out.json {
-        return session.print_json(&ended.1).and(outcome(&doing, &ended.0));
+        session.print_json(&ended.1)?;
     }
     outcome(&doing, &ended.0)?;
+    if let Some(command) = &args.after_flip {
+        let to = look(session, &doing, &args.host).await?.node;
+        let variables = [("RUCHE_SITE", args.host.as_str()), ("RUCHE_FROM", &from), ("RUCHE_TO", &to)];
+        hook::run(&format!("run what is to follow, though the site {host} has moved"), command, &variables)?;
+    }
+    if session.out.json {
+        return Ok(());
+    }
     let moved = ended.0.total.map_or_else(|| "no file".to_owned(), human);
     session.out.print(&format!("Moved the site {host}: {moved}, revision {}.\n", ended.0.revision))
 }
 
+/// Runs a command when the move waits for it, and has the move go on, or end where it failed. A move that ends before runs nothing.
+async fn before(
+    session: &Session,
+    doing: &str,
+    (host, from, operation): (&Host, &str, &str),
+    command: &str,
+) -> Result<(), Failure> {
+    let mut told = String::new();
+    let to = loop {
+        let site = look(session, doing, host).await?;
+        match site.moving.filter(|moving| moving.operation == operation) {
+            None => return Ok(()),
+            Some(moving) if moving.waits => break moving.to,
+            Some(_) => drop(progress(session, doing, operation, &mut told).await?),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    let variables = [("RUCHE_SITE", host.as_str()), ("RUCHE_FROM", from), ("RUCHE_TO", &to)];
+    let ran = hook::run(doing, command, &variables);
+    let word = if ran.is_ok() { "continue" } else { "cancel" };
+    let none = WriteArgs { if_match: None, idempotency_key: None };
+    let write = Write::new(doing, Method::POST, path(&["operations", operation, word]), &none);
+    session.api.write(write).await?;
+    if ran.is_err() {
+        follow(session, doing, operation).await?;
+    }
+    ran
+}
+
+async fn look(session: &Session, doing: &str, host: &Host) -> Result<Site, Failure> {
+    read(doing, &session.api.get(doing, &path(&["sites", host.as_str()])).await?)
+}
+
 /// Shows an operation until it is over.
 async fn follow(session: &Session, doing: &str, id: &str) -> Result<(Operation, bytes::Bytes), Failure> {
-    let path = path(&["operations", id]);
     let mut told = String::new();
     loop {
-        let body = session.api.get(doing, &path).await?;
-        let operation: Operation = read(doing, &body)?;
+        let (operation, body) = progress(session, doing, id, &mut told).await?;
         if !matches!(operation.status, OperationStatus::Running | OperationStatus::Cancelling) {
             return Ok((operation, body));
         }
-        let line = line(&operation);
-        if line != told {
-            session.out.note(&line);
-            told = line;
-        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Shows how far an operation is, where that is anything new.
+async fn progress(
+    session: &Session,
+    doing: &str,
+    id: &str,
+    told: &mut String,
+) -> Result<(Operation, bytes::Bytes), Failure> {
+    let body = session.api.get(doing, &path(&["operations", id])).await?;
+    let operation: Operation = read(doing, &body)?;
+    let line = line(&operation);
+    if line != *told && matches!(operation.status, OperationStatus::Running | OperationStatus::Cancelling) {
+        session.out.note(&line);
+        *told = line;
+    }
+    Ok((operation, body))
 }
 
 fn line(operation: &Operation) -> String {

@@ -22,6 +22,12 @@ pub(crate) enum OperationCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Have a move go on that waits before its site rests
+    Continue {
+        id: OperationId,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
 }
 
 pub(crate) async fn run(session: &Session, command: OperationCommand) -> Result<(), Failure> {
@@ -35,6 +41,11 @@ pub(crate) async fn run(session: &Session, command: OperationCommand) -> Result<
             let path = path(&["operations", &id.to_string(), "cancel"]);
             let write = Write::new(format!("cancel the operation {id}"), Method::POST, path, &write);
             session.write("Asked to cancel", write).await.map(drop)
+        }
+        OperationCommand::Continue { id, write } => {
+            let path = path(&["operations", &id.to_string(), "continue"]);
+            let write = Write::new(format!("continue the operation {id}"), Method::POST, path, &write);
+            session.write("Asked to continue", write).await.map(drop)
         }
     }
 }

@@ -2,6 +2,7 @@
 use clap::{ArgGroup, Args, Subcommand};
 use http::Method;
 
+use crate::api::moves::Moving;
 use crate::api::sites::{Handler, Site, SiteCreate, SitePatch, Www};
 use crate::base::limits::LOG_LINES_DEFAULT;
 use crate::base::names::{AccountName, Host, IssuerName, NodeName};
@@ -345,7 +346,7 @@ fn fields(out: &Out, site: &Site, certificate: Option<String>, copies: Vec<(&'st
         ("account", site.account.clone()),
         ("node", Some(site.node.clone())),
         ("chosen", site.chosen.clone()),
-        ("moves to", site.moving.as_ref().map(|moving| format!("{}, operation {}", moving.to, moving.operation))),
+        ("moves to", site.moving.as_ref().map(moving)),
     ];
     fields.extend(copies);
     fields.extend([
@@ -362,4 +363,9 @@ fn fields(out: &Out, site: &Site, certificate: Option<String>, copies: Vec<(&'st
         ("revision", Some(site.revision.to_string())),
     ]);
     out.fields(&fields)
+}
+
+fn moving(moving: &Moving) -> String {
+    let waits = if moving.waits { ", which waits for the word to go on" } else { "" };
+    format!("{}, operation {}{waits}", moving.to, moving.operation)
 }

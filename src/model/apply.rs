@@ -145,6 +145,7 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::SiteFailover(change) => standbys::fail_over(cx, change),
         Change::SiteRecovered(change) => standbys::recovered(cx, change),
         Change::SiteFenced(change) => standbys::fenced(cx, change),
+        Change::MoveGo(change) => moves::go(cx, change),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::drains::{DrainStep, NodeDrain};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::issuers::{IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet};
 use crate::model::joins::{JoinTokenCreate, NodeJoin};
-use crate::model::moves::{MoveStep, SiteMove};
+use crate::model::moves::{MoveGo, MoveStep, SiteMove};
 use crate::model::nodes::{NodeHealth, NodeRemove, NodeSays, NodeSet};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart};
 use crate::model::orders::{OrderFinish, OrderPlace, OrderReserve};
@@ -123,6 +123,7 @@ pub enum Change {
     SiteFailover(SiteFailover),
     SiteRecovered(SiteRecovered),
     SiteFenced(SiteFenced),
+    MoveGo(MoveGo),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

@@ -10,7 +10,7 @@ use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
 use crate::model::drains;
 use crate::model::nodes::Node;
-use crate::model::operations::{self, Status};
+use crate::model::operations::{self, Operation, Status};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
 use crate::model::serials;
@@ -33,6 +33,9 @@ pub struct Moving {
     /// Why it goes there; absent: somebody said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether it is to wait for somebody's word before the site rests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,8 @@ pub struct Moving {
 pub enum Stage {
     /// The site is written where it was, and copied meanwhile.
     Copying,
+    /// It is copied but for a little, is written where it was, and waits for somebody's word.
+    Held,
     /// Nothing is written. A round is one rest: what was copied in another one is worth nothing.
     Resting { round: u64 },
 }
@@ -54,6 +59,15 @@ pub struct SiteMove {
     /// Why it goes there, where it was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether it is to wait for somebody's word before the site rests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
+}
+
+/// Somebody's word: the site of a move that was to wait may rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveGo {
+    pub operation: OperationId,
 }
 
 /// Moves it on.
@@ -75,6 +89,8 @@ pub enum Step {
     Flip { round: u64 },
     /// The site stays where it is.
     End(Status),
+    /// Little is left to copy, and somebody's word is waited for.
+    Hold,
 }
 
 pub(crate) fn begin(cx: &mut Apply<'_>, change: &SiteMove) -> Result<Outcome, Refusal> {
@@ -98,8 +114,8 @@ pub(crate) fn begin(cx: &mut Apply<'_>, change: &SiteMove) -> Result<Outcome, Re
     change.reason.iter().try_for_each(|reason| check_text("reason", reason))?;
     let stage = format!("waiting for {}", to.name);
     let operation = operations::begin(cx, SITE_MOVE, &old.host, old.account.clone(), stage)?;
-    let (to, bandwidth, reason) = (to.id, change.bandwidth, change.reason.clone());
-    let moving = Moving { operation: operation.id, to, stage: Stage::Copying, bandwidth, reason };
+    let (to, bandwidth, reason, hold) = (to.id, change.bandwidth, change.reason.clone(), change.hold);
+    let moving = Moving { operation: operation.id, to, stage: Stage::Copying, bandwidth, reason, hold };
     cx.put(Row::Site(Site { moving: Some(moving), revision: cx.revision, ..Site::clone(&old) }.into()));
     cx.put(Row::Operation(operation.clone()));
     Ok(Outcome::new(SITE_MOVE, &old.host).account(old.account.as_ref()).object(Object::Operation(operation)))
@@ -128,6 +144,10 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
     let mut site = Site::clone(old);
     let staged = |stage| Some(Moving { stage, ..moving.clone() });
     let action = match (&change.step, moving.stage) {
+        (Step::Hold, Stage::Copying) if moving.hold => {
+            site.moving = Some(Moving { stage: Stage::Held, hold: false, ..moving.clone() });
+            "site.held"
+        }
         (Step::Rest { round }, Stage::Copying) => {
             site.moving = staged(Stage::Resting { round: *round });
             "site.rest"
@@ -162,7 +182,7 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
     let ended = match &change.step {
         Step::Flip { .. } => Some(Status::Succeeded),
         Step::End(status) => Some(status.clone()),
-        Step::Rest { .. } | Step::Wake { .. } => None,
+        Step::Hold | Step::Rest { .. } | Step::Wake { .. } => None,
     };
     let outcome = Outcome::new(action, &site.host).account(site.account.as_ref());
     site.revision = cx.revision;
@@ -172,6 +192,25 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
     let object = ended.and_then(|status| operations::end(cx, change.operation, status));
     cx.put(Row::Site(site.into()));
     Ok(object.into_iter().fold(outcome, |outcome, operation| outcome.object(Object::Operation(operation))))
+}
+
+pub(crate) fn go(cx: &mut Apply<'_>, change: &MoveGo) -> Result<Outcome, Refusal> {
+    cx.unscoped()?;
+    let id = change.operation;
+    let operation = cx.state.operations.get(&id).ok_or_else(|| Refusal::not_found(Kind::Operation, id))?;
+    let operation = Operation::clone(operation);
+    cx.expect(Kind::Operation, id, Some(operation.revision))?;
+    let held = cx.state.moving.iter().find(|(_, (moving, _))| *moving == id);
+    let old = held.and_then(|(site, _)| cx.state.sites.get(site)).map(Arc::clone);
+    let found = old.and_then(|old| old.moving.clone().map(|moving| (old, moving)));
+    let waits = |(_, moving): &(_, Moving)| moving.hold || moving.stage == Stage::Held;
+    let Some((old, moving)) = found.filter(waits) else {
+        return Err(Refusal::invalid("operation", "it waits for nobody's word"));
+    };
+    let moving = Moving { stage: Stage::Copying, hold: false, ..moving };
+    cx.put(Row::Site(Site { moving: Some(moving), revision: cx.revision, ..Site::clone(&old) }.into()));
+    let outcome = Outcome::new("site.released", &old.host).account(old.account.as_ref());
+    Ok(outcome.object(Object::Operation(operation)))
 }
 
 fn is_cancelling(state: &State, operation: OperationId) -> bool {

@@ -105,7 +105,8 @@ async fn begin(room: &Room, from: NodeId, id: SiteId) -> Result<Result<(), Write
         }
     })?;
     let (to, reason) = (Some(placed.node), Some(placed.reason));
-    Ok(write(room, MovesKey::Begin(SiteMove { host: site.host.clone(), to, bandwidth: None, reason })).await)
+    Ok(write(room, MovesKey::Begin(SiteMove { host: site.host.clone(), to, bandwidth: None, reason, hold: false }))
+        .await)
 }
 
 fn nowhere(passed: &[Passed]) -> String {

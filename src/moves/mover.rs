@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::base::ids::{OperationId, SiteId};
 use crate::base::limits::moves::{
-    COPY_PASSES, MOVE_PATIENCE, MOVE_PAUSE_FIRST, MOVE_PAUSE_MAX, MOVE_PROGRESS_EVERY, MOVE_UNRESTS,
+    COPY_PASSES, MOVE_HOLD_MAX, MOVE_PATIENCE, MOVE_PAUSE_FIRST, MOVE_PAUSE_MAX, MOVE_PROGRESS_EVERY, MOVE_UNRESTS,
 };
 use crate::cluster::door::{Write, WriteError, random};
 use crate::files::replica::Replica;
 use crate::model::moves::{Moving, Stage, Step};
 use crate::model::operations::{OperationProgress, Status};
 use crate::model::sites::Site;
+use crate::model::state::Snapshot;
 use crate::moves::pull::{self, Gauge, Pass, Pull, PullError};
 use crate::moves::wire::Hello;
 use crate::moves::{MovesKey, Room, plan};
@@ -45,6 +46,8 @@ enum Fault {
     Cancelled,
     #[error("go on: the move has ended")]
     Ended,
+    #[error("go on: nobody said within {} minutes that the site may rest", MOVE_HOLD_MAX.as_secs() / 60)]
+    Unheard,
     #[error("copy: files change though the site rests, {0} among them")]
     Unrest(String),
     #[error("copy: {0}")]
@@ -71,7 +74,10 @@ impl Mover {
         self.hear().await;
         while let Some((site, moving)) = self.current() {
             let fault = match self.attempt(&site, &moving).await {
-                Ok(()) => continue,
+                Ok(()) => {
+                    since = Instant::now();
+                    continue;
+                }
                 Err(fault) => fault,
             };
             let done = self.gauge.done.load(Ordering::Relaxed);
@@ -82,6 +88,7 @@ impl Mover {
             match fault {
                 Fault::Ended => return,
                 Fault::Cancelled => return self.end(Status::Cancelled).await,
+                Fault::Unheard => return self.fail(&fault).await,
                 fault if unrests >= MOVE_UNRESTS => return self.fail(&fault).await,
                 Fault::Pull(error) if error.is_final() => return self.fail(&error).await,
                 fault if since.elapsed() > MOVE_PATIENCE => return self.fail(&fault).await,
@@ -119,8 +126,16 @@ impl Mover {
             // Of a try that this one knows nothing of.
             return Ok(self.step(Step::Wake { round }).await?);
         }
+        if moving.stage == Stage::Held {
+            return self.held().await;
+        }
         let pull = self.open(site, moving).await?;
         let mut pull = self.passes(pull).await?;
+        if self.current().is_some_and(|(_, moving)| moving.hold) {
+            self.replica = Some(pull.into_replica());
+            self.say("copied but for a little; waits for the word to go on".to_owned()).await;
+            return Ok(self.step(Step::Hold).await?);
+        }
         let round = u64::from_be_bytes(std::array::from_fn(|at| random()[at]));
         let rested = Instant::now();
         if let Err(error) = self.step(Step::Rest { round }).await {
@@ -140,6 +155,21 @@ impl Mover {
                 drop(self.step(Step::Wake { round }).await);
                 Err(fault)
             }
+        }
+    }
+
+    /// Waits for somebody's word. Nothing is under way meanwhile, and what changes is copied after it.
+    async fn held(&self) -> Result<(), Fault> {
+        let mut snapshot = self.room.moves.member.snapshot();
+        let is_over = |state: &Arc<Snapshot>| {
+            let moving = state.sites.get(&self.site).and_then(|site| site.moving.as_ref());
+            let is_held = moving.is_some_and(|moving| moving.stage == Stage::Held);
+            let operation = state.operations.get(&self.operation);
+            !is_held || operation.is_none_or(|operation| operation.status != Status::Running)
+        };
+        match timeout(MOVE_HOLD_MAX, snapshot.wait_for(is_over)).await {
+            Ok(_) => self.check_cancelled(),
+            Err(_) => Err(Fault::Unheard),
         }
     }
 

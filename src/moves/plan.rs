@@ -43,7 +43,7 @@ pub(crate) fn rests(state: &State, here: NodeId) -> impl Iterator<Item = (SiteId
         let site = state.sites.get(id).filter(|site| site.home == here)?;
         match site.moving.as_ref()?.stage {
             Stage::Resting { round } => Some((site.id, site.epoch, round)),
-            Stage::Copying => None,
+            Stage::Copying | Stage::Held => None,
         }
     })
 }
@@ -84,7 +84,14 @@ mod tests {
         }
         for (id, (home, to)) in (1..).zip(ways) {
             let operation = OperationId(100 - id);
-            let moving = Moving { operation, to: NodeId(*to), stage: Stage::Copying, bandwidth: None, reason: None };
+            let moving = Moving {
+                operation,
+                to: NodeId(*to),
+                stage: Stage::Copying,
+                bandwidth: None,
+                reason: None,
+                hold: false,
+            };
             let site = stored_site(id, &format!("s{id}.example"));
             put(Row::Site(Site { home: NodeId(*home), moving: Some(moving), ..site }.into()));
             let (action, subject, stage) = ("site.move".into(), "s".into(), "s".into());

@@ -149,6 +149,7 @@ mod tests {
             stage,
             bandwidth: None,
             reason: None,
+            hold: false,
         });
         let mut state = State::default();
         state.put(&Stored::new(Row::Site(Site { home, epoch, moving, ..stored_site(1, "a.example") }.into())));

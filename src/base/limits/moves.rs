@@ -57,6 +57,8 @@ pub const MOVE_PAUSE_FIRST: Duration = Duration::from_millis(500);
 pub const MOVE_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long a move may get nowhere before it is given up.
 pub const MOVE_PATIENCE: Duration = Duration::from_secs(900);
+/// How long a move waits for the word to go on: what somebody does before may be a copy of a database.
+pub const MOVE_HOLD_MAX: Duration = Duration::from_secs(3600);
 /// Rests in which somebody changed files by other ways than ours; the next one would not help.
 pub const MOVE_UNRESTS: usize = 5;
 /// How often a move says how far it is: each time is a change of the state.

@@ -49,7 +49,7 @@ fn begin_all(world: &mut World, to: NodeId) -> Vec<(crate::base::ids::SiteId, Op
     for next in nexts(world) {
         let Next::Begin(site) = next else { panic!("{next:?}") };
         let host = world.state.sites[&site].host.clone();
-        world.ok(Change::SiteMove(SiteMove { host, to: Some(to), bandwidth: None, reason: None }));
+        world.ok(Change::SiteMove(SiteMove { host, to: Some(to), bandwidth: None, reason: None, hold: false }));
     }
     world.state.moving.iter().map(|(site, (operation, _))| (*site, *operation)).collect()
 }
@@ -130,7 +130,7 @@ fn moves_to_a_node_that_went_down_go_elsewhere_and_moves_to_the_drained_one_end(
     let mut world = world(1);
     let there = SiteCreate { node: Some(OTHER), ..site_of("there.test", None) };
     world.ok(Change::SiteCreate(there.into()));
-    let comes = SiteMove { host: host("there.test"), to: Some(NODE), bandwidth: None, reason: None };
+    let comes = SiteMove { host: host("there.test"), to: Some(NODE), bandwidth: None, reason: None, hold: false };
     let Some(Object::Operation(coming)) = world.ok(Change::SiteMove(comes)).object else { panic!() };
     drained(&mut world);
     assert!(nexts(&world).contains(&Next::Cancel(coming.id)));

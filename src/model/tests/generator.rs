@@ -11,7 +11,7 @@ use crate::model::cluster::{CookieKeyPut, KeyExported, RaiseLevel, SitesCa, Site
 use crate::model::drains::{DrainStep, DrainTo, NodeDrain, Stay};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
 use crate::model::joins::{JoinTokenCreate, NodeJoin};
-use crate::model::moves::{MoveStep, SiteMove, Step};
+use crate::model::moves::{MoveGo, MoveStep, SiteMove, Step};
 use crate::model::nodes::{NodeHealth, NodeRemove, NodeSays, NodeSet, Role};
 use crate::model::operations::{OperationFinish, OperationProgress, OperationStart, Status};
 use crate::model::options::{AreaChange, AreaSet, Hsts, OptionsSet};
@@ -497,13 +497,16 @@ fn move_change(chance: &mut Chance) -> Change {
     if chance.once_in(2) {
         let (host, bandwidth) = (chance.host(), chance.maybe(|chance| chance.below(3)));
         let (to, reason) = (chance.maybe(|chance| NodeId(2 + chance.below(3))), chance.maybe(|_| CHOSEN.into()));
-        return Change::SiteMove(SiteMove { host, to, bandwidth, reason });
+        let hold = chance.once_in(2);
+        return Change::SiteMove(SiteMove { host, to, bandwidth, reason, hold });
     }
     let round = chance.below(2);
-    let step = match chance.below(5) {
+    let step = match chance.below(7) {
         0 | 1 => Step::Rest { round },
         2 => Step::Wake { round },
         3 => Step::Flip { round },
+        4 => Step::Hold,
+        5 => return Change::MoveGo(MoveGo { operation: OperationId(chance.id()) }),
         _ => Step::End(Status::Cancelled),
     };
     Change::MoveStep(MoveStep { site: SiteId(chance.id()), operation: OperationId(chance.id()), step })

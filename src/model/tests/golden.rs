@@ -10,6 +10,7 @@ use crate::model::change::{Batch, Change};
 use crate::model::cluster::Cluster;
 use crate::model::drains::{Draining, Stay};
 use crate::model::effect::Effect;
+use crate::model::moves::{Moving, Stage};
 use crate::model::nodes::Node;
 use crate::model::rotation::Rotation;
 use crate::model::row::{Row, Table};
@@ -18,7 +19,7 @@ use crate::model::state::State;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 59] = [
+const CHANGES: [&str; 60] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -78,9 +79,10 @@ const CHANGES: [&str; 59] = [
     "SiteFailover",
     "SiteRecovered",
     "SiteFenced",
+    "MoveGo",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 33] = [
+const CASES: [&str; 35] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -114,6 +116,8 @@ const CASES: [&str; 33] = [
     "row-issuers.next",
     "change-SitesCaPut.after",
     "row-cluster.since",
+    "change-SiteMove.hold",
+    "row-sites.held",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -161,7 +165,16 @@ fn made_by_hand(row: &Row) -> Vec<(&'static str, Row)> {
         }
         Row::Site(site) => {
             let unconfirmed = Site { unconfirmed: Some(9), ..Site::clone(site) };
-            vec![("row-sites.unconfirmed", Row::Site(unconfirmed.into()))]
+            let moving = Some(Moving {
+                operation: OperationId(7),
+                to: NodeId(2),
+                stage: Stage::Held,
+                bandwidth: None,
+                reason: None,
+                hold: true,
+            });
+            let held = Site { moving, ..Site::clone(site) };
+            vec![("row-sites.unconfirmed", Row::Site(unconfirmed.into())), ("row-sites.held", Row::Site(held.into()))]
         }
         Row::Certificate(held) => {
             let suspect = Certificate { suspect: true, ..Certificate::clone(held) };
@@ -197,6 +210,7 @@ fn change_case(change: &Change) -> &'static str {
         Change::SiteCreate(create) if !create.failover.is_default() => return ".failover",
         Change::SiteSet(set) if !set.standbys.is_keep() || !set.failover.is_keep() => return ".standbys",
         Change::SiteCreate(create) if create.chosen.is_some() => return ".chosen",
+        Change::SiteMove(begun) if begun.hold => return ".hold",
         Change::SiteMove(begun) if begun.reason.is_some() => return ".reason",
         Change::SiteCreate(create) => (&create.options, &create.certificate),
         Change::SiteSet(set) => (&set.options, &set.certificate),

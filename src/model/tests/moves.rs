@@ -4,7 +4,7 @@ use crate::base::names::NodeName;
 use crate::model::answer::Object;
 use crate::model::change::{Actor, Change, Set};
 use crate::model::effect::{Effect, Stored};
-use crate::model::moves::{MoveStep, SiteMove, Stage, Step};
+use crate::model::moves::{MoveGo, MoveStep, SiteMove, Stage, Step};
 use crate::model::nodes::{Node, NodeHealth, NodeRemove, NodeSet, Role};
 use crate::model::operations::{OperationFinish, Status};
 use crate::model::row::Row;
@@ -36,7 +36,7 @@ fn site(world: &World) -> Site {
 }
 
 fn to(node: Option<NodeId>) -> Change {
-    Change::SiteMove(SiteMove { host: host("a.test"), to: node, bandwidth: None, reason: None })
+    Change::SiteMove(SiteMove { host: host("a.test"), to: node, bandwidth: None, reason: None, hold: false })
 }
 
 fn begun(world: &mut World, node: NodeId) -> OperationId {
@@ -114,9 +114,15 @@ fn where_a_site_cannot_go_is_said_before_it_moves() {
     world.refused_as("not-found", to(Some(NodeId(9))));
     world.refused_as(
         "not-found",
-        Change::SiteMove(SiteMove { host: host("b.test"), to: None, bandwidth: None, reason: None }),
+        Change::SiteMove(SiteMove { host: host("b.test"), to: None, bandwidth: None, reason: None, hold: false }),
     );
-    let slow = Change::SiteMove(SiteMove { host: host("a.test"), to: Some(OTHER), bandwidth: Some(0), reason: None });
+    let slow = Change::SiteMove(SiteMove {
+        host: host("a.test"),
+        to: Some(OTHER),
+        bandwidth: Some(0),
+        reason: None,
+        hold: false,
+    });
     world.refused_as("invalid", slow);
     world.ok(Change::NodeHealth(NodeHealth { node: OTHER, down: true }));
     world.refused_as("invalid", to(Some(OTHER)));
@@ -159,4 +165,29 @@ fn only_the_cluster_takes_the_steps_and_only_who_may_everything_begins() {
     world.refused_as("not-found", other);
     world.become_token(Access::Write, Some("ada"), None);
     world.refused_as("forbidden", to(Some(THIRD)));
+}
+
+#[test]
+fn a_move_that_is_held_rests_after_somebodys_word() {
+    let mut world = world();
+    let held = SiteMove { host: host("a.test"), to: Some(OTHER), bandwidth: None, reason: None, hold: true };
+    let Some(Object::Operation(begun)) = world.ok(Change::SiteMove(held)).object else { panic!() };
+    let operation = begun.id;
+    let go = Change::MoveGo(MoveGo { operation });
+    let held = |world: &World| site(world).moving.map(|moving| (moving.stage, moving.hold));
+    let hold = step(&world, operation, Step::Hold);
+    world.ok(hold.clone());
+    assert_eq!(held(&world), Some((Stage::Held, false)));
+    for early in [Step::Rest { round: 1 }, Step::Hold, Step::Flip { round: 1 }] {
+        let early = step(&world, operation, early);
+        world.refused_as("invalid", early);
+    }
+    world.ok(go.clone());
+    assert_eq!(held(&world), Some((Stage::Copying, false)));
+    world.refused_as("invalid", go);
+    // It waits once.
+    world.refused_as("invalid", hold);
+    let rest = step(&world, operation, Step::Rest { round: 1 });
+    world.ok(rest);
+    world.refused_as("not-found", Change::MoveGo(MoveGo { operation: OperationId(1) }));
 }

@@ -120,7 +120,7 @@ fn moves_under_way_count_where_they_go_and_are_not_made_again() {
     let facts = boards(&[(50, 10); 2]);
     for way in balance(&state, &facts) {
         let (operation, to, stage) = (OperationId(way.site.0), way.to, Stage::Copying);
-        let moving = Some(Moving { operation, to, stage, bandwidth: None, reason: Some(way.reason) });
+        let moving = Some(Moving { operation, to, stage, bandwidth: None, reason: Some(way.reason), hold: false });
         let site = Site::clone(&state.sites[&way.site]);
         state.put(&Stored::new(Row::Site(Site { moving, ..site }.into())));
     }

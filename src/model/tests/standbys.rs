@@ -196,7 +196,7 @@ fn a_move_to_a_standby_makes_the_old_home_one_unless_it_is_to_be_empty() {
 }
 
 fn begun(world: &mut World, to: NodeId) -> OperationId {
-    let change = SiteMove { host: host("a.test"), to: Some(to), bandwidth: None, reason: None };
+    let change = SiteMove { host: host("a.test"), to: Some(to), bandwidth: None, reason: None, hold: false };
     let Some(Object::Operation(operation)) = world.ok(Change::SiteMove(change)).object else { panic!() };
     operation.id
 }
