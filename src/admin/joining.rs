@@ -70,12 +70,12 @@ pub(crate) async fn members(desk: &Desk, state: &State, asked: impl Fn(&Node) ->
     };
     let nodes = state.nodes.values();
     let mut nodes: Vec<_> =
-        nodes.map(|node| member(state, node, part(node.id), seen.remove(&node.id).flatten())).collect();
+        nodes.map(|node| member(desk, state, node, (part(node.id), seen.remove(&node.id).flatten()))).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     nodes
 }
 
-fn member(state: &State, node: &Arc<Node>, part: Part, said: Option<Seen>) -> api::Member {
+fn member(desk: &Desk, state: &State, node: &Arc<Node>, (part, said): (Part, Option<Seen>)) -> api::Member {
     let differs = |said: &Seen| said.revision == state.revision && said.hash != format!("{:032x}", state.hash);
     let plane = |(name, served): &(String, u64)| Plane { name: name.clone(), served: *served };
     let ahead = |said: &Seen| i64::try_from(i128::from(said.clock) - i128::from(Time::now().0)).ok();
@@ -86,6 +86,7 @@ fn member(state: &State, node: &Arc<Node>, part: Part, said: Option<Seen>) -> ap
         up: !node.down,
         answers: said.is_some(),
         reach: node.reach.iter().map(ToString::to_string).collect(),
+        hidden: desk.member.peers().is_hidden(node.id),
         version: said.as_ref().map(|said| said.version.clone()),
         knows: Some(node.knows).filter(|level| *level > 0),
         revision: said.as_ref().map(|said| said.revision),

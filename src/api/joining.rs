@@ -88,6 +88,9 @@ pub struct Member {
     /// Whether it answered just now. What follows is absent where it did not.
     pub answers: bool,
     pub reach: Vec<String>,
+    /// It cannot be called from the node that was asked, which reaches it over connections it made itself.
+    #[serde(default)]
+    pub hidden: bool,
     pub version: Option<String>,
     /// The newest level its program knows, as it said last.
     pub knows: Option<u32>,

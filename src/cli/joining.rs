@@ -122,7 +122,7 @@ pub(crate) fn cluster(out: &Out, status: &ClusterStatus) -> String {
             or_dash(node.clock_ahead.map(|ahead| format!("{ahead:+} ms"))),
             or_dash(node.disk_free.map(human)),
             or_dash(node.version.clone()),
-            or_dash(Some(node.reach.join(", "))),
+            if node.hidden { "its own calls".to_owned() } else { or_dash(Some(node.reach.join(", "))) },
         ]
     };
     let heads = ["NODE", "PART", "UP", "ANSWERS", "BEHIND", "SERVES", "CLOCK", "DISK FREE", "VERSION", "REACHED AT"];

@@ -42,6 +42,7 @@ impl Member {
             Ask::Keyring => self.give_keyring(from),
             Ask::Errand(asked) => self.answer_errand(&asked),
             Ask::Copy => self.give_copy(from).await,
+            Ask::Reach => Said::Reached(self.peers().can_call(from).await),
             Ask::Look => Said::Look(Box::new(self.look(board).await)),
             Ask::Served(revision) => {
                 Said::Served(self.serves(revision, board, Instant::now() + PEER_SERVED_WAIT).await)

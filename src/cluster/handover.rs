@@ -1,5 +1,6 @@
 //! A leader that stops hands over first: the voter that has all of the log is told to stand for election, so that writers wait for
 //! milliseconds and not for a silence to be noticed.
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use openraft::raft::AppendEntriesRequest;
@@ -45,25 +46,33 @@ impl Member {
         }
     }
 
-    /// The voter that has all of the log, once there is one.
+    /// A voter that has all of the log and answers, once there is one.
     async fn best_successor(&self) -> Option<NodeId> {
-        let own = self.node();
+        let mut asked = BTreeSet::from([self.node()]);
         let mut metrics = self.raft().metrics();
         loop {
             let found = {
-                let seen = metrics.borrow_and_update();
-                let last = seen.last_log_index;
-                let has_all = |node: &u64| {
-                    let at = seen.replication.as_ref().and_then(|all| all.get(node)).copied().flatten();
+                let now = metrics.borrow_and_update();
+                let last = now.last_log_index;
+                let has_all = |node: &NodeId| {
+                    let at = now.replication.as_ref().and_then(|all| all.get(&node.0)).copied().flatten();
                     at.map(|at| at.index) >= last
                 };
-                seen.membership_config.voter_ids().filter(|node| *node != own.0).find(has_all)
+                now.membership_config.voter_ids().map(NodeId).filter(|node| !asked.contains(node)).find(has_all)
             };
-            if let Some(node) = found {
-                return Some(NodeId(node));
+            match found {
+                // It may have gone with all of the log.
+                Some(node) if self.is_there(node).await => return Some(node),
+                Some(node) => drop(asked.insert(node)),
+                None => metrics.changed().await.ok()?,
             }
-            metrics.changed().await.ok()?;
         }
+    }
+
+    async fn is_there(&self, node: NodeId) -> bool {
+        let asked = self.peers().ask(node, &Ask::Canvass { last: None }, PEER_CANVASS_WAIT);
+        // To reach it may take longer than to answer.
+        matches!(timeout(PEER_CANVASS_WAIT, asked).await, Ok(Ok(_)))
     }
 
     /// Voters stand by a leader until its lease is over. A word in the name of the next one, which nobody has elected yet, has them stand

@@ -28,6 +28,8 @@ struct Seen {
     members: BTreeSet<NodeId>,
     /// Learners that have nearly all of the log.
     caught_up: BTreeSet<NodeId>,
+    /// Those that cannot be called: two of them do not reach each other.
+    hidden: BTreeSet<NodeId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +60,8 @@ fn plan(seen: &Seen) -> Option<Step> {
     seen.members.iter().find(|node| !seen.nodes.contains_key(node)).map(|node| Step::Forget(*node))
 }
 
-/// The leader, then those who vote already and are up, then who is up and has the log, then voters that are down: a majority of
-/// those who are there decides, and nobody is replaced without need.
+/// The leader, then those who vote already and are up, then who is up and has the log, then the same of those that cannot be called, then
+/// voters that are down: a majority of those who are there decides, and nobody is replaced without need.
 fn voters(seen: &Seen) -> BTreeSet<NodeId> {
     let up = |node: &NodeId| seen.nodes.get(node) == Some(&false);
     let down = |node: &NodeId| seen.nodes.get(node) == Some(&true);
@@ -69,7 +71,8 @@ fn voters(seen: &Seen) -> BTreeSet<NodeId> {
     let rising = seen.caught_up.iter().copied().filter(up);
     let absent = seen.voters.iter().copied().filter(down);
     let mut able: Vec<NodeId> = Vec::new();
-    for node in own.into_iter().chain(standing).chain(rising).chain(absent) {
+    let (hidden, called): (Vec<_>, Vec<_>) = standing.chain(rising).partition(|node| seen.hidden.contains(node));
+    for node in own.into_iter().chain(called).chain(hidden).chain(absent) {
         if !able.contains(&node) {
             able.push(node);
         }
@@ -143,9 +146,11 @@ impl Member {
         let enough = metrics.last_log_index.unwrap_or_default().saturating_sub(VOTER_LAG_MAX);
         let replicated = metrics.replication.iter().flatten();
         let near = replicated.filter(|(_, at)| at.is_some_and(|at| at.index >= enough));
+        let (now, offers) = (self.now(), self.peers().offers());
         Seen {
             own: self.node(),
-            nodes: self.now().nodes.values().map(|node| (node.id, node.down)).collect(),
+            nodes: now.nodes.values().map(|node| (node.id, node.down)).collect(),
+            hidden: now.nodes.keys().copied().filter(|node| offers.has(*node)).collect(),
             voters: ids(&mut membership.voter_ids()),
             members: ids(&mut membership.nodes().map(|(id, _)| *id)),
             caught_up: near.map(|(id, _)| NodeId(*id)).collect(),
@@ -213,6 +218,7 @@ mod tests {
             voters: ids(voters),
             members: ids(members),
             caught_up: ids(caught_up),
+            hidden: BTreeSet::new(),
         }
     }
 
@@ -247,6 +253,19 @@ mod tests {
             (seen(&[2, 3, 4], &[], &[1, 2, 3], &[1, 2, 3, 4], &[2, 3, 4]), vote(&[2, 3, 4])),
         ] {
             assert_eq!(plan(&seen), step, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_called_votes_only_where_there_are_too_few_others() {
+        for (all, voters, hidden, wanted) in [
+            (&[1, 2, 3][..], &[1][..], &[3][..], &[1, 2, 3][..]),
+            (&[1, 2, 3, 4], &[1], &[2], &[1, 3, 4]),
+            (&[1, 2, 3, 4], &[1, 2, 3], &[2, 3], &[1, 2, 4]),
+            (&[1, 2, 3, 4], &[1, 2, 3], &[1], &[1, 2, 3]),
+        ] {
+            let seen = Seen { hidden: ids(hidden), ..seen(all, &[], voters, all, all) };
+            assert_eq!(super::voters(&seen), ids(wanted), "{seen:?}");
         }
     }
 

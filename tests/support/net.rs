@@ -65,6 +65,43 @@ impl Net {
         vec!["nsenter".into(), format!("--net=/run/netns/{}", self.space(at))]
     }
 
+    /// Puts a machine behind a router that lets it call others and lets nobody call it. Its own address from then on.
+    pub fn hide(&self, at: usize) -> Ipv4Addr {
+        let (space, router, inside) = (self.space(at), self.space(format!("router{at}")), 200 + at);
+        let (gate, address) = (format!("192.168.{inside}.1"), Ipv4Addr::new(192, 168, inside.try_into().unwrap(), 2));
+        let run = |line: &str| ip(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        run(&format!("netns add {router}"));
+        run(&format!("-n {space} link set eth0 netns {router}"));
+        run(&format!("-n {router} address add {}/24 dev eth0", self.address(at)));
+        run(&format!("-n {router} link set eth0 up"));
+        run(&format!("-n {router} link add inside type veth peer name eth0 netns {space}"));
+        run(&format!("-n {router} address add {gate}/24 dev inside"));
+        run(&format!("-n {router} link set inside up"));
+        run(&format!("-n {space} address add {address}/24 dev eth0"));
+        run(&format!("-n {space} link set eth0 up"));
+        run(&format!("-n {space} route add default via {gate}"));
+        run(&format!("netns exec {router} sysctl -q -w net.ipv4.ip_forward=1"));
+        // As on the internet: what is sent to a private address is lost somewhere.
+        for other in (0..self.count).filter(|other| *other != at) {
+            run(&format!("-n {} route add {address}/32 via {}", self.space(other), self.address(at)));
+        }
+        let outside = "ct state new iifname \"eth0\" drop";
+        let masquerade = "chain nat { type nat hook postrouting priority 100; oifname \"eth0\" masquerade; }\n";
+        let chains = format!("{}{}{masquerade}", chain("input", outside), chain("forward", outside));
+        rules(&["nsenter".into(), format!("--net=/run/netns/{router}")], &chains).unwrap();
+        address
+    }
+
+    /// The router before a machine loses its line, with it everything it knew, and has another address afterwards.
+    pub fn reconnect(&self, at: usize) {
+        let (router, old) = (self.space(format!("router{at}")), self.address(at));
+        let run = |line: &str| ip(&[&["-n", &router], &line.split(' ').collect::<Vec<_>>()[..]].concat()).unwrap();
+        run("link set eth0 down");
+        run(&format!("address del {old}/24 dev eth0"));
+        run(&format!("address add {}/24 dev eth0", self.address(100 + at)));
+        run("link set eth0 up");
+    }
+
     /// Nothing passes between one machine and some others, and nobody is told.
     pub fn part(&self, at: usize, others: &[usize]) {
         let others = self.addresses(others);
@@ -92,14 +129,7 @@ impl Net {
 
     /// Replaces the rules of a machine.
     fn rule(&self, at: usize, chains: &str) -> Result<(), String> {
-        let under = self.under(at);
-        let mut nft = Command::new(&under[0]);
-        nft.args(&under[1..]).args(["nft", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
-        let mut nft = nft.spawn().map_err(|error| error.to_string())?;
-        let text = format!("flush ruleset\ntable inet faults {{ {chains} }}\n");
-        nft.stdin.take().unwrap().write_all(text.as_bytes()).map_err(|error| error.to_string())?;
-        let done = nft.wait_with_output().map_err(|error| error.to_string())?;
-        if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+        rules(&self.under(at), chains)
     }
 }
 
@@ -107,9 +137,20 @@ impl Drop for Net {
     fn drop(&mut self) {
         for at in 0..self.count {
             let _ = ip(&["netns", "delete", &self.space(at)]);
+            let _ = ip(&["netns", "delete", &self.space(format!("router{at}"))]);
         }
         let _ = ip(&["netns", "delete", &self.space("hub")]);
     }
+}
+
+fn rules(under: &[String], chains: &str) -> Result<(), String> {
+    let mut nft = Command::new(&under[0]);
+    nft.args(&under[1..]).args(["nft", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut nft = nft.spawn().map_err(|error| error.to_string())?;
+    let text = format!("flush ruleset\ntable inet faults {{ {chains} }}\n");
+    nft.stdin.take().unwrap().write_all(text.as_bytes()).map_err(|error| error.to_string())?;
+    let done = nft.wait_with_output().map_err(|error| error.to_string())?;
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
 }
 
 fn chain(hook: &str, rule: &str) -> String {

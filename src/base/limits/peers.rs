@@ -36,6 +36,21 @@ pub const PEER_COPY_KEPT: Duration = Duration::from_secs(120);
 pub const PEER_COPY_MAX: u64 = 2 << 30;
 /// Idle connections kept to one peer for what this node asks by itself.
 pub const PEER_IDLE_KEPT: usize = 4;
+/// Connections a node keeps to each of those that cannot call it, for them to take: what is taken is replaced within a few round trips.
+pub const OFFERS_KEPT: usize = 4;
+/// Such connections kept of one node: those of its last process may not have ended yet.
+pub const OFFERS_MAX: usize = 2 * OFFERS_KEPT;
+/// How often the kernel asks whether one still stands, how often in vain, and how long what was sent may go unanswered: what translates
+/// addresses forgets what is silent, and everything when its line was lost.
+pub const OFFER_ALIVE_EVERY: Duration = Duration::from_secs(10);
+pub const OFFER_ALIVE_ASKED: u32 = 3;
+pub const OFFER_ALIVE_WAIT: Duration = Duration::from_secs(12);
+/// How often a node asks each of the others whether it can be called, once it could and once it could not: what stands before it may be
+/// set up otherwise meanwhile. The answer to that is two handshakes, and many nodes ask each other.
+pub const REACHED_ASK_EVERY: Duration = Duration::from_secs(3600);
+pub const HIDDEN_ASK_EVERY: Duration = Duration::from_secs(600);
+/// How long the answer may take: some of its addresses may swallow what is sent there.
+pub const REACHED_WAIT: Duration = Duration::from_secs(20);
 /// Connections that carry visitors and wait for a thread: it takes them at once, or is drowned.
 pub const CARRIED_WAITING_MAX: usize = 64;
 /// How long a request waits for a change that the node which carried it knew already.

@@ -9,6 +9,7 @@ fn node(name: &str, part: Part, version: &str) -> Member {
         up: true,
         answers: true,
         reach: vec!["192.0.2.1:7480".into()],
+        hidden: false,
         version: Some(version.into()),
         knows: Some(LEVEL),
         revision: Some(9),

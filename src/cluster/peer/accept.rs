@@ -1,11 +1,12 @@
 //! Who calls this node: bounded, on time, with a key that is known, for a purpose that is served. A stranger is heard only while a
 //! join token is open, and only about that.
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -13,8 +14,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::base::ids::NodeId;
 use crate::base::limits::peers::{
-    PEER_CONNECT_WAIT, PEER_CONNECTIONS_MAX, PEER_FRAME_MAX, PEER_IDLE_WAIT, PEER_PAUSE_FIRST, PEER_PAUSE_MAX,
-    PEER_RPC_WAIT, PEER_STRANGER_FRAME_MAX, PEER_STRANGERS_MAX,
+    OFFERS_KEPT, PEER_CONNECT_WAIT, PEER_CONNECTIONS_MAX, PEER_FRAME_MAX, PEER_IDLE_WAIT, PEER_PAUSE_FIRST,
+    PEER_PAUSE_MAX, PEER_RPC_WAIT, PEER_STRANGER_FRAME_MAX, PEER_STRANGERS_MAX,
 };
 use crate::cluster::inbound::{Caller, Carried, Inbound, Inlets};
 use crate::cluster::member::Member;
@@ -71,23 +72,28 @@ impl Reception {
         let mut loops = JoinSet::new();
         for listener in listeners {
             let (listener, config) = (TcpListener::from_std(listener)?, Arc::clone(&config));
-            loops.spawn(Arc::clone(&self).accept(listener, config));
+            loops.spawn(Arc::clone(&self).accept(Source::Listener(listener), config));
         }
+        let (taken, offered) = mpsc::channel(OFFERS_KEPT);
+        loops.spawn(Arc::clone(&self).accept(Source::Offers(offered), config));
+        loops.spawn(Arc::clone(&self).be_reached(taken));
         loops.spawn(Arc::clone(&self).learn());
-        tokio::select! {
+        let ended = tokio::select! {
             ended = loops.join_next() => match ended {
                 Some(Err(panicked)) => Err(panicked.into()),
                 Some(Ok(())) | None => Ok(()),
             },
             () = stop.give_up() => Ok(()),
-        }
+        };
+        self.member.peers().offers().thin_out();
+        ended
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, config: Arc<ServerConfig>) {
+    async fn accept(self: Arc<Self>, mut source: Source, config: Arc<ServerConfig>) {
         let mut calls = JoinSet::new();
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = source.next() => accepted,
                 Some(_) = calls.join_next(), if !calls.is_empty() => continue,
             };
             let Ok((socket, from)) = accepted else {
@@ -162,7 +168,7 @@ impl Reception {
             Class::Forward => Some(&self.inlets.visitors),
             Class::Files => Some(&self.inlets.files),
             Class::Copy => Some(&self.inlets.copies),
-            Class::Raft | Class::Bulk | Class::Join => None,
+            Class::Raft | Class::Bulk | Class::Join | Class::Offer => None,
         }
     }
 
@@ -172,6 +178,7 @@ impl Reception {
             Class::Raft => self.answer_all(&mut stream, &key, opening.from).await,
             Class::Bulk => self.member.take_copy(&mut stream, opening.from).await,
             Class::Join => self.let_in(&mut stream, &key, from).await,
+            Class::Offer => self.take_offer(opening.from, stream).await,
             Class::Forward | Class::Files | Class::Copy => {
                 let (socket, session) = stream.into_inner();
                 let caller = Caller { peers: self.member.peers().clone(), node: opening.from, key };
@@ -221,6 +228,22 @@ impl Reception {
                 }
             }
             sleep(PEER_PAUSE_MAX).await;
+        }
+    }
+}
+
+/// Where calls come from.
+enum Source {
+    Listener(TcpListener),
+    /// Connections of this node over which others ask.
+    Offers(mpsc::Receiver<(TcpStream, SocketAddr)>),
+}
+
+impl Source {
+    async fn next(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        match self {
+            Self::Listener(listener) => listener.accept().await,
+            Self::Offers(taken) => taken.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into()),
         }
     }
 }

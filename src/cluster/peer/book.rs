@@ -10,7 +10,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::base::clock::Time;
 use crate::base::ids::{ClusterId, NodeId};
-use crate::cluster::peer::messages::{Known, Members};
+use crate::cluster::peer::error::PeerError;
+use crate::cluster::peer::messages::{Known, Members, Why};
 use crate::model::nodes::Node;
 use crate::model::state::{Snapshot, State};
 use crate::store::types::Peer;
@@ -97,6 +98,11 @@ impl Book {
         self.find(|node, known, _| is_it(node, known)).or_else(|| self.in_raft(is_it))
     }
 
+    /// Whether the state still says so: raft may have to let it go yet.
+    pub(crate) fn is_member(&self, wanted: NodeId) -> bool {
+        self.find(|node, _, _| (node == wanted).then_some(())).is_some()
+    }
+
     pub fn key_of(&self, wanted: NodeId) -> Option<Vec<u8>> {
         let is_it = |node, key: &[u8]| (node == wanted && !key.is_empty()).then(|| key.to_vec());
         self.find(|node, key, _| is_it(node, key)).or_else(|| self.in_raft(is_it))
@@ -119,9 +125,10 @@ impl Book {
         lock(&self.told).insert(node, reach);
     }
 
-    /// A member says that this node is none.
-    pub(crate) fn deny(&self, by: NodeId) {
-        if lock(&self.denied).insert(by) {
+    /// A member may say that this node is none.
+    pub(crate) fn was_refused(&self, by: NodeId, error: &PeerError) {
+        let denies = matches!(error, PeerError::Refused(Why::NotAMember | Why::OtherCluster));
+        if denies && lock(&self.denied).insert(by) {
             self.was_denied.notify_one();
         }
     }

@@ -41,6 +41,8 @@ pub(crate) enum Class {
     Files,
     /// A copy of the files of a site.
     Copy,
+    /// The other side will ask over it, and open it as if it had called.
+    Offer,
 }
 
 /// What who was called says to an opening.
@@ -108,6 +110,8 @@ pub(crate) enum Ask {
     Keyring,
     /// What only the leader can do; how that is written is its caller's.
     Errand(serde_bytes::ByteBuf),
+    /// Whether the asked node can call the asking one.
+    Reach,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,6 +129,7 @@ pub(crate) enum Said {
     Keyring(serde_bytes::ByteBuf),
     Errand(serde_bytes::ByteBuf),
     Failed(String),
+    Reached(bool),
 }
 
 /// Who the members are, as of a revision.

@@ -6,6 +6,7 @@ pub mod dial;
 pub mod error;
 pub(crate) mod frames;
 pub mod messages;
+pub(crate) mod offers;
 
 /// Of the messages on the channel. Another one is refused, and who asks is told which this is.
 pub(crate) const PROTOCOL: u32 = 1;
