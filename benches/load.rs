@@ -128,6 +128,7 @@ fn sites(certified: bool) -> Result<Vec<Change>, Failed> {
                 chosen: None,
                 standbys: Vec::new(),
                 failover: Default::default(),
+                wanted: 0,
                 issuer: None,
                 quota: Some(1 << 30),
                 options: Default::default(),

@@ -88,6 +88,7 @@ impl Cell {
             chosen: None,
             standbys: Vec::new(),
             failover: Default::default(),
+            wanted: 0,
             issuer: None,
             quota: None,
             options: Default::default(),

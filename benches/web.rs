@@ -70,6 +70,7 @@ fn state() -> &'static State {
                 chosen: None,
                 standbys: Vec::new(),
                 failover: Default::default(),
+                wanted: 0,
                 issuer: None,
                 quota: None,
                 options: Default::default(),

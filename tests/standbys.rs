@@ -19,6 +19,7 @@ use support::sites::Sites;
 use support::{Over, until};
 
 const HOST: &str = "a.example";
+const LARGE: usize = 192 << 20;
 
 /// Three nodes that serve sites and take uploads.
 fn nodes() -> Vec<Sites> {
@@ -166,7 +167,7 @@ fn a_home_that_comes_back_from_a_pause_takes_no_write_any_more() {
     let pid = all[0].node.pid();
     signal_to(pid, rustix::process::Signal::STOP);
     until(30, "the standby is the home", || (site(&all[2])["node"] == "pi-1").then_some(()));
-    upload(&all[2], "second.txt", "second\n").unwrap();
+    until(20, "it takes uploads", || upload(&all[2], "second.txt", "second\n").ok());
     signal_to(pid, rustix::process::Signal::CONT);
     // Refused, or carried to the new home; never taken here.
     let _ = upload(&all[0], "third.txt", "third\n");
@@ -224,7 +225,7 @@ fn a_copy_outlives_a_move_to_it_that_was_cancelled() {
     follows(&all[2]);
     let inode = || fs::metadata(roots[1].join("index.html")).unwrap().ino();
     let before = inode();
-    fs::write(roots[0].join("large.bin"), vec![7; 192 << 20]).unwrap();
+    fs::write(roots[0].join("large.bin"), vec![7; LARGE]).unwrap();
     let begun = all[0].node.post(&format!("/v1/sites/{HOST}/move"), json!({"to": "pi-1", "bandwidth": 100_000}));
     let path = format!("/v1/operations/{}", begun.done().json["id"].as_str().unwrap());
     until(30, "the move copies", || {
@@ -232,8 +233,44 @@ fn a_copy_outlives_a_move_to_it_that_was_cancelled() {
     });
     ruche(&all[2].node, &["operation", "cancel", path.rsplit('/').next().unwrap()]).unwrap();
     until(30, "it ends", || (all[2].node.get(&path).json["status"] == "cancelled").then_some(()));
-    until(60, "it follows", || fs::metadata(roots[1].join("large.bin")).ok().filter(|file| file.len() == 192 << 20));
+    until(60, "it follows", || fs::metadata(roots[1].join("large.bin")).ok().filter(|file| file.len() == LARGE as u64));
     assert_eq!((inode(), site(&all[2])["node"].as_str()), (before, Some("pi-0")));
+}
+
+#[test]
+fn the_cluster_chooses_standbys_and_replaces_one_whose_node_is_drained() {
+    let mut all = nodes();
+    ruche(&all[0].node, &["site", "create", HOST, "--static", "--node", "pi-0", "--standby", "1"]).unwrap();
+    fs::write(root_at(&all[0]).join("index.html"), "home\n").unwrap();
+    // It takes longer to copy than the drain takes to look again.
+    fs::write(root_at(&all[0]).join("large.bin"), vec![7; LARGE]).unwrap();
+    let chosen = || site(&all[0])["standbys"].as_array().unwrap().clone();
+    let first = until(20, "one is chosen", || chosen().first().cloned());
+    follows(&all[0]);
+    let shown = ruche(&all[0].node, &["site", "show", HOST]).unwrap();
+    assert!(shown.contains("chosen: it fits best: "), "{shown}");
+    let (drained, other) = if first == "pi-1" { ("pi-1", "pi-2") } else { ("pi-2", "pi-1") };
+    ruche(&all[0].node, &["node", "drain", drained]).unwrap();
+    assert_eq!(chosen(), [json!(other)], "the drain ends when its copy has gone");
+    assert_eq!(copy(&all[0])["whole"], true, "and another one has everything");
+    let at = if other == "pi-1" { 1 } else { 2 };
+    assert_eq!(fs::metadata(root_at(&all[at]).join("large.bin")).unwrap().len(), LARGE as u64);
+    // Nobody else is there: what is asked for is told, and placed once somebody is.
+    ruche(&all[0].node, &["site", "set", HOST, "--standby", "2"]).unwrap();
+    let shown = ruche(&all[0].node, &["site", "show", HOST]).unwrap();
+    assert!(shown.contains("1 of 2 standbys are not placed yet"), "{shown}");
+    ruche(&all[0].node, &["node", "uncordon", drained]).unwrap();
+    until(30, "a second one is chosen", || (chosen() == [json!(other), json!(drained)]).then_some(()));
+    // Drained, and nobody else is there: the copy stays, and keeps nobody waiting.
+    ruche(&all[0].node, &["node", "drain", other]).unwrap();
+    assert_eq!(chosen().len(), 2);
+    let refused = ruche(&all[0].node, &["site", "set", HOST, "--standby", "2", "--standby", other]).unwrap_err();
+    assert!(refused.contains("a number and more"), "{refused}");
+    ruche(&all[0].node, &["site", "set", HOST, "--standby", other]).unwrap();
+    assert_eq!(chosen(), [json!(other)]);
+    for sites in &mut all {
+        assert!(sites.node.term().success());
+    }
 }
 
 #[test]

@@ -54,6 +54,7 @@ impl Resource for Arc<Site> {
                 Failover::Automatic => api::Failover::Automatic,
                 Failover::Manual => api::Failover::Manual,
             },
+            standbys_wanted: self.wanted,
             issuer: self.issuer.as_ref().map(IssuerName::to_string),
             certificate: self.certificate.map(|id| id.to_string()),
             quota: self.quota,
@@ -164,6 +165,7 @@ pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Resu
         chosen: None,
         standbys: nodes::ids(&ask.snapshot, "standbys", &body.standbys)?,
         failover: failover(body.failover),
+        wanted: body.standbys_wanted,
         issuer: fields::optional("issuer", body.issuer.as_deref())?,
         quota: body.quota,
         options: options::asked(&ask.desk, body.options).await?,
@@ -211,6 +213,7 @@ pub(crate) async fn set(At(host): At<Host>, AskWith(ask, body): AskWith<api::Sit
         maintenance: body.maintenance.into(),
         standbys: body.standbys.map(|names| nodes::ids(&ask.snapshot, "standbys", &names)).transpose()?.into(),
         failover: body.failover.map(failover).into(),
+        wanted: body.standbys_wanted.into(),
         options: options::asked(&ask.desk, body.options).await?,
         certificate: None,
     };

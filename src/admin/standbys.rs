@@ -26,6 +26,7 @@ use crate::model::refusal::Kind;
 use crate::model::sites::Site;
 use crate::model::standbys::{self, SiteFailover};
 use crate::model::state::State;
+use crate::model::stations;
 use crate::moves::wire::Standing;
 
 /// What is known of the copy on a node; none where it does not say.
@@ -44,11 +45,13 @@ async fn copies(desk: &Arc<Desk>, state: &State, site: &Site) -> Copies {
     copies.into_iter().map(|(_, node, said)| (node, said)).collect()
 }
 
-fn shown(state: &State, node: NodeId, said: Option<Standing>) -> api::Standby {
+fn shown(state: &State, site: &Site, node: NodeId, said: Option<Standing>) -> api::Standby {
+    let chosen = site.stationed.iter().find(|stationed| stationed.node == node);
     let (reached, said) = (said.is_some(), said.unwrap_or_default());
     api::Standby {
         node: name(state, node),
         up: is_up(state, node),
+        chosen: chosen.map(|stationed| stationed.reason.clone()),
         reached,
         whole: said.whole,
         as_of: said.as_of.map(|time| time.to_string()),
@@ -81,7 +84,7 @@ pub(crate) async fn show(At(host): At<Host>, look: Look) -> Result<Response, Fai
             standbys::Failover::Manual => Failover::Manual,
         },
         notes: notes(&look.desk, state, site),
-        standbys: copies.into_iter().map(|(node, said)| shown(state, node, said)).collect(),
+        standbys: copies.into_iter().map(|(node, said)| shown(state, site, node, said)).collect(),
     })
     .into_response())
 }
@@ -91,6 +94,10 @@ fn notes(desk: &Desk, state: &State, site: &Site) -> Vec<String> {
     let mut notes = Vec::new();
     if site.unconfirmed.is_some() {
         notes.push(format!("no standby takes over by itself yet: {}", standbys::UNCONFIRMED));
+    }
+    let lacks = stations::lacks(site);
+    if lacks > 0 {
+        notes.push(format!("{lacks} of {} standbys are not placed yet: no other node fits", site.wanted));
     }
     let voters = desk.member.status().voters;
     if !site.standbys.is_empty() && site.failover == standbys::Failover::Automatic && voters == [site.home] {

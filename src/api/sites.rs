@@ -28,6 +28,9 @@ pub struct Site {
     pub standbys: Vec<String>,
     #[serde(default)]
     pub failover: Failover,
+    /// So many standbys the cluster chooses; 0: they are named.
+    #[serde(default)]
+    pub standbys_wanted: u8,
     pub issuer: Option<String>,
     /// The id of what it is served with, see `/v1/certificates`.
     #[serde(default)]
@@ -152,12 +155,20 @@ pub struct SiteCreate {
     pub standbys: Vec<String>,
     #[serde(default, skip_serializing_if = "Failover::is_default")]
     pub failover: Failover,
+    /// So many standbys the cluster is to choose, where they fit best, and to replace when their nodes are drained or removed.
+    #[serde(default, skip_serializing_if = "none")]
+    pub standbys_wanted: u8,
     #[serde(default)]
     pub issuer: Option<String>,
     #[serde(default)]
     pub quota: Option<u64>,
     #[serde(default, skip_serializing_if = "OptionsPatch::is_empty")]
     pub options: OptionsPatch,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn none(number: &u8) -> bool {
+    *number == 0
 }
 
 /// Absent fields stay as they are, `null` clears.
@@ -187,6 +198,9 @@ pub struct SitePatch {
     pub standbys: Option<Vec<String>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
+    /// So many the cluster chooses; of those there are the first ones stay.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub standbys_wanted: Option<u8>,
     #[serde(default, skip_serializing_if = "OptionsPatch::is_empty")]
     pub options: OptionsPatch,
 }

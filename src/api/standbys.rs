@@ -12,6 +12,9 @@ pub struct Standby {
     /// The name of the node.
     pub node: String,
     pub up: bool,
+    /// Why the cluster chose it; null: somebody named it.
+    #[serde(default)]
+    pub chosen: Option<String>,
     /// Whether it answered; if not, nothing more is known of its copy.
     pub reached: bool,
     /// It had everything once, of the present home.

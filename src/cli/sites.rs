@@ -198,6 +198,7 @@ pub(crate) struct SetArgs {
 
 impl SetArgs {
     fn patch(self) -> Result<(Host, SitePatch, WriteArgs), Failure> {
+        let standbys_wanted = self.standby.number(&doing("change", &self.host))?;
         let aliases = (self.no_alias || !self.aliases.is_empty()).then(|| texts(&self.aliases));
         let patch = SitePatch {
             aliases,
@@ -208,6 +209,7 @@ impl SetArgs {
             quota: self.quota.map(Option::from),
             standbys: (self.no_standby || self.standby.is_named()).then(|| self.standby.names()),
             failover: self.standby.failover,
+            standbys_wanted,
             options: self.options.patch()?,
             ..SitePatch::default()
         };
@@ -260,6 +262,7 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
         account: args.account.map(|name| name.to_string()),
         node: args.node.map(|name| name.to_string()),
         standbys: args.standby.names(),
+        standbys_wanted: args.standby.number(&doing)?.unwrap_or_default(),
         failover: args.standby.failover.unwrap_or_default(),
         issuer: args.issuer.map(|name| name.to_string()),
         quota: args.quota,

@@ -14,21 +14,50 @@ use crate::cli::tree::{WriteArgs, one_of};
 
 #[derive(Debug, Args)]
 pub(crate) struct StandbyArgs {
-    /// Node that keeps a copy of its files and takes over when the home is gone; may be repeated, the first one goes first
-    #[arg(long = "standby", value_name = "NODE")]
-    standbys: Vec<NodeName>,
+    /// Node that keeps a copy of its files and takes over when the home is gone; may be repeated, the first one goes first. Or how many of
+    /// them the cluster is to choose
+    #[arg(long = "standby", value_name = "NODE|NUMBER", value_parser = wanted)]
+    standbys: Vec<Wanted>,
     /// Who decides that a standby takes over [default: automatic]
     #[arg(long, value_parser = one_of::<Failover>(&["automatic", "manual"]))]
     pub(crate) failover: Option<Failover>,
 }
 
+#[derive(Debug, Clone)]
+enum Wanted {
+    Node(NodeName),
+    Number(u8),
+}
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    match text.parse() {
+        Ok(0) => Err("to have none say --no-standby".into()),
+        Ok(number) => Ok(Wanted::Number(number)),
+        Err(_) => NodeName::parse(text).map(Wanted::Node).map_err(|error| error.to_string()),
+    }
+}
+
 impl StandbyArgs {
     pub(crate) fn is_named(&self) -> bool {
-        !self.standbys.is_empty()
+        self.standbys.iter().any(|wanted| matches!(wanted, Wanted::Node(_)))
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        self.standbys.iter().map(ToString::to_string).collect()
+        let named = |wanted: &Wanted| if let Wanted::Node(name) = wanted { Some(name.to_string()) } else { None };
+        self.standbys.iter().filter_map(named).collect()
+    }
+
+    /// How many the cluster is to choose.
+    pub(crate) fn number(&self, doing: &str) -> Result<Option<u8>, Failure> {
+        match self.standbys[..] {
+            [Wanted::Number(number)] => Ok(Some(number)),
+            _ if self.standbys.iter().all(|wanted| matches!(wanted, Wanted::Node(_))) => Ok(None),
+            _ => Err(Failure::usage(
+                doing,
+                "--standby was given a number and more",
+                "Name the nodes, or give one number.",
+            )),
+        }
     }
 }
 
@@ -107,7 +136,7 @@ pub(crate) async fn evacuate(session: &Session, node: &NodeName, args: &WriteArg
 
 /// What `site show` tells of the copies.
 pub(crate) async fn brief(session: &Session, doing: &str, site: &Site) -> Vec<(&'static str, Option<String>)> {
-    if site.standbys.is_empty() {
+    if site.standbys.is_empty() && site.standbys_wanted == 0 {
         return Vec::new();
     }
     let failover = match site.failover {
@@ -143,5 +172,6 @@ fn one(standby: &Standby) -> String {
         Standby { .. } => format!("has everything, last fetched {as_of}"),
     };
     let fault = standby.fault.as_ref().map(|fault| format!("; {}", clean(fault)));
-    format!("{}: {how}{}", standby.node, fault.unwrap_or_default())
+    let chosen = standby.chosen.as_ref().map(|reason| format!("; chosen: {}", clean(reason)));
+    format!("{}: {how}{}{}", standby.node, fault.unwrap_or_default(), chosen.unwrap_or_default())
 }

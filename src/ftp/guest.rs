@@ -352,6 +352,8 @@ mod tests {
             standbys: Vec::new(),
             failover: Default::default(),
             unconfirmed: None,
+            wanted: 0,
+            stationed: Vec::new(),
             issuer: None,
             certificate: None,
             quota,

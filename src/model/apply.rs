@@ -15,7 +15,7 @@ use crate::model::state::State;
 use crate::model::tokens::{Access, Scope};
 use crate::model::{
     accounts, certificates, challenges, cluster, ftp_users, issuers, joins, moves, nodes, operations, orders, plans,
-    records, rotation, sites, standbys, tokens, wishes, zone_files, zones,
+    records, rotation, sites, standbys, stations, tokens, wishes, zone_files, zones,
 };
 
 /// What one change does, in order.
@@ -146,6 +146,7 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::SiteRecovered(change) => standbys::recovered(cx, change),
         Change::SiteFenced(change) => standbys::fenced(cx, change),
         Change::MoveGo(change) => moves::go(cx, change),
+        Change::StandbyStep(change) => stations::step(cx, change),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::model::records::{RecordPut, RecordRemove};
 use crate::model::rotation::{Rekey, Reseal, RotationEnd};
 use crate::model::sites::{SiteCreate, SiteRemove, SiteSet};
 use crate::model::standbys::{SiteFailover, SiteFenced, SiteRecovered};
+use crate::model::stations::StandbyStep;
 use crate::model::tokens::{TokenCreate, TokenRemove};
 use crate::model::wishes::{WishCreate, WishRemove};
 use crate::model::zone_files::ZoneImport;
@@ -124,6 +125,7 @@ pub enum Change {
     SiteRecovered(SiteRecovered),
     SiteFenced(SiteFenced),
     MoveGo(MoveGo),
+    StandbyStep(StandbyStep),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

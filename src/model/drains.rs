@@ -16,6 +16,7 @@ use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
 use crate::model::sites::{Site, check_text};
 use crate::model::state::State;
+use crate::model::stations::{self, stand_in};
 
 /// What a drain is called among the operations.
 pub const NODE_DRAIN: &str = "node.drain";
@@ -96,6 +97,7 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &DrainStep) -> Result<Outcome, Re
                 return Err(Refusal::invalid("step", "there is something left to be done"));
             };
             node.draining = None;
+            stations::stay(cx, node.id);
             cx.put(Row::Node(node));
             let outcome = Outcome::new("node.drained", &old.name);
             let ended = operations::end(cx, change.operation, status);
@@ -128,6 +130,13 @@ pub enum Next {
     Begin(SiteId),
     /// It stays.
     Stay(Stay),
+    /// Another node is to keep the copy that is here.
+    Replace(SiteId),
+    /// It leaves once the node in its place has everything.
+    Await {
+        site: SiteId,
+        stand_in: NodeId,
+    },
     /// A move that leads to the node, or to one that takes no site now.
     Cancel(OperationId),
     End(Status),
@@ -156,7 +165,8 @@ pub fn next(state: &State, node: &Node) -> Vec<Next> {
     let mut left = at_home.filter(|site| !draining.holds(site.id)).peekable();
     let given_up = draining.stays.len() >= DRAIN_STAYS_MAX;
     if going == 0 && (given_up || left.peek().is_none()) {
-        return vec![Next::End(draining.outcome(state, node))];
+        let copies = if given_up { Vec::new() } else { copies(state, node, draining) };
+        return if copies.is_empty() { vec![Next::End(draining.outcome(state, node))] } else { copies };
     }
     if !given_up {
         let asked = left.take(DRAIN_AHEAD.saturating_sub(going));
@@ -166,6 +176,18 @@ pub fn next(state: &State, node: &Node) -> Vec<Next> {
         }));
     }
     nexts
+}
+
+/// What is to be done about the copies that stand by on the node, a few at a time.
+fn copies(state: &State, node: &Node, draining: &Draining) -> Vec<Next> {
+    let stands = |site: &&Arc<Site>| site.standbys.contains(&node.id) && !draining.holds(site.id);
+    let nexts = state.sites.values().filter(stands).map(|site| match stand_in(site, node.id) {
+        Some(stand_in) => Next::Await { site: site.id, stand_in },
+        None => Next::Replace(site.id),
+    });
+    let (awaited, others): (Vec<_>, Vec<_>) = nexts.partition(|next| matches!(next, Next::Await { .. }));
+    let more = DRAIN_AHEAD.saturating_sub(awaited.len());
+    awaited.into_iter().chain(others.into_iter().take(more)).collect()
 }
 
 impl Draining {

@@ -32,6 +32,7 @@ pub mod sites;
 pub mod soa;
 pub mod standbys;
 pub mod state;
+pub mod stations;
 pub mod tokens;
 pub mod wishes;
 pub mod zone_files;

@@ -17,6 +17,7 @@ use crate::model::serials;
 use crate::model::sites::{Site, check_text};
 use crate::model::standbys;
 use crate::model::state::State;
+use crate::model::stations;
 
 /// What a move of a site is called among the operations.
 pub const SITE_MOVE: &str = "site.move";
@@ -166,7 +167,10 @@ pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Ref
             site.unconfirmed = None;
             match cx.state.nodes.get(&old.home) {
                 // What is cordoned is to become empty.
-                Some(was) if was.cordoned => site.standbys.retain(|standby| *standby != moving.to),
+                Some(was) if was.cordoned => {
+                    site.standbys.retain(|standby| *standby != moving.to);
+                    stations::tidy(&mut site);
+                }
                 _ => standbys::step_aside(cx, &mut site, old.home),
             }
             site.moving = None;

@@ -20,6 +20,7 @@ use crate::model::row::Row;
 use crate::model::serials;
 use crate::model::standbys::{self, Failover};
 use crate::model::state::State;
+use crate::model::stations::Stationed;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
@@ -43,6 +44,12 @@ pub struct Site {
     /// The revision since which it is to be written under a lease only, until its home has said that it knows; it may be cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<u64>,
+    /// As many standbys the cluster chooses; 0: they are named.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wanted: u8,
+    /// Those it chose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stationed: Vec<Stationed>,
     pub issuer: Option<IssuerName>,
     /// What it is served with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +90,11 @@ impl Site {
             false => Arc::clone(self),
         })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// Every host of a site with these names, the main one first.
@@ -138,6 +150,9 @@ pub struct SiteCreate {
     pub standbys: Vec<NodeId>,
     #[serde(default, skip_serializing_if = "Failover::is_default")]
     pub failover: Failover,
+    /// As many the cluster chooses.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wanted: u8,
     pub issuer: Option<IssuerName>,
     pub quota: Option<u64>,
     #[serde(default, skip_serializing_if = "OptionsSet::is_keep")]
@@ -161,6 +176,8 @@ pub struct SiteSet {
     pub standbys: Set<Vec<NodeId>>,
     #[serde(default, skip_serializing_if = "Set::is_keep")]
     pub failover: Set<Failover>,
+    #[serde(default, skip_serializing_if = "Set::is_keep")]
+    pub wanted: Set<u8>,
     #[serde(default, skip_serializing_if = "OptionsSet::is_keep")]
     pub options: OptionsSet,
     /// For all hosts the site has after the change; without one the certificate it has stays, and serves the hosts it is for.
@@ -183,6 +200,7 @@ impl SiteSet {
             maintenance: Set::Keep,
             standbys: Set::Keep,
             failover: Set::Keep,
+            wanted: Set::Keep,
             options: OptionsSet::default(),
             certificate: None,
         }
@@ -231,6 +249,8 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         standbys: change.standbys.clone(),
         failover: change.failover,
         unconfirmed: None,
+        wanted: change.wanted,
+        stationed: Vec::new(),
         issuer: change.issuer.clone(),
         certificate: None,
         quota: change.quota,
@@ -245,10 +265,11 @@ pub(crate) fn create(cx: &mut Apply<'_>, change: &SiteCreate) -> Result<Outcome,
         return Err(Refusal::exists(Kind::Site, site.id));
     }
     change.options.apply_to(&mut site.options)?;
-    if !site.standbys.is_empty() {
+    if !site.standbys.is_empty() || site.wanted > 0 {
         // Whose disks hold copies is the administrator's word.
         cx.unscoped()?;
         standbys::check(cx, &site.standbys, home)?;
+        standbys::check_number(site.wanted)?;
     }
     check(cx, &site)?;
     check_handler(cx, &site.handler)?;
@@ -266,7 +287,7 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     cx.expect(Kind::Site, &old.host, Some(old.revision))?;
     // Whose a site is, where its copies are and whether it is suspended is the administrator's word, not the account's.
     let own = change.account.is_keep() && change.suspended.is_keep();
-    if !own || !change.standbys.is_keep() || !change.failover.is_keep() {
+    if !own || !change.standbys.is_keep() || !change.failover.is_keep() || !change.wanted.is_keep() {
         cx.unscoped()?;
     }
     if let Set::To(handler) = &change.handler {
@@ -288,7 +309,7 @@ pub(crate) fn set(cx: &mut Apply<'_>, change: &SiteSet) -> Result<Outcome, Refus
     change.quota.apply_to(&mut site.quota);
     change.suspended.apply_to(&mut site.suspended);
     change.maintenance.apply_to(&mut site.maintenance);
-    change.standbys.apply_to(&mut site.standbys);
+    standbys::set(&mut site, change)?;
     change.failover.apply_to(&mut site.failover);
     change.options.apply_to(&mut site.options)?;
     site.revision = cx.revision;

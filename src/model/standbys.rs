@@ -7,13 +7,14 @@ use crate::base::ids::{NodeId, SiteId};
 use crate::base::limits::SITE_STANDBYS_MAX;
 use crate::model::answer::{Object, Outcome};
 use crate::model::apply::Apply;
-use crate::model::change::Actor;
+use crate::model::change::{Actor, Set};
 use crate::model::nodes::Node;
 use crate::model::operations::{self, Operation, Status};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::row::Row;
 use crate::model::serials;
-use crate::model::sites::{Site, check_text};
+use crate::model::sites::{Site, SiteSet, check_text};
+use crate::model::stations;
 
 /// Who decides that a standby takes the place of a home that is down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +140,7 @@ pub(crate) fn step_aside(cx: &Apply<'_>, site: &mut Site, was: NodeId) {
         site.standbys.iter_mut().filter(|standby| **standby == home).for_each(|standby| *standby = was);
     }
     site.standbys.retain(|standby| *standby != home);
+    stations::tidy(site);
 }
 
 pub(crate) fn recovered(cx: &mut Apply<'_>, change: &SiteRecovered) -> Result<Outcome, Refusal> {
@@ -184,12 +186,38 @@ pub(crate) fn check(cx: &Apply<'_>, standbys: &[NodeId], home: NodeId) -> Result
     Ok(())
 }
 
+/// A number of standbys that the cluster chooses.
+pub(crate) fn check_number(wanted: u8) -> Result<(), Refusal> {
+    if usize::from(wanted) > SITE_STANDBYS_MAX {
+        return Err(Refusal::invalid("standbys_wanted", format!("a site has {SITE_STANDBYS_MAX} at most")));
+    }
+    Ok(())
+}
+
+/// Standbys that are named are as they are; of a number the first ones stay.
+pub(crate) fn set(site: &mut Site, change: &SiteSet) -> Result<(), Refusal> {
+    if let Set::To(standbys) = &change.standbys {
+        site.standbys.clone_from(standbys);
+        (site.wanted, site.stationed) = (0, Vec::new());
+    }
+    if let Set::To(wanted) = change.wanted {
+        check_number(wanted)?;
+        site.wanted = wanted;
+        if wanted > 0 {
+            site.standbys.truncate(wanted.into());
+        }
+    }
+    stations::tidy(site);
+    Ok(())
+}
+
 /// A node that is no more stands by for nobody.
 pub(crate) fn forget(cx: &mut Apply<'_>, node: NodeId) {
     let stood: Vec<_> = cx.state.sites.values().filter(|site| site.standbys.contains(&node)).cloned().collect();
     for site in stood {
         let mut site = Site { revision: cx.revision, ..Site::clone(&site) };
         site.standbys.retain(|standby| *standby != node);
+        stations::tidy(&mut site);
         if !site.is_fenced() {
             site.unconfirmed = None;
         }

@@ -19,6 +19,7 @@ mod rotation;
 mod serials;
 mod sites;
 mod standbys;
+mod stations;
 mod tokens;
 pub(crate) mod world;
 mod zone_files;

@@ -14,8 +14,11 @@ use crate::model::moves::SiteMove;
 use crate::model::nodes::Node;
 use crate::model::operations::{OperationFinish, OperationProgress, Status};
 use crate::model::placement::{Passed, Wish, place};
+use crate::model::sites::Site;
 use crate::model::state::State;
-use crate::moves::{MovesKey, Room};
+use crate::model::stations::StandbyTo;
+use crate::moves::stations::Unplaced;
+use crate::moves::{MovesKey, Room, stations};
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
 
@@ -67,6 +70,21 @@ async fn look(room: &Room, state: &State, node: &Node, told: &mut Told) {
                 Err(Held::Stays(reason)) => write(room, step(DrainTo::Stays(Stay { site, reason }))).await,
                 Ok(done) => done,
             },
+            Next::Replace(site) => match stations::station(room, site, Some(node.id)).await {
+                Err(Unplaced::Later(reason)) => {
+                    waits = Some(format!("waiting: {reason}"));
+                    break;
+                }
+                Err(Unplaced::Nowhere(passed)) => {
+                    let reason = nowhere(&passed);
+                    write(room, step(DrainTo::Stays(Stay { site, reason }))).await
+                }
+                Ok(()) => Ok(()),
+            },
+            Next::Await { site, stand_in } => match has_all(room, state, site, stand_in).await {
+                true => stations::write(room, site, StandbyTo::Leave(node.id)).await,
+                false => Ok(()),
+            },
             Next::Stay(stay) => write(room, step(DrainTo::Stays(stay))).await,
             Next::Cancel(id) => write(room, MovesKey::Cancel(OperationFinish { id, status: Status::Cancelling })).await,
             Next::End(_) => write(room, step(DrainTo::End)).await,
@@ -109,6 +127,12 @@ async fn begin(room: &Room, from: NodeId, id: SiteId) -> Result<Result<(), Write
         .await)
 }
 
+/// Whether the copy of a site has everything that it is to have.
+async fn has_all(room: &Room, state: &State, site: SiteId, node: NodeId) -> bool {
+    let has_files = state.sites.get(&site).is_some_and(|site| site.has_files());
+    !has_files || room.moves.standing(site, node).await.is_some_and(|standing| standing.whole)
+}
+
 fn nowhere(passed: &[Passed]) -> String {
     let each: Vec<_> = passed.iter().map(|node| format!("{}: {}", node.node, node.reason)).collect();
     let text = if each.is_empty() { "there is no other node".to_owned() } else { each.join("; ") };
@@ -125,9 +149,11 @@ async fn say(room: &Room, state: &State, node: &Node, waits: Option<String>, tol
     let Some(operation) = state.operations.get(&draining.operation) else { return };
     let left = state.sites_at(node.id);
     let done = operation.total.unwrap_or(0).saturating_sub(left);
-    let stage = waits.unwrap_or_else(|| match draining.stays.len() {
-        0 => format!("{left} sites left"),
-        stay => format!("{left} sites left, {stay} of them stay"),
+    let stands = |site: &&Arc<Site>| site.standbys.contains(&node.id) && !draining.holds(site.id);
+    let stage = waits.unwrap_or_else(|| match (draining.stays.len(), state.sites.values().filter(stands).count()) {
+        (0, copies @ 1..) if left == 0 => format!("{copies} copies left that stand by"),
+        (0, _) => format!("{left} sites left"),
+        (stay, _) => format!("{left} sites left, {stay} that stay"),
     });
     let last = told.get(&operation.id);
     let is_new =

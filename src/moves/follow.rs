@@ -13,8 +13,8 @@ use tokio::time::sleep_until;
 use crate::base::clock::Time;
 use crate::base::ids::{NodeId, SiteId};
 use crate::base::limits::moves::{
-    FOLLOWS_AT_ONCE, STANDBY_CLOSE_EVERY, STANDBY_HASH_EVERY, STANDBY_PAUSE_FIRST, STANDBY_PAUSE_MAX,
-    STANDBY_PAUSE_TIMES, STANDBY_TAKE_EVERY,
+    STANDBY_CLOSE_EVERY, STANDBY_HASH_EVERY, STANDBY_PAUSE_FIRST, STANDBY_PAUSE_MAX, STANDBY_PAUSE_TIMES,
+    STANDBY_TAKE_EVERY,
 };
 use crate::cluster::door::{Write, WriteError};
 use crate::files::gate::Frozen;
@@ -27,7 +27,7 @@ use crate::moves::follower::{self, Look, Looked};
 use crate::moves::pull::Gauge;
 use crate::moves::standing::{self, Copy, Next};
 use crate::moves::wire::Standing;
-use crate::moves::{Moves, MovesKey, Room};
+use crate::moves::{Moves, MovesKey, Room, plan};
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
 
@@ -168,6 +168,11 @@ impl Follows {
         let (here, now) = (room.moves.node, Instant::now());
         let mut again: Option<Instant> = None;
         let mut looking = working.values().filter(|looks| **looks).count();
+        let places = plan::looks(newest, here);
+        // A move goes first: what was begun before it goes on after it.
+        for follow in self.0.values_mut().filter(|follow| follow.busy.is_some()).skip(places) {
+            follow.busy = None;
+        }
         for (id, follow) in &mut self.0 {
             let mut wait = |moment: Instant| again = Some(again.map_or(moment, |again| again.min(moment)));
             follow.held = follow.held.take().or_else(|| room.moves.gates.occupy(*id));
@@ -199,7 +204,7 @@ impl Follows {
             }
             match standing::next(newest, &follow.site, here, &follow.copy, now) {
                 Next::Wait(moment) => moment.into_iter().for_each(wait),
-                Next::Fetch if looking >= FOLLOWS_AT_ONCE => {}
+                Next::Fetch if looking >= places => {}
                 Next::Fetch => match room.copying.enter(*id) {
                     None => wait(now + STANDBY_PAUSE_FIRST),
                     Some(alone) => {

@@ -12,6 +12,7 @@ mod pull;
 mod rests;
 mod source;
 mod standing;
+mod stations;
 pub mod survey;
 mod tell;
 pub mod wire;
@@ -34,6 +35,7 @@ use crate::model::moves::{MoveStep, SiteMove, Step};
 use crate::model::operations::{OperationFinish, OperationProgress};
 use crate::model::standbys::{SiteFailover, SiteFenced, SiteRecovered};
 use crate::model::state::Snapshot;
+use crate::model::stations::StandbyStep;
 use crate::moves::copying::Copying;
 use crate::moves::follow::{Follows, Standings, Touches};
 use crate::moves::rests::Rests;
@@ -53,6 +55,7 @@ pub enum MovesKey {
     Failover(SiteFailover),
     Recovered(SiteRecovered),
     Fenced(SiteFenced),
+    Stand(StandbyStep),
 }
 
 impl From<MovesKey> for Change {
@@ -66,6 +69,7 @@ impl From<MovesKey> for Change {
             MovesKey::Failover(change) => Self::SiteFailover(change),
             MovesKey::Recovered(change) => Self::SiteRecovered(change),
             MovesKey::Fenced(change) => Self::SiteFenced(change),
+            MovesKey::Stand(change) => Self::StandbyStep(change),
         }
     }
 }
@@ -117,6 +121,8 @@ impl Moves {
         let (keeper, drains, fenced) = (Arc::clone(&room), Arc::clone(&room), Arc::clone(&room));
         tasks.spawn("moves", Ends::AtGiveUp, move |stop| keeper::keep(Arc::clone(&keeper), stop));
         tasks.spawn("drains", Ends::AtGiveUp, move |stop| drains::carry_out(Arc::clone(&drains), stop));
+        let stationed = Arc::clone(&room);
+        tasks.spawn("stations", Ends::AtGiveUp, move |stop| stations::man(Arc::clone(&stationed), stop));
         tasks.spawn("fences", Ends::AtGiveUp, move |stop| fences::confirm(Arc::clone(&fenced), stop));
         tasks.spawn("moves-source", Ends::AtGiveUp, move |stop| source::attend(Arc::clone(&room), stop));
     }

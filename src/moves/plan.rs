@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::ids::{NodeId, OperationId, SiteId};
-use crate::base::limits::moves::MOVES_AT_ONCE;
+use crate::base::limits::moves::{COPIES_AT_ONCE, MOVES_AT_ONCE};
 use crate::model::moves::{Moving, Stage};
 use crate::model::operations::Status;
 use crate::model::sites::Site;
@@ -35,6 +35,11 @@ pub(crate) fn pulls(state: &State, here: NodeId) -> Vec<(SiteId, OperationId)> {
         }
     }
     own
+}
+
+/// How many copies of sites that stand by here may be fetched beside the moves.
+pub(crate) fn looks(state: &State, here: NodeId) -> usize {
+    COPIES_AT_ONCE.saturating_sub(pulls(state, here).len())
 }
 
 /// The sites at home here that are to rest, each with its epoch and the round.
@@ -125,6 +130,13 @@ mod tests {
         assert_eq!(sites(&all, 1), [0; 0]);
         let rest = state(&[(1, 2), (2, 1), (1, 2)], &[]);
         assert_eq!([1, 2].map(|here| sites(&rest, here)), [vec![], vec![1]]);
+    }
+
+    #[test]
+    fn a_move_takes_the_place_of_a_copy_that_stands_by() {
+        // A move that waits for its turn takes none.
+        let all = state(&[(1, 2), (3, 4), (5, 6)], &[]);
+        assert_eq!([1, 2, 4, 6].map(|here| looks(&all, NodeId(here))), [2, 1, 1, 2]);
     }
 
     #[test]

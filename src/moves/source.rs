@@ -3,10 +3,10 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base::ids::{NodeId, SiteId};
-use crate::base::limits::moves::{COPY_ENTRIES, COPY_PIECE, REST_WAIT, SOURCES_AT_ONCE};
+use crate::base::limits::moves::{CALLS_AT_ONCE, COPY_ENTRIES, COPY_PIECE, REST_WAIT, SOURCES_AT_ONCE};
 use crate::cluster::bulk::Bulk;
 use crate::cluster::inbound::Caller;
 use crate::cluster::peer::error::PeerError;
@@ -18,45 +18,70 @@ use crate::moves::{Room, survey};
 use crate::ops::stop::Stop;
 use crate::ops::tasks::TaskResult;
 
-/// Serves those who copy, each on a thread of the pool.
+/// Serves those who copy or ask, each on a thread of the pool.
 pub(crate) async fn attend(room: Arc<Room>, stop: Stop) -> TaskResult {
-    let places = Arc::new(Semaphore::new(SOURCES_AT_ONCE));
+    let (calls, places) = (Arc::new(Semaphore::new(CALLS_AT_ONCE)), Arc::new(Semaphore::new(SOURCES_AT_ONCE)));
     loop {
-        let place = Arc::clone(&places).acquire_owned().await?;
+        let call = Arc::clone(&calls).acquire_owned().await?;
         let arrived = tokio::select! {
             arrived = room.moves.arrivals.next() => arrived,
             () = stop.give_up() => return Ok(()),
         };
         let Some(carried) = arrived else { return Ok(()) };
-        let (mut bulk, caller) = match Bulk::called(carried) {
+        let (bulk, caller) = match Bulk::called(carried) {
             Ok(called) => called,
             Err(error) => {
                 tracing::info!("a copy was not begun: failed to {error}");
                 continue;
             }
         };
-        let Ok(cut) = bulk.cut() else { continue };
-        let (room, blocking, stop) = (Arc::clone(&room), room.moves.blocking.clone(), stop.clone());
+        let (room, places, stop) = (Arc::clone(&room), Arc::clone(&places), stop.clone());
         tokio::spawn(async move {
-            let served = blocking.run(move || serve(&room, &mut bulk, &caller));
-            let served = tokio::select! {
-                served = served => served,
-                // The thread ends with the connection.
-                () = stop.give_up() => return,
-            };
-            cut.spare();
-            drop(place);
-            match served {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::info!("a copy ended: failed to {error}"),
-                Err(error) => tracing::warn!("a copy was refused: failed to {error}"),
+            tokio::select! {
+                served = serve(room, (bulk, caller), (call, places)) => if let Err(error) = served {
+                    tracing::info!("a copy ended: failed to {error}");
+                },
+                // Its thread ends with the connection.
+                () = stop.give_up() => {}
             }
         });
     }
 }
 
-fn serve(room: &Room, bulk: &mut Bulk, caller: &Caller) -> Result<(), PeerError> {
-    let hello: Hello = bulk.receive()?;
+async fn serve(
+    room: Arc<Room>,
+    (mut bulk, caller): (Bulk, Caller),
+    (call, places): (OwnedSemaphorePermit, Arc<Semaphore>),
+) -> Result<(), PeerError> {
+    let (cut, blocking) = (bulk.cut()?, room.moves.blocking.clone());
+    let heard = blocking.run(move || bulk.receive().map(|hello| (bulk, hello)));
+    let (bulk, hello): (Bulk, Hello) = heard.await.map_err(refused)??;
+    // A copy may take hours, and what is asked beside it is answered.
+    let place = match &hello {
+        Hello::Copy { site, .. } if !goes_to(&room.newest(), *site, caller.node) => {
+            drop(call);
+            Some(places.acquire_owned().await.map_err(refused)?)
+        }
+        _ => None,
+    };
+    let answered = blocking.run(move || answer(&room, bulk, &caller, hello)).await;
+    cut.spare();
+    drop(place);
+    answered.map_err(refused)?
+}
+
+fn refused(error: impl std::fmt::Display) -> PeerError {
+    PeerError::Failed(error.to_string())
+}
+
+/// Whether the site moves there.
+fn goes_to(state: &State, site: SiteId, node: NodeId) -> bool {
+    let moving = state.sites.get(&site).and_then(|site| site.moving.as_ref());
+    moving.is_some_and(|moving| moving.to == node)
+}
+
+/// Blocks until who called has what it wanted.
+fn answer(room: &Room, mut bulk: Bulk, caller: &Caller, hello: Hello) -> Result<(), PeerError> {
     let welcome = match &hello {
         Hello::Copy { site, epoch } => match may(&room.newest(), room.moves.node, caller.node, *site, *epoch) {
             Ok(()) => Welcome::Ready,
@@ -73,7 +98,7 @@ fn serve(room: &Room, bulk: &mut Bulk, caller: &Caller) -> Result<(), PeerError>
     let (Hello::Copy { site, .. }, Welcome::Ready) = (hello, welcome) else { return Ok(()) };
     let stands = room.moves.feed.view().now().sites.get(&site).is_some_and(|site| site.standbys.contains(&caller.node));
     let giver = Giver { room, site, stands, buffer: vec![0; COPY_PIECE] };
-    giver.answer_all(bulk, &|| caller.is_member())
+    giver.answer_all(&mut bulk, &|| caller.is_member())
 }
 
 /// Whether a node may copy a site from here.
@@ -82,8 +107,7 @@ fn may(state: &State, here: NodeId, caller: NodeId, site: SiteId, epoch: u64) ->
     if site.home != here || site.epoch != epoch {
         return Err("its home is, or was, another node");
     }
-    let comes = site.moving.as_ref().is_some_and(|moving| moving.to == caller);
-    if comes || site.standbys.contains(&caller) {
+    if goes_to(state, site.id, caller) || site.standbys.contains(&caller) {
         Ok(())
     } else {
         Err("it is not known here that the site moves there")

@@ -3,8 +3,12 @@ use std::time::Duration;
 
 /// Sites copied at one time in the cluster: machines are small, and each copy keeps two of them busy.
 pub const MOVES_AT_ONCE: usize = 2;
-/// Copies this node gives out at one time, and connections for them that wait.
+/// Copies this node fetches at one time, for moves and for sites that stand by here. A move goes first: it has a place of its own.
+pub const COPIES_AT_ONCE: usize = 2;
+/// Copies this node gives at one time to those that stand by; the next ones wait for a place. The one of a move does not.
 pub const SOURCES_AT_ONCE: usize = 4;
+/// Connections that have not said yet what they want, or ask something short: long copies keep none of them waiting.
+pub const CALLS_AT_ONCE: usize = 16;
 /// Bytes of a file sent or received at one time.
 pub const COPY_PIECE: usize = 256 << 10;
 /// Names in one message.
@@ -43,6 +47,8 @@ pub const PLACE_RACES_MAX: usize = 3;
 pub const DRAIN_AHEAD: usize = 4;
 /// Sites that cannot leave before a drain is given up; each is named with its reason.
 pub const DRAIN_STAYS_MAX: usize = 50;
+/// How often it is tried again to place standbys that no node fits.
+pub const STATION_LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often a drain that waits for machines looks again.
 pub const DRAIN_LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -68,8 +74,6 @@ pub const STRAY_GRACE: Duration = Duration::from_secs(30);
 /// How long the state's own changes may keep the tasks of moves from looking at the disk again.
 pub const MOVE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Copies that this node fetches at one time of the sites that stand by on it.
-pub const FOLLOWS_AT_ONCE: usize = 2;
 /// How long changes of files are gathered before the standbys are told.
 pub const STANDBY_GATHER: Duration = Duration::from_millis(300);
 /// How often they are told where the kernel does not tell what changes.

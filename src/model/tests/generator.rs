@@ -21,6 +21,7 @@ use crate::model::rotation::{Holder, Rekey, Reseal, RotationEnd};
 use crate::model::sites::{Handler, SiteCreate, SiteRemove, SiteSet, Www, hosts_of};
 use crate::model::soa::Soa;
 use crate::model::standbys::{Failover, SiteFailover, SiteFenced, SiteRecovered};
+use crate::model::stations::{StandbyStep, StandbyTo, Stationed};
 use crate::model::tests::obtaining;
 use crate::model::tests::world::{NODE, START, account, found, host, login, record, zone};
 use crate::model::tokens::{Access, Scope, TokenCreate, TokenRemove};
@@ -195,6 +196,7 @@ fn site_create(chance: &mut Chance) -> SiteCreate {
         chosen: chance.maybe(|_| CHOSEN.into()),
         standbys: if chance.once_in(3) { vec![NodeId(2 + chance.below(3))] } else { Vec::new() },
         failover: if chance.once_in(3) { Failover::Manual } else { Failover::Automatic },
+        wanted: if chance.once_in(5) { chance.below(6) as u8 } else { 0 },
         issuer: chance.maybe(|_| IssuerName::parse("letsencrypt").unwrap()),
         quota: chance.maybe(|chance| chance.below(2000)),
         options: options(chance),
@@ -234,6 +236,7 @@ fn site_set(chance: &mut Chance) -> SiteSet {
         maintenance: chance.set(|chance| chance.once_in(2)),
         standbys: Set::Keep,
         failover: Set::Keep,
+        wanted: Set::Keep,
         options: options(chance),
         certificate: None,
     };
@@ -244,6 +247,7 @@ fn site_set(chance: &mut Chance) -> SiteSet {
         let standby = |chance: &mut Chance| vec![NodeId(2 + chance.below(3))];
         let failover = |chance: &mut Chance| [Failover::Automatic, Failover::Manual][chance.below(2) as usize];
         made = SiteSet { standbys: chance.set(standby), failover: chance.set(failover), ..SiteSet::of(made.host) };
+        made.wanted = chance.set(|chance| chance.below(5) as u8);
     }
     made
 }
@@ -514,6 +518,12 @@ fn move_change(chance: &mut Chance) -> Change {
 
 fn standby_change(chance: &mut Chance) -> Change {
     let (site, node) = (SiteId(chance.id()), NodeId(2 + chance.below(3)));
+    if chance.once_in(3) {
+        let instead = chance.maybe(|chance| NodeId(2 + chance.below(3)));
+        let place = StandbyTo::Place(Stationed { node, reason: CHOSEN.into(), instead });
+        let step = if chance.once_in(4) { StandbyTo::Leave(node) } else { place };
+        return Change::StandbyStep(StandbyStep { site, step });
+    }
     if chance.once_in(5) {
         return Change::SiteFenced(SiteFenced { site, since: chance.below(40) });
     }

@@ -16,10 +16,11 @@ use crate::model::rotation::Rotation;
 use crate::model::row::{Row, Table};
 use crate::model::sites::Site;
 use crate::model::state::State;
+use crate::model::stations::Stationed;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 60] = [
+const CHANGES: [&str; 61] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -80,9 +81,10 @@ const CHANGES: [&str; 60] = [
     "SiteRecovered",
     "SiteFenced",
     "MoveGo",
+    "StandbyStep",
 ];
 /// Cases beside the first one of a kind: fields that came later.
-const CASES: [&str; 35] = [
+const CASES: [&str; 38] = [
     "change-SiteCreate.minted",
     "change-SiteSet.minted",
     "row-sites.certificate",
@@ -118,6 +120,9 @@ const CASES: [&str; 35] = [
     "row-cluster.since",
     "change-SiteMove.hold",
     "row-sites.held",
+    "row-sites.stationed",
+    "change-SiteCreate.wanted",
+    "change-SiteSet.wanted",
 ];
 
 pub(crate) fn folder() -> PathBuf {
@@ -174,7 +179,13 @@ fn made_by_hand(row: &Row) -> Vec<(&'static str, Row)> {
                 hold: true,
             });
             let held = Site { moving, ..Site::clone(site) };
-            vec![("row-sites.unconfirmed", Row::Site(unconfirmed.into())), ("row-sites.held", Row::Site(held.into()))]
+            let stationed = Stationed { node: NodeId(2), reason: "r".into(), instead: Some(NodeId(3)) };
+            let stationed = Site { wanted: 2, stationed: vec![stationed], ..Site::clone(site) };
+            vec![
+                ("row-sites.unconfirmed", Row::Site(unconfirmed.into())),
+                ("row-sites.held", Row::Site(held.into())),
+                ("row-sites.stationed", Row::Site(stationed.into())),
+            ]
         }
         Row::Certificate(held) => {
             let suspect = Certificate { suspect: true, ..Certificate::clone(held) };
@@ -207,6 +218,8 @@ fn write() {
 
 fn change_case(change: &Change) -> &'static str {
     let (options, certificate) = match change {
+        Change::SiteCreate(create) if create.wanted > 0 => return ".wanted",
+        Change::SiteSet(set) if !set.wanted.is_keep() => return ".wanted",
         Change::SiteCreate(create) if !create.failover.is_default() => return ".failover",
         Change::SiteSet(set) if !set.standbys.is_keep() || !set.failover.is_keep() => return ".standbys",
         Change::SiteCreate(create) if create.chosen.is_some() => return ".chosen",
@@ -231,6 +244,7 @@ fn change_case(change: &Change) -> &'static str {
 
 fn case(row: &Row) -> &'static str {
     match row {
+        Row::Site(site) if site.wanted > 0 || !site.stationed.is_empty() => ".stationed",
         Row::Site(site) if site.unconfirmed.is_some() => ".unconfirmed",
         Row::Site(site) if !site.failover.is_default() => ".failover",
         Row::Site(site) if site.moving.is_some() => ".moving",

@@ -80,6 +80,9 @@ fn references(state: &State) {
         assert!(state.nodes.contains_key(&site.home), "{site:?} has no home");
         assert!(site.standbys.iter().all(|node| state.nodes.contains_key(node)), "{site:?} has an unknown standby");
         assert!(!site.standbys.contains(&site.home), "{site:?} is its own standby");
+        assert!(site.unconfirmed.is_none() || site.is_fenced(), "{site:?} has nothing to confirm");
+        let chosen = site.stationed.iter().flat_map(|one| std::iter::once(one.node).chain(one.instead));
+        assert!(chosen.into_iter().all(|node| site.standbys.contains(&node)), "{site:?} knows why nobody stands by");
         let held = site.certificate.map(|id| &state.certificates[&id]);
         assert!(held.is_none_or(|held| held.names[0] == site.host.as_str()), "{site:?} has the certificate of another");
     }
