@@ -22,8 +22,9 @@ use crate::base::ids::NodeId;
 use crate::base::limits::peers::JOIN_TOKEN_LIFE;
 use crate::base::names::NodeName;
 use crate::cluster::adoption;
-use crate::cluster::joining::{JoinError, JoinTicket, Newcomer};
+use crate::cluster::joining::{JoinError, JoinTicket, NOT_TAKEN, Newcomer};
 use crate::cluster::look::Look as Seen;
+use crate::cluster::peer::error::PeerError;
 use crate::model::change::Change;
 use crate::model::joins::JoinTokenCreate;
 use crate::model::nodes::{Node, NodeRemove};
@@ -174,13 +175,19 @@ pub(crate) async fn leave(ask: Ask) -> Result<Response, Failure> {
     ask.caller.sees_all()?;
     let desk = &ask.desk;
     let node = desk.member.node();
+    let own = ask.snapshot.nodes.get(&node);
+    let deadline = Instant::now() + SUCCESSION_WAIT;
+    while own.is_none() && !desk.member.is_removed() && Instant::now() < deadline {
+        // It knows that it was removed once its leader has fallen silent.
+        sleep(FAREWELL).await;
+    }
     if desk.member.is_removed() {
         // It has left already.
         leave_for_good(desk).await?;
         let revision = ask.snapshot.revision;
         return Ok((StatusCode::ACCEPTED, axum::Json(Leaving { revision })).into_response());
     }
-    let own = ask.snapshot.nodes.get(&node).ok_or_else(|| Failure::not_found(Kind::Node, node))?;
+    let own = own.ok_or_else(|| Failure::not_found(Kind::Node, node))?;
     let done: Gone = ask.write(Change::NodeRemove(NodeRemove { node, lost: false }), Some(own.revision)).await?;
     let deadline = Instant::now() + SUCCESSION_WAIT;
     // Where it leads it sees to a successor itself.
@@ -217,8 +224,15 @@ impl From<JoinError> for Failure {
         let detail = format!("failed to {error}");
         match error {
             JoinError::Damaged => Self::invalid("token", error),
-            JoinError::Refused { code, .. } if code == "exists" => {
-                Self::new(StatusCode::CONFLICT, "exists", detail, "Give it another name with --name.")
+            JoinError::Refused { code, .. } if code == "exists" => Self::new(
+                StatusCode::CONFLICT,
+                "exists",
+                detail,
+                "Give it another name with --name; one that is gone frees its own once it is removed.",
+            ),
+            JoinError::Refused { code, .. } if code == NOT_TAKEN => {
+                let remedy = "Try again once the cluster takes changes: `ruche cluster status` on a node of it.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, NOT_TAKEN, detail, remedy)
             }
             JoinError::Refused { .. } => {
                 Self::new(StatusCode::FORBIDDEN, "join-refused", detail, "Make a new token with `ruche node token`.")
@@ -226,6 +240,9 @@ impl From<JoinError> for Failure {
             JoinError::NoDoor | JoinError::NotFounded => {
                 let remedy = "Set `[cluster] listen` or `advertise` in ruche.toml, and restart.";
                 Self::new(StatusCode::CONFLICT, "no-listener", detail, remedy)
+            }
+            JoinError::Peer { error, .. } if matches!(*error, PeerError::Refused(_) | PeerError::OtherKey) => {
+                Self::new(StatusCode::FORBIDDEN, "join-refused", detail, "Make a new token with `ruche node token`.")
             }
             JoinError::Random(_) | JoinError::Peer { .. } => {
                 let remedy = "Look whether that node is up and its port 7480 is open to this one.";

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use crate::base::clock::Time;
 use crate::base::ids::NodeId;
+use crate::base::limits::NODE_ADDRESSES_MAX;
 use crate::base::limits::peers::{PEER_LOOK_WAIT, PEER_SERVED_WAIT};
 use crate::cluster::look::{Disk, Look};
 use crate::cluster::member::Member;
@@ -34,7 +35,8 @@ impl Member {
             Ask::Write(_) => Said::NotLeader,
             Ask::ReadIndex => self.read_at().await.map_or(Said::NotLeader, Said::Index),
             Ask::Lease => self.give_lease(from).await.map_or(Said::NotLeader, Said::Index),
-            Ask::Tell { reach } => {
+            Ask::Tell { mut reach } => {
+                reach.truncate(NODE_ADDRESSES_MAX);
                 self.peers().book().tell(from, reach);
                 Said::Done
             }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::base::ids::{ClusterId, NodeId, RequestId};
-use crate::base::limits::peers::{JOIN_ADDRESSES_MAX, JOIN_TOKEN_TEXT_MAX, PEER_FRAME_MAX, PEER_STRANGER_FRAME_MAX};
+use crate::base::limits::peers::{JOIN_ADDRESSES_MAX, JOIN_TOKEN_TEXT_MAX, PEER_FRAME_MAX};
 use crate::base::limits::{NODE_ADDRESSES_MAX, WRITE_WAIT};
 use crate::base::names::NodeName;
 use crate::cluster::door::{Write, WriteError};
@@ -24,10 +24,13 @@ use crate::cluster::peer::messages::{Knock, Knocked, Members};
 use crate::model::LEVEL;
 use crate::model::change::{Actor, Change};
 use crate::model::joins::NodeJoin;
+use crate::model::refusal::Refusal;
 use crate::tls::peer::{PeerKey, Pin, fingerprint};
 
 /// How long the answer to a knock may take: a change is made for it.
 const KNOCK_WAIT: Duration = WRITE_WAIT.saturating_add(Duration::from_secs(10));
+/// What a machine is told where the cluster cannot take the change now.
+pub const NOT_TAKEN: &str = "not-taken";
 const MARK: &str = "ruche-join-";
 const SECRET: usize = 24;
 const CHECK: usize = 4;
@@ -134,6 +137,9 @@ impl JoinTicket {
                     return Ok(Welcome { keyring: Zeroizing::new(keyring), members });
                 }
                 Ok(Knocked::Refused { code, why }) => return Err(JoinError::Refused { code, why }),
+                // What one of them said tells more than that another one does not answer.
+                Err(_) if matches!(&last, JoinError::Peer { error, .. } if matches!(**error, PeerError::Refused(_))) => {
+                }
                 Err(error) => last = JoinError::Peer { at: *at, error: Box::new(error) },
             }
         }
@@ -176,9 +182,13 @@ pub(crate) fn hash(secret: &[u8]) -> [u8; 32] {
 
 impl Reception {
     /// A machine knocks: with a secret it becomes a node, and a node that asks again is told again.
-    pub(crate) async fn let_in(&self, stream: &mut Called, key: &[u8], from: SocketAddr) -> Result<(), PeerError> {
-        let knock: Knock =
-            timeout(KNOCK_WAIT, receive(stream, PEER_STRANGER_FRAME_MAX)).await.map_err(|_| PeerError::Late)??;
+    pub(crate) async fn let_in(
+        &self,
+        stream: &mut Called,
+        knock: Knock,
+        key: &[u8],
+        from: SocketAddr,
+    ) -> Result<(), PeerError> {
         let node = knock.node;
         let knocked = match self.join(knock, key, from).await {
             Ok(()) => {
@@ -192,7 +202,7 @@ impl Reception {
                 tracing::warn!(%node, %from, "a machine that wanted to join was refused: failed to {error}");
                 let code = match &error {
                     WriteError::Refused(refusal) => refusal.code(),
-                    _ => "not-taken",
+                    _ => NOT_TAKEN,
                 };
                 let remedy = match &error {
                     WriteError::Refused(refusal) => format!(". {}", refusal.remedy()),
@@ -205,7 +215,7 @@ impl Reception {
     }
 
     async fn join(&self, knock: Knock, key: &[u8], from: SocketAddr) -> Result<(), WriteError> {
-        let book = self.member.peers().book();
+        let (book, node) = (self.member.peers().book(), knock.node);
         if book.who(key) == Some(knock.node) {
             return Ok(());
         }
@@ -215,6 +225,16 @@ impl Reception {
             reach.push(SocketAddr::new(from.ip(), port));
         }
         let hash = hash(&knock.secret);
+        // Who guesses has nothing written.
+        let open = self
+            .member
+            .now()
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.join_tokens.iter().any(|token| token.hash == hash));
+        if !open {
+            return Err(Refusal::JoinTokenInvalid.into());
+        }
         let change =
             NodeJoin { hash, node: knock.node, name: knock.name, key: key.to_vec(), reach, knows: knock.knows };
         // Asked again after an answer that was lost, it is the same request.
@@ -223,10 +243,16 @@ impl Reception {
         digest.copy_from_slice(&Sha256::digest(key)[..16]);
         let request_id = RequestId { key: id, digest };
         let write = Write { request_id, actor: Actor::System, expect: None, change: Change::NodeJoin(change) };
-        let answer = self.member.door().write(write).await?;
+        let answer = match self.member.door().write(write).await {
+            // Somebody else has shown it meanwhile.
+            Err(WriteError::Refused(Refusal::KeyReused)) => Err(Refusal::JoinTokenInvalid.into()),
+            answer => answer,
+        }?;
         let mut snapshot = self.member.snapshot();
         let _ = timeout(WRITE_WAIT, snapshot.wait_for(|now| now.revision >= answer.revision)).await;
-        Ok(())
+        // The answer may be that of long ago.
+        let is_node = self.member.now().nodes.get(&node).is_some_and(|node| node.key == key);
+        if is_node { Ok(()) } else { Err(Refusal::JoinTokenInvalid.into()) }
     }
 }
 

@@ -23,7 +23,6 @@ mod paths;
 mod reply;
 mod session;
 mod stores;
-mod strangers;
 mod stream;
 mod transfer;
 
@@ -50,7 +49,6 @@ use crate::ftp::fault::busy;
 use crate::ftp::login::{Logins, Rehash};
 use crate::ftp::reply::Reply;
 use crate::ftp::stores::Stores;
-use crate::ftp::strangers::Strangers;
 use crate::model::state::Snapshot;
 use crate::ops::blocking::Blocking;
 use crate::ops::board::{Board, PlaneReporter};
@@ -59,6 +57,7 @@ use crate::ops::inherited::Inherited;
 use crate::ops::listeners;
 use crate::ops::places::Places;
 use crate::ops::ports::{Ports, Role, Shown, Wanted};
+use crate::ops::strangers::Strangers;
 use crate::ops::tasks::{Ends, Tasks};
 use crate::store::feed::Feed;
 

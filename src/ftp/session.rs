@@ -16,9 +16,9 @@ use crate::ftp::line::Next;
 use crate::ftp::listing::Facts;
 use crate::ftp::passive::Passive;
 use crate::ftp::reply::Reply;
-use crate::ftp::strangers::Stranger;
 use crate::ftp::stream::Control;
 use crate::ops::stop::Stop;
+use crate::ops::strangers::Stranger;
 
 /// What is true between two commands.
 #[derive(Debug)]

@@ -13,5 +13,6 @@ pub mod places;
 pub mod ports;
 pub mod sockets;
 pub mod stop;
+pub mod strangers;
 pub mod successor;
 pub mod tasks;

@@ -5,9 +5,11 @@ use std::time::Duration;
 /// Connections of peers and of whoever knocks at one time; a node keeps a handful to each of the others, and one for each
 /// request it forwards.
 pub const PEER_CONNECTIONS_MAX: usize = 4096;
-/// Connections that have not shown who they are, at one time: a joiner needs one.
+/// Connections that have not shown who they are, at one time: a joiner needs one. With more of them the oldest goes.
 pub const PEER_STRANGERS_MAX: usize = 32;
-/// How long connecting, the TLS handshake and the opening may take.
+/// The same of those that come from where a member is: those of many nodes that start at one time.
+pub const PEER_NEIGHBOURS_MAX: usize = 256;
+/// How long connecting, the TLS handshake and the opening may take; of who wants to join, with what it says of itself.
 pub const PEER_CONNECT_WAIT: Duration = Duration::from_secs(3);
 /// One message, log entries included: `PEER_ENTRIES_BYTES`, one more entry as large as entries get, and what names them.
 pub const PEER_FRAME_MAX: usize = 8 << 20;

@@ -1,7 +1,7 @@
 //! Who calls this node: bounded, on time, with a key that is known, for a purpose that is served. A stranger is heard only while a
 //! join token is open, and only about that.
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -14,17 +14,18 @@ use tokio_rustls::server::TlsStream;
 
 use crate::base::ids::NodeId;
 use crate::base::limits::peers::{
-    OFFERS_KEPT, PEER_CONNECT_WAIT, PEER_CONNECTIONS_MAX, PEER_FRAME_MAX, PEER_IDLE_WAIT, PEER_PAUSE_FIRST,
-    PEER_PAUSE_MAX, PEER_RPC_WAIT, PEER_STRANGER_FRAME_MAX, PEER_STRANGERS_MAX,
+    OFFERS_KEPT, PEER_CONNECT_WAIT, PEER_CONNECTIONS_MAX, PEER_FRAME_MAX, PEER_IDLE_WAIT, PEER_NEIGHBOURS_MAX,
+    PEER_PAUSE_FIRST, PEER_PAUSE_MAX, PEER_RPC_WAIT, PEER_STRANGER_FRAME_MAX, PEER_STRANGERS_MAX,
 };
 use crate::cluster::inbound::{Caller, Carried, Inbound, Inlets};
 use crate::cluster::member::Member;
 use crate::cluster::peer::PROTOCOL;
 use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::frames::{receive, send};
-use crate::cluster::peer::messages::{Ask, Class, Opened, Opening, Said, Why};
+use crate::cluster::peer::messages::{Ask, Class, Knock, Opened, Opening, Said, Why};
 use crate::ops::board::Board;
 use crate::ops::stop::Stop;
+use crate::ops::strangers::{Stranger, Strangers};
 use crate::ops::tasks::TaskResult;
 use crate::seal::keyring::Keyring;
 use crate::tls::peer::{self, Pin};
@@ -39,7 +40,9 @@ pub struct Reception {
     pub board: Board,
     inlets: Inlets,
     places: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
+    strangers: Strangers,
+    /// Those of them that come from where a member is: the others keep them from nothing.
+    neighbours: Strangers,
     /// Somebody called whom this node does not know.
     unknown: Arc<Notify>,
 }
@@ -52,7 +55,8 @@ impl Reception {
             board,
             inlets,
             places: Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX)),
-            strangers: Arc::new(Semaphore::new(PEER_STRANGERS_MAX)),
+            strangers: Strangers::new(PEER_STRANGERS_MAX),
+            neighbours: Strangers::new(PEER_NEIGHBOURS_MAX),
             unknown: Arc::default(),
         }
     }
@@ -101,27 +105,33 @@ impl Reception {
                 sleep(PEER_PAUSE_FIRST).await;
                 continue;
             };
-            let (Ok(place), Ok(stranger)) =
-                (Arc::clone(&self.places).try_acquire_owned(), Arc::clone(&self.strangers).try_acquire_owned())
-            else {
-                continue;
-            };
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { continue };
+            let stranger = self.unknown_from(from.ip());
             let (reception, acceptor) = (Arc::clone(&self), TlsAcceptor::from(Arc::clone(&config)));
             calls.spawn(async move {
-                let opened = timeout(PEER_CONNECT_WAIT, reception.open(acceptor, socket)).await;
+                let opened = tokio::select! {
+                    opened = timeout(PEER_CONNECT_WAIT, reception.open(acceptor, socket)) => opened,
+                    () = stranger.must_go() => return,
+                };
+                drop(stranger);
                 let called = match opened {
                     Ok(Ok(Some(called))) => called,
                     Ok(Ok(None)) | Err(_) => return,
                     Ok(Err(error)) => return tracing::debug!(%from, "a call of a peer failed to {error}"),
                 };
                 if called.opening.class != Class::Join {
-                    drop(stranger);
+                    reception.member.peers().book().came_from(called.opening.from, from.ip());
                 }
                 if let Err(error) = reception.serve_one(called, from, place).await {
                     tracing::debug!(%from, "a call of a peer ended: failed to {error}");
                 }
             });
         }
+    }
+
+    /// The place of somebody among those who have not shown yet who they are.
+    fn unknown_from(&self, from: IpAddr) -> Stranger {
+        if self.member.peers().book().is_from(from) { self.neighbours.enter() } else { self.strangers.enter() }
     }
 
     /// The handshake and the opening; nothing where it was refused.
@@ -136,7 +146,11 @@ impl Reception {
             return Ok(None);
         }
         send(&mut stream, &Opened::Welcome).await?;
-        Ok(Some(Open { stream, key, opening, acceptor }))
+        let knock = match opening.class {
+            Class::Join => Some(receive(&mut stream, PEER_STRANGER_FRAME_MAX).await?),
+            _ => None,
+        };
+        Ok(Some(Open { stream, key, opening, knock, acceptor }))
     }
 
     fn objection(&self, key: &[u8], opening: &Opening) -> Option<Why> {
@@ -173,12 +187,16 @@ impl Reception {
     }
 
     async fn serve_one(&self, called: Open, from: SocketAddr, place: OwnedSemaphorePermit) -> Result<(), PeerError> {
-        let Open { mut stream, key, opening, acceptor } = called;
+        let Open { mut stream, key, opening, knock, acceptor } = called;
+        if let Some(knock) = knock {
+            return self.let_in(&mut stream, knock, &key, from).await;
+        }
         match opening.class {
             Class::Raft => self.answer_all(&mut stream, &key, opening.from).await,
             Class::Bulk => self.member.take_copy(&mut stream, opening.from).await,
-            Class::Join => self.let_in(&mut stream, &key, from).await,
             Class::Offer => self.take_offer(opening.from, stream).await,
+            // It has knocked.
+            Class::Join => Ok(()),
             Class::Forward | Class::Files | Class::Copy => {
                 let (socket, session) = stream.into_inner();
                 let caller = Caller { peers: self.member.peers().clone(), node: opening.from, key };
@@ -253,5 +271,7 @@ struct Open {
     stream: Called,
     key: Vec<u8>,
     opening: Opening,
+    /// What somebody said who wants to join.
+    knock: Option<Knock>,
     acceptor: TlsAcceptor,
 }

@@ -1,7 +1,7 @@
 //! Who the other nodes are: their keys and where they are reached. The state says it; what a member told this node about a newer
 //! state counts until this node's own state is as new.
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +28,8 @@ pub struct Book {
     /// What each node said of itself, or where it called from, since this process started.
     told: Mutex<BTreeMap<NodeId, Vec<SocketAddr>>>,
     contact: Mutex<BTreeMap<NodeId, Instant>>,
+    /// Where each called from last.
+    callers: Mutex<BTreeMap<NodeId, IpAddr>>,
     /// Who answered last that this node is no member.
     denied: Mutex<BTreeSet<NodeId>>,
     was_denied: Notify,
@@ -37,8 +39,8 @@ impl Book {
     /// `learned`: what was told at the join, or later.
     pub fn new(own: NodeId, key: PeerKey, snapshot: watch::Receiver<Arc<Snapshot>>, learned: Members) -> Self {
         let learned = watch::Sender::new(learned);
-        let (membership, told, contact, denied, was_denied) = Default::default();
-        Self { own, key, snapshot, learned, membership, told, contact, denied, was_denied }
+        let (membership, told, contact, callers, denied, was_denied) = Default::default();
+        Self { own, key, snapshot, learned, membership, told, contact, callers, denied, was_denied }
     }
 
     pub fn own(&self) -> NodeId {
@@ -123,6 +125,19 @@ impl Book {
     /// The node said where it is.
     pub(crate) fn tell(&self, node: NodeId, reach: Vec<SocketAddr>) {
         lock(&self.told).insert(node, reach);
+    }
+
+    pub(crate) fn came_from(&self, node: NodeId, ip: IpAddr) {
+        lock(&self.callers).insert(node, ip.to_canonical());
+    }
+
+    /// Whether a member calls from there, or is reached there.
+    pub(crate) fn is_from(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let reached = |reach: &[SocketAddr]| reach.iter().any(|address| address.ip().to_canonical() == ip);
+        lock(&self.callers).values().any(|caller| *caller == ip)
+            || lock(&self.told).values().any(|reach| reached(reach))
+            || self.find(|_, _, reach| reached(reach).then_some(())).is_some()
     }
 
     /// A member may say that this node is none.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
@@ -184,7 +184,7 @@ async fn open_on(socket: TcpStream, key: &PeerKey, pin: Pin, opening: &Opening) 
     let config = peer::client(key, pin)?;
     socket.set_nodelay(true)?;
     let name = ServerName::IpAddress(socket.peer_addr()?.ip().into());
-    let mut stream = tokio_rustls::TlsConnector::from(config).connect(name, socket).await?;
+    let mut stream = tokio_rustls::TlsConnector::from(config).connect(name, socket).await.map_err(distrusted)?;
     let opened = async {
         send(&mut stream, opening).await?;
         receive(&mut stream, PEER_FRAME_MAX).await
@@ -193,6 +193,12 @@ async fn open_on(socket: TcpStream, key: &PeerKey, pin: Pin, opening: &Opening) 
         Opened::Welcome => Ok(stream),
         Opened::Refused(why) => Err(PeerError::Refused(why)),
     }
+}
+
+fn distrusted(error: std::io::Error) -> PeerError {
+    let pinned = rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+    let is_pin = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) == Some(&pinned);
+    if is_pin { PeerError::OtherKey } else { error.into() }
 }
 
 /// A key that is not known is refused by TLS already (RFC 8446 section 6.2: access_denied).

@@ -23,6 +23,10 @@ pub enum PeerError {
     TooLarge(usize),
     #[error("understand the other node: {0}")]
     Unreadable(#[from] rmp_serde::decode::Error),
+    #[error(
+        "trust the other node: its key is not the one that is expected there; maybe another machine has its address now"
+    )]
+    OtherKey,
     #[error("speak to the other node: {0}")]
     Refused(Why),
     #[error("get an answer: {0}")]

@@ -1,4 +1,4 @@
-//! Connections on which nobody has logged in: so many at one time, and then the oldest goes. Whoever opens many and says nothing
+//! Connections on which nobody has shown yet who they are: so many at one time, and then the oldest goes. Whoever opens many and says nothing
 //! keeps nobody out.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 #[derive(Debug)]
-pub(crate) struct Strangers {
+pub struct Strangers {
     most: usize,
     all: Arc<Mutex<All>>,
 }
@@ -20,18 +20,18 @@ struct All {
 
 /// One connection's place among them, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Stranger {
+pub struct Stranger {
     number: u64,
     told: Arc<Notify>,
     all: Arc<Mutex<All>>,
 }
 
 impl Strangers {
-    pub(crate) fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Self { most, all: Arc::default() }
     }
 
-    pub(crate) fn enter(&self) -> Stranger {
+    pub fn enter(&self) -> Stranger {
         let mut all = lock(&self.all);
         if all.waiting.len() >= self.most
             && let Some((_, oldest)) = all.waiting.pop_first()
@@ -48,7 +48,7 @@ impl Strangers {
 
 impl Stranger {
     /// Returns when this one has to make room.
-    pub(crate) async fn must_go(&self) {
+    pub async fn must_go(&self) {
         self.told.notified().await;
     }
 }
