@@ -37,6 +37,13 @@ fn three_nodes_are_one_and_go_on_without_the_leader() {
     for at in 0..3 {
         assert_eq!(cluster.nodes[at].get("/v1/zones/fresh.example?consistent=true").status, 200, "node {at}");
     }
+    // Questions of the quorum go over connections that are kept.
+    let closed = cluster.closed_connections();
+    for at in (0..3).cycle().take(30) {
+        assert_eq!(cluster.nodes[at].get("/v1/zones/fresh.example?consistent=true").status, 200, "node {at}");
+    }
+    let closed = cluster.closed_connections() - closed;
+    assert!(closed < 10, "30 questions, {closed} connections closed");
     // The leader is killed.
     let first = cluster.leader(0).unwrap();
     let others: Vec<usize> = (0..3).filter(|at| *at != first).collect();

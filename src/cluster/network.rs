@@ -1,5 +1,5 @@
-//! raft's way to its peers: a connection for what follows in order, one more for each copy of the state. Whatever goes wrong on a
-//! connection ends it; raft tries again after a pause that grows.
+//! raft's way to its peers: a connection for what follows in order, one more for each copy of the state, and kept ones for single
+//! questions (votes, whether this node still leads). Whatever goes wrong on a connection ends it; raft tries again after a pause that grows.
 use std::future::Future;
 use std::iter::successors;
 
@@ -18,7 +18,7 @@ use crate::base::limits::peers::{PEER_PAUSE_FIRST, PEER_PAUSE_MAX, PEER_RPC_WAIT
 use crate::cluster::copies;
 use crate::cluster::peer::dial::{Peers, Stream, exchange};
 use crate::cluster::peer::error::PeerError;
-use crate::cluster::peer::messages::{Ask, Class, CopySaid, Said};
+use crate::cluster::peer::messages::{Ask, CopySaid, Said};
 use crate::ops::blocking::Blocking;
 use crate::store::types::{Peer, TypeConfig};
 
@@ -34,6 +34,8 @@ pub(crate) struct Way {
     target: NodeId,
     network: Network,
     stream: Option<Stream>,
+    /// Answers so far.
+    answers: u64,
     /// It has not answered the last time; said once.
     silent: bool,
 }
@@ -42,7 +44,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Way;
 
     async fn new_client(&mut self, target: u64, _node: &Peer) -> Way {
-        Way { target: NodeId(target), network: self.clone(), stream: None, silent: false }
+        Way { target: NodeId(target), network: self.clone(), stream: None, answers: 0, silent: false }
     }
 }
 
@@ -53,7 +55,7 @@ impl Way {
         let asked = async {
             let mut stream = match self.stream.take() {
                 Some(stream) => stream,
-                None => peers.open(self.target, Class::Raft).await?,
+                None => peers.kept_or_open(self.target).await?,
             };
             let said = exchange(&mut stream, ask, PEER_RPC_WAIT).await?;
             Ok((said, stream))
@@ -64,6 +66,7 @@ impl Way {
             Ok((said, stream)) => {
                 peers.book().heard(self.target);
                 self.stream = Some(stream);
+                self.answers += 1;
                 if std::mem::take(&mut self.silent) {
                     tracing::info!(node = %self.target, "it answers again");
                 }
@@ -75,6 +78,18 @@ impl Way {
             tracing::warn!(node = %self.target, "it is tried again and again: failed to {failed}");
         }
         Err(Unreachable::new(&failed))
+    }
+}
+
+/// raft makes a way for each single question: the next one goes over the same connection. One that carried more was a leader's, and its
+/// end tells the others that the leader is gone.
+impl Drop for Way {
+    fn drop(&mut self) {
+        if self.answers == 1
+            && let Some(stream) = self.stream.take()
+        {
+            self.network.peers.keep(self.target, stream);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! Several nodes of one cluster as processes on loopback.
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -81,6 +82,23 @@ impl Cluster {
         let voters = if count < 3 { 1 } else { 3 };
         until(30, "the voters are chosen", || (cluster.voters(0).len() == voters).then_some(()));
         cluster
+    }
+
+    /// Connections of peers that were closed in the last minute (TIME_WAIT).
+    pub fn closed_connections(&self) -> usize {
+        let port = |node: &Node| {
+            let config = fs::read_to_string(node.config()).unwrap();
+            let (_, listen) = config.split_once("[cluster]\nlisten = [\"").unwrap();
+            listen.split_once('"').unwrap().0.parse::<SocketAddr>().unwrap().port()
+        };
+        let ports: Vec<u16> = self.nodes.iter().map(port).collect();
+        let known = fs::read_to_string("/proc/net/tcp").unwrap();
+        let is_closed = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let port = fields[2].rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+            fields[3] == "06" && port.is_some_and(|port| ports.contains(&port))
+        };
+        known.lines().skip(1).filter(|line| is_closed(line)).count()
     }
 
     pub fn status(&self, at: usize) -> Value {

@@ -217,7 +217,8 @@ impl Reception {
             let ask: Ask = match timeout(PEER_IDLE_WAIT, receive(stream, PEER_FRAME_MAX)).await {
                 Ok(Ok(ask)) => ask,
                 Ok(Err(error)) => break Err(error),
-                Err(_) => break Ok(()),
+                // One that is kept for questions, and there were none.
+                Err(_) => return Ok(()),
             };
             if book.who(key) != Some(from) {
                 break Ok(());

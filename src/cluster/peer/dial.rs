@@ -126,10 +126,8 @@ impl Peers {
 
     /// Asks and waits for the answer. A connection on which anything went wrong is not used again.
     pub(crate) async fn ask(&self, node: NodeId, ask: &Ask, wait: Duration) -> Result<Said, PeerError> {
-        let mut stream = match self.kept(node) {
-            Some(stream) => stream,
-            None => self.open(node, Class::Raft).await.map_err(|error| PeerError::Unreached(Box::new(error)))?,
-        };
+        let opened = self.kept_or_open(node).await;
+        let mut stream = opened.map_err(|error| PeerError::Unreached(Box::new(error)))?;
         let said = exchange(&mut stream, ask, wait).await?;
         self.book().heard(node);
         self.keep(node, stream);
@@ -142,6 +140,14 @@ impl Peers {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|node, _| members.contains(node));
     }
 
+    /// A connection for questions one after the other.
+    pub(crate) async fn kept_or_open(&self, node: NodeId) -> Result<Stream, PeerError> {
+        match self.kept(node) {
+            Some(stream) => Ok(stream),
+            None => self.open(node, Class::Raft).await,
+        }
+    }
+
     fn kept(&self, node: NodeId) -> Option<Stream> {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let of_node = idle.get_mut(&node)?;
@@ -149,7 +155,8 @@ impl Peers {
         of_node.pop().map(|(_, stream)| stream)
     }
 
-    fn keep(&self, node: NodeId, stream: Stream) {
+    /// Keeps a connection on which nothing is under way for the next question.
+    pub(crate) fn keep(&self, node: NodeId, stream: Stream) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let of_node = idle.entry(node).or_default();
         if of_node.len() < PEER_IDLE_KEPT {
