@@ -20,7 +20,7 @@ use crate::cli::values::size;
 use crate::model::drains::NODE_DRAIN;
 
 /// How often is asked how far a move is.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

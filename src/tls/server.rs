@@ -66,6 +66,8 @@ pub fn config(
     config.ticketer = tickets;
     // Sessions live in tickets alone: nothing to bound, and any node resumes them.
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // One ticket for each connection: each that resumes brings the next one.
+    config.send_tls13_tickets = 1;
     // A request that can be replayed is none.
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
