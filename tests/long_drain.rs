@@ -9,7 +9,7 @@ mod support;
 use drain_rounds::Drained;
 
 #[test]
-#[ignore = "long: 300 sites leave a node, and half as many moves back, about ten minutes"]
+#[ignore = "long: 300 sites leave a node, and a third comes back, about two minutes"]
 fn nobody_notices_that_three_hundred_sites_leave_a_node() {
     Drained::new(300).run(false);
 }

@@ -21,9 +21,9 @@ use support::{Over, until};
 const HOST: &str = "a.example";
 const LARGE: usize = 192 << 20;
 
-/// Three nodes that serve sites and take uploads.
-fn nodes() -> Vec<Sites> {
-    let nodes = (0..3).map(|at| {
+/// Nodes that serve sites and take uploads.
+fn nodes(count: usize) -> Vec<Sites> {
+    let nodes = (0..count).map(|at| {
         let node = web_node(&format!("pi-{at}"));
         let config = fs::read_to_string(node.config()).unwrap();
         let first = 45_000 + at * 5_000;
@@ -43,7 +43,7 @@ fn nodes() -> Vec<Sites> {
 
 /// With a site at home on the first, that stands by on the second, and somebody who uploads.
 fn standing() -> (Vec<Sites>, [PathBuf; 3]) {
-    let all = nodes();
+    let all = nodes(3);
     let root = all[0].create(HOST, json!({"node": "pi-0", "standbys": ["pi-1"]}));
     fs::write(root.join("index.html"), "home\n").unwrap();
     let user = json!({"login": "old", "site": HOST, "password": PASSWORD, "allow_plain": true});
@@ -188,7 +188,7 @@ fn a_home_that_comes_back_from_a_pause_takes_no_write_any_more() {
 /// A file that changes all the time is never read as it was told: until it is let alone the copy has not everything.
 #[test]
 fn a_copy_has_everything_once_a_whole_look_brought_it_and_not_before() {
-    let all = nodes();
+    let all = nodes(3);
     let root = all[0].create(HOST, json!({"node": "pi-0"}));
     fs::write(root.join("index.html"), "home\n").unwrap();
     let busy = root.join("busy.bin");
@@ -239,10 +239,10 @@ fn a_copy_outlives_a_move_to_it_that_was_cancelled() {
 
 #[test]
 fn the_cluster_chooses_standbys_and_replaces_one_whose_node_is_drained() {
-    let mut all = nodes();
+    let mut all = nodes(3);
     ruche(&all[0].node, &["site", "create", HOST, "--static", "--node", "pi-0", "--standby", "1"]).unwrap();
     fs::write(root_at(&all[0]).join("index.html"), "home\n").unwrap();
-    // It takes longer to copy than the drain takes to look again.
+    // It takes longer to copy than to stop a process.
     fs::write(root_at(&all[0]).join("large.bin"), vec![7; LARGE]).unwrap();
     let chosen = || site(&all[0])["standbys"].as_array().unwrap().clone();
     let first = until(20, "one is chosen", || chosen().first().cloned());
@@ -250,10 +250,19 @@ fn the_cluster_chooses_standbys_and_replaces_one_whose_node_is_drained() {
     let shown = ruche(&all[0].node, &["site", "show", HOST]).unwrap();
     assert!(shown.contains("chosen: it fits best: "), "{shown}");
     let (drained, other) = if first == "pi-1" { ("pi-1", "pi-2") } else { ("pi-2", "pi-1") };
-    ruche(&all[0].node, &["node", "drain", drained]).unwrap();
-    assert_eq!(chosen(), [json!(other)], "the drain ends when its copy has gone");
-    assert_eq!(copy(&all[0])["whole"], true, "and another one has everything");
     let at = if other == "pi-1" { 1 } else { 2 };
+    let begun = ruche(&all[0].node, &["node", "drain", drained, "--no-wait", "-o", "json"]).unwrap();
+    let begun: Value = serde_json::from_str(&begun).unwrap();
+    until(20, "another one stands in", || (chosen() == [json!(other), json!(drained)]).then_some(()));
+    let pid = all[at].node.pid();
+    signal_to(pid, rustix::process::Signal::STOP);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(chosen().len(), 2, "it does not have everything yet");
+    signal_to(pid, rustix::process::Signal::CONT);
+    let drain = format!("/v1/operations/{}", begun["id"].as_str().unwrap());
+    until(60, "the drain ends", || (all[0].node.get(&drain).json["status"] == "succeeded").then_some(()));
+    assert_eq!(chosen(), [json!(other)]);
+    assert_eq!(copy(&all[0])["whole"], true, "and another one has everything");
     assert_eq!(fs::metadata(root_at(&all[at]).join("large.bin")).unwrap().len(), LARGE as u64);
     // Nobody else is there: what is asked for is told, and placed once somebody is.
     ruche(&all[0].node, &["site", "set", HOST, "--standby", "2"]).unwrap();
@@ -298,4 +307,24 @@ fn an_administrator_decides_where_failover_is_manual() {
     // Nobody stands by: the node can go for good.
     ruche(&all[2].node, &["node", "rm", "pi-0", "--yes"]).unwrap();
     assert_eq!(site(&all[1])["standbys"], json!([]));
+}
+
+#[test]
+fn the_second_of_two_nodes_says_that_it_cannot_decide() {
+    let mut all = nodes(2);
+    all[0].create(HOST, json!({"node": "pi-0", "standbys": ["pi-1"]}));
+    until(20, "it knows the site", || (all[1].node.get(&format!("/v1/sites/{HOST}")).status == 200).then_some(()));
+    until(20, "all is well", || ruche(&all[1].node, &["status"]).unwrap().contains("all is well").then_some(()));
+    let shown = ruche(&all[1].node, &["site", "show", HOST]).unwrap();
+    assert!(shown.contains("pi-0 decides alone"), "{shown}");
+    all[0].node.kill();
+    until(30, "it says so", || {
+        ruche(&all[1].node, &["status"]).unwrap().contains("the leader is silent").then_some(())
+    });
+    for asked in [["site", "failover", HOST, "--yes"], ["node", "evacuate", "pi-0", "--yes"]] {
+        let refused = ruche(&all[1].node, &asked).unwrap_err();
+        assert!(refused.contains("it cannot be decided here who is down"), "{refused}");
+    }
+    let plan = ruche(&all[1].node, &["site", "failover", HOST, "--dry-run"]).unwrap();
+    assert!(plan.contains("recover --force-single"), "{plan}");
 }

@@ -152,7 +152,8 @@ async fn plan(ask: &Ask, site: &Site, wanted: Option<NodeId>) -> (Option<NodeId>
     let to = wanted.or_else(|| best(site, &copies));
     let mut objections = Vec::new();
     if is_up(state, site.home) {
-        objections.push(format!("its home {} is up: move the site instead", name(state, site.home)));
+        let is_up = || format!("its home {} is up: move the site instead", name(state, site.home));
+        objections.push(undecided(&ask.desk).await.unwrap_or_else(is_up));
     }
     match to.map(|to| (to, state.nodes.get(&to))) {
         Some((_, Some(node))) => objections.extend(standbys::objection(node, site)),
@@ -169,6 +170,15 @@ async fn plan(ask: &Ask, site: &Site, wanted: Option<NodeId>) -> (Option<NodeId>
         objections,
     };
     (to, plan)
+}
+
+/// Why it is not known here who is down, where that is so.
+async fn undecided(desk: &Desk) -> Option<String> {
+    let why = desk.member.unready().await?;
+    let why = why.strip_prefix("raft: ").unwrap_or(&why);
+    Some(format!(
+        "it cannot be decided here who is down ({why}). Bring the other nodes back; where they are lost: `ruche cluster recover --force-single`"
+    ))
 }
 
 /// The most complete copy; the first one of several.
@@ -211,7 +221,8 @@ pub(crate) async fn evacuate(
     ask.caller.sees_all()?;
     let node = named(&ask.snapshot, "node", &node)?;
     if !node.down {
-        return Err(Failure::invalid("node", format!("{} is up: drain it instead", node.name)));
+        let is_up = || format!("{} is up: drain it instead", node.name);
+        return Err(Failure::invalid("node", undecided(&ask.desk).await.unwrap_or_else(is_up)));
     }
     if !body.accept_loss {
         let detail = "what the standbys of its sites do not have may be lost";

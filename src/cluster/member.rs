@@ -405,9 +405,14 @@ impl Member {
         self.raft.wait(Some(WRITE_WAIT)).metrics(applied, "applied").await.map(drop).map_err(|_| WriteError::NoQuorum)
     }
 
+    /// Whether no leader speaks to this node. Who does not vote never hears of it in another way.
+    fn hears_no_leader(&self) -> bool {
+        self.voice.heard().at.elapsed() >= ELECTION_WAIT && !self.leads()
+    }
+
     /// Whether this node is a member no more, as far as it can know: it is told so, and no leader speaks to it.
     pub(crate) fn is_removed(&self) -> bool {
-        self.voice.heard().at.elapsed() >= ELECTION_WAIT && !self.leads() && self.peers.book().is_removed()
+        self.hears_no_leader() && self.peers.book().is_removed()
     }
 
     /// Says on the board who leads, as it changes: at the start, or when a full disk has space again.
@@ -428,13 +433,17 @@ impl Member {
                     }
                     board.red("raft", REMOVED);
                 }
+                Some(_) if self.hears_no_leader() => {
+                    board
+                        .yellow("raft", "the leader is silent: nothing can be changed; everything committed is served");
+                }
                 Some(leader) => board.green("raft", format!("led by {leader}")),
                 None if patient => {}
                 None => board.yellow("raft", "no leader: nothing can be changed; everything committed is served"),
             }
             patient = tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return } else { true },
-                () = tokio::time::sleep(ELECTION_WAIT), if leader.is_none() => false,
+                () = tokio::time::sleep(ELECTION_WAIT), if leader != Some(self.node) => leader.is_some(),
                 () = self.peers.book().until_denied() => {
                     // Somebody may be about to become a member; who leads this node speaks meanwhile.
                     tokio::select! {
