@@ -47,7 +47,9 @@ pub(crate) async fn begin(At(host): At<Host>, AskWith(ask, body): AskWith<api::S
         None => {
             // What cannot be asked is found out by the move.
             let bytes = ask.desk.moves.size(site.id, site.home).await.map_or(0, |sum| sum.bytes);
-            let placed = best(&ask.desk, Wish { bytes, except: &[site.home] }).await.map_err(nowhere("to"))?;
+            let placed = best(&ask.desk, Wish { bytes, except: &[site.home], apart: &site.standbys })
+                .await
+                .map_err(nowhere("to"))?;
             (Some(placed.node), Some(placed.reason))
         }
     };
@@ -82,7 +84,10 @@ async fn plan(ask: &Ask, host: &Host, to: Option<&Node>, hold: bool) -> Result<R
     });
     let placed = match to {
         Some(_) => None,
-        None => Some(best(&ask.desk, Wish { bytes: sum.bytes, except: &[site.home] }).await.map_err(nowhere("to"))?),
+        None => {
+            let wish = Wish { bytes: sum.bytes, except: &[site.home], apart: &site.standbys };
+            Some(best(&ask.desk, wish).await.map_err(nowhere("to"))?)
+        }
     };
     let chosen = to.map(|to| to.id).or_else(|| placed.as_ref().map(|placed| placed.node));
     let to = chosen.and_then(|id| state.nodes.get(&id)).ok_or_else(|| Failure::invalid("to", "it has just gone"))?;

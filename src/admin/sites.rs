@@ -176,7 +176,7 @@ pub(crate) async fn create(AskWith(ask, body): AskWith<api::SiteCreate>) -> Resu
     for _ in 0..PLACE_RACES_MAX {
         // An answer that is there already needs no place.
         if is_placed && ask.snapshot.remembered(&ask.request_id).is_none() {
-            let wish = Wish { bytes: 0, except: &create.standbys };
+            let wish = Wish { bytes: 0, except: &create.standbys, apart: &create.standbys };
             let placed = moves::best(&ask.desk, wish).await.map_err(moves::nowhere("node"))?;
             (create.node, create.chosen) = (Some(placed.node), Some(placed.reason));
         }

@@ -31,6 +31,8 @@ pub struct Wish<'a> {
     pub bytes: u64,
     /// Where it is already.
     pub except: &'a [NodeId],
+    /// Where its other copies are: nodes with a label in common with one of these are the last.
+    pub apart: &'a [NodeId],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Passed {
     pub is_away: bool,
 }
 
-/// The node that a site fits best, by free disk, load and number of sites; none: why not, of each.
+/// The node that a site fits best, by labels, then by free disk, load and number of sites; none: why not, of each.
 pub fn place(state: &State, boards: &Boards, wish: Wish<'_>) -> Result<Placed, Vec<Passed>> {
     let nodes = state.nodes.values().filter(|node| !wish.except.contains(&node.id));
     let (mut fits, mut passed) = (Vec::new(), Vec::new());
@@ -77,16 +79,22 @@ pub fn place(state: &State, boards: &Boards, wish: Wish<'_>) -> Result<Placed, V
         let load = facts.map_or(0, |facts| u64::from(facts.load.min(100)) * 5);
         disk + load + share(count(node), most)
     };
-    fits.sort_by_key(|node| (burden(node), count(node), node.id));
+    let shares = |node: &Node| shared(state, node, wish.apart);
+    fits.sort_by_cached_key(|node| (shares(node), burden(node), count(node), node.id));
     let Some((best, others)) = fits.split_first() else { return Err(passed) };
     let shown = |node: &Node| {
         let sites = match count(node) {
             1 => "1 site".to_owned(),
             more => format!("{more} sites"),
         };
-        boards
-            .get(&node.id)
-            .map_or(sites.clone(), |facts| format!("{} free, load {} %, {sites}", human(facts.free), facts.load))
+        let labels = match shares(node) {
+            0 => "",
+            _ => ", under a label of another copy",
+        };
+        match boards.get(&node.id) {
+            Some(facts) => format!("{} free, load {} %, {sites}{labels}", human(facts.free), facts.load),
+            None => sites + labels,
+        }
     };
     passed
         .splice(..0, others.iter().map(|node| Passed { node: node.name.clone(), reason: shown(node), is_away: false }));
@@ -95,6 +103,15 @@ pub fn place(state: &State, boards: &Boards, wish: Wish<'_>) -> Result<Placed, V
         false => format!("it fits best: {}", shown(best)),
     };
     Ok(Placed { node: best.id, reason, others: passed })
+}
+
+/// How many labels a node has in common with others.
+fn shared(state: &State, node: &Node, others: &[NodeId]) -> usize {
+    let others: Vec<_> = others.iter().filter(|id| **id != node.id).filter_map(|id| state.nodes.get(id)).collect();
+    node.labels
+        .iter()
+        .filter(|(name, value)| others.iter().any(|other| other.labels.get(*name) == Some(*value)))
+        .count()
 }
 
 /// Why a site cannot go to a node, and whether that may pass soon.

@@ -113,7 +113,7 @@ async fn begin(room: &Room, from: NodeId, id: SiteId) -> Result<Result<(), Write
     // As it is by now: those begun before count where they go.
     let state = Arc::clone(moves.feed.view().now());
     let Some(site) = state.sites.get(&id) else { return Ok(Ok(())) };
-    let wish = Wish { bytes: sum.bytes, except: &[from] };
+    let wish = Wish { bytes: sum.bytes, except: &[from], apart: &site.standbys };
     let placed = place(&state, &boards, wish).map_err(|passed| {
         let reason = nowhere(&passed);
         if passed.iter().any(|node| node.is_away) {

@@ -66,7 +66,9 @@ pub(crate) async fn station(room: &Room, id: SiteId, instead: Option<NodeId>) ->
     let state = room.newest();
     let Some(site) = state.sites.get(&id) else { return Ok(()) };
     let except: Vec<NodeId> = site.standbys.iter().copied().chain([site.home]).collect();
-    let placed = place(&state, &boards, Wish { bytes: sum.bytes, except: &except }).map_err(Unplaced::Nowhere)?;
+    let stay: Vec<NodeId> = except.iter().copied().filter(|node| Some(*node) != instead).collect();
+    let wish = Wish { bytes: sum.bytes, except: &except, apart: &stay };
+    let placed = place(&state, &boards, wish).map_err(Unplaced::Nowhere)?;
     let stationed = Stationed { node: placed.node, reason: placed.reason, instead };
     write(room, id, StandbyTo::Place(stationed)).await.map_err(|error| later(&error))
 }

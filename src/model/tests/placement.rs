@@ -57,8 +57,32 @@ fn disk_load_and_number_of_sites_count() {
     assert_eq!(placed.reason, "it fits best: 50.0 GiB free, load 7 %, 0 sites");
     assert_eq!(placed.others[0].node.as_str(), "pi-1");
     assert_eq!(placed.others[0].reason, "50.0 GiB free, load 7 %, 1 site");
-    let here = Wish { bytes: 0, except: &[NodeId(2)] };
+    let here = Wish { bytes: 0, except: &[NodeId(2)], apart: &[] };
     assert_eq!(chosen(&state(&[9, 0]), &boards(&[(50, 7), (50, 7)]), here), 1, "not where it is");
+}
+
+#[test]
+fn copies_of_a_site_lie_under_different_labels_if_they_can() {
+    let mut state = state(&[0, 0, 5]);
+    for (id, labels) in [
+        (1, [("rack", "a"), ("house", "x")]),
+        (2, [("rack", "a"), ("house", "y")]),
+        (3, [("rack", "b"), ("house", "a")]),
+    ] {
+        node(&mut state, id, |node| {
+            node.labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        });
+    }
+    let facts = boards(&[(90, 5), (90, 5), (50, 90)]);
+    let wish = Wish { bytes: 0, except: &[NodeId(1)], apart: &[NodeId(1)] };
+    let placed = place(&state, &facts, wish).unwrap();
+    assert_eq!((placed.node, placed.reason.as_str()), (NodeId(3), "it fits best: 50.0 GiB free, load 90 %, 5 sites"));
+    assert_eq!(placed.others[0].reason, "90.0 GiB free, load 5 %, 0 sites, under a label of another copy");
+    assert_eq!(chosen(&state, &facts, Wish { apart: &[], ..wish }), 2, "where there is no other copy, none counts");
+    // A move to a node that has the copy itself, and nobody else is there.
+    assert_eq!(chosen(&state, &facts, Wish { except: &[], apart: &[NodeId(2)], ..wish }), 2);
+    let last = place(&state, &facts, Wish { except: &[NodeId(1), NodeId(3)], ..wish }).unwrap();
+    assert_eq!(last.node, NodeId(2), "rather there than nowhere");
 }
 
 #[test]
@@ -70,7 +94,7 @@ fn what_does_not_go_is_said_of_each_node() {
     let mut facts = boards(&[(50, 10); 6]);
     facts.remove(&NodeId(5));
     facts.get_mut(&NodeId(4)).unwrap().free = GIB;
-    let wish = Wish { bytes: GIB, except: &[] };
+    let wish = Wish { bytes: GIB, except: &[], apart: &[] };
     let placed = place(&state, &facts, wish).unwrap();
     assert_eq!(placed.node, NodeId(6));
     let others: Vec<_> = placed.others.iter().map(|other| (other.reason.as_str(), other.is_away)).collect();
@@ -82,7 +106,7 @@ fn what_does_not_go_is_said_of_each_node() {
         ("it does not answer", true),
     ];
     assert_eq!(others, wanted);
-    let none = place(&state, &facts, Wish { bytes: GIB, except: &[NodeId(6)] }).unwrap_err();
+    let none = place(&state, &facts, Wish { bytes: GIB, except: &[NodeId(6)], apart: &[] }).unwrap_err();
     assert_eq!(none.len(), 5);
 }
 
@@ -134,9 +158,9 @@ fn a_new_site_is_rather_on_a_full_disk_than_nowhere() {
     let state = state(&[0, 0]);
     let mut facts = boards(&[(50, 10); 2]);
     facts.values_mut().for_each(|facts| facts.free = 5);
-    let new = place(&state, &facts, Wish { bytes: 0, except: &[NodeId(1)] }).unwrap();
+    let new = place(&state, &facts, Wish { bytes: 0, except: &[NodeId(1)], apart: &[] }).unwrap();
     assert_eq!((new.node, new.others), (NodeId(2), vec![]));
-    assert!(place(&state, &facts, Wish { bytes: 1, except: &[] }).is_err());
+    assert!(place(&state, &facts, Wish { bytes: 1, except: &[], apart: &[] }).is_err());
     facts.get_mut(&NodeId(2)).unwrap().free = GIB;
     assert_eq!(place(&state, &facts, Wish::default()).unwrap().node, NodeId(2));
 }
