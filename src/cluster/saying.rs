@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::time::sleep;
 
-use crate::base::limits::peers::{PEER_RPC_WAIT, SAY_RETRY};
+use crate::base::limits::peers::{OWN_LOOK_EVERY, PEER_RPC_WAIT, SAY_RETRY};
 use crate::cluster::door::{Write, WriteError};
 use crate::cluster::member::Member;
 use crate::cluster::peer::messages::Ask;
@@ -24,36 +24,51 @@ pub struct Own {
 }
 
 impl Member {
-    /// Keeps what the others know of this node true.
-    pub async fn say_where(&self, own: Own, stop: &Stop) {
-        let reach = own.reach.clone();
-        self.peers().book().tell(self.node(), reach.clone());
-        let said = async {
-            self.tell_all(&reach).await;
-            let mut snapshot = self.snapshot();
-            loop {
-                let wrong = self.unsaid(&own);
-                let told = match wrong {
-                    None => Ok(()),
-                    Some(says) => self.door().write(Write::of_system(Change::NodeSays(says))).await.map(drop),
-                };
-                match told {
-                    Ok(()) | Err(WriteError::Refused(_)) => {
-                        let seen = snapshot.borrow_and_update().revision;
-                        if self.unsaid(&own).is_none() || told.is_err() {
-                            let _ = snapshot.wait_for(|now| now.revision > seen).await;
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!("the cluster does not know yet where this node is: failed to {error}");
-                        sleep(SAY_RETRY).await;
+    /// Keeps what the others know of this node true, also when its addresses change. `look`: what it has to say now.
+    pub async fn say_where(&self, look: impl Fn() -> Own, stop: &Stop) {
+        let mut own = look();
+        loop {
+            self.peers().book().tell(self.node(), own.reach.clone());
+            own = tokio::select! {
+                now = self.say(&own, &look) => now,
+                () = stop.give_up() => return,
+            };
+            tracing::info!(reach = ?own.reach, "this node has other addresses now");
+        }
+    }
+
+    /// Says it, and again whenever the state says otherwise; ends with what is to be said in its place.
+    async fn say(&self, own: &Own, look: impl Fn() -> Own) -> Own {
+        tokio::select! {
+            () = self.keep_saying(own) => own.clone(),
+            now = moved(own, look) => now,
+        }
+    }
+
+    async fn keep_saying(&self, own: &Own) {
+        self.tell_all(&own.reach).await;
+        let mut snapshot = self.snapshot();
+        loop {
+            let told = match self.unsaid(own) {
+                None => Ok(()),
+                Some(says) => self.door().write(Write::of_system(Change::NodeSays(says))).await.map(drop),
+            };
+            match told {
+                Ok(()) | Err(WriteError::Refused(_)) => {
+                    let seen = snapshot.borrow_and_update().revision;
+                    if (self.unsaid(own).is_none() || told.is_err())
+                        && snapshot.wait_for(|now| now.revision > seen).await.is_err()
+                    {
+                        return;
                     }
                 }
+                Err(error) => {
+                    tracing::warn!("the cluster does not know yet where this node is: failed to {error}");
+                    sleep(SAY_RETRY).await;
+                    // Who was not reached before may be by now.
+                    self.tell_all(&own.reach).await;
+                }
             }
-        };
-        tokio::select! {
-            () = said => {}
-            () = stop.give_up() => {}
         }
     }
 
@@ -86,5 +101,16 @@ impl Member {
             knows: LEVEL,
             deaf: deaf.clone(),
         })
+    }
+}
+
+/// Returns once this node is reached elsewhere; one that is reached nowhere just now has nothing to say.
+async fn moved(own: &Own, look: impl Fn() -> Own) -> Own {
+    loop {
+        sleep(OWN_LOOK_EVERY).await;
+        let now = look();
+        if now.reach != own.reach && !now.reach.is_empty() {
+            return now;
+        }
     }
 }

@@ -54,10 +54,12 @@ impl Channel {
             all.retain(|listener| listener.name != NAME);
             all.extend(bound.iter().map(|address| shown(NAME, address.to_string())));
         });
-        let reach = if self.config.advertise.is_empty() { reach(&bound) } else { self.config.advertise.clone() };
         let reception = Arc::new(Reception::new(self.member.clone(), self.keyring, self.board, self.inlets));
         let serve = reception.serve(listeners, stop.clone());
-        let own = Own { reach, deaf: self.deaf };
+        let own = || Own {
+            reach: if self.config.advertise.is_empty() { reach(&bound) } else { self.config.advertise.clone() },
+            deaf: self.deaf.clone(),
+        };
         let (served, ()) = tokio::join!(serve, self.member.say_where(own, &stop));
         if stop.is_given_up() {
             self.bound.lock().unwrap_or_else(PoisonError::into_inner).take();

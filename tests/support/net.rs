@@ -102,6 +102,18 @@ impl Net {
         run("link set eth0 up");
     }
 
+    /// Gives machines other addresses, in another network on the same bridge; they reach all networks there.
+    pub fn renumber(&self, machines: &[usize], network: u8) {
+        for at in machines {
+            let run = |line: &str| {
+                ip(&[&["-n", &self.space(at)], &line.split(' ').collect::<Vec<_>>()[..]].concat()).unwrap()
+            };
+            run("address flush dev eth0");
+            run(&format!("address add 10.{network}.0.{}/24 dev eth0", at + 1));
+            run("route add default dev eth0");
+        }
+    }
+
     /// Nothing passes between one machine and some others, and nobody is told.
     pub fn part(&self, at: usize, others: &[usize]) {
         let others = self.addresses(others);

@@ -1,7 +1,7 @@
 //! Who the other nodes are: their keys and where they are reached. The state says it; what a member told this node about a newer
 //! state counts until this node's own state is as new.
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -119,7 +119,25 @@ impl Book {
                 all.push(address);
             }
         }
+        let moved = self.moved_along(&all);
+        all.extend(moved);
         all
+    }
+
+    /// Where a node may be that was in one network with this one when both had other addresses: in this one's, with its old number.
+    fn moved_along(&self, theirs: &[SocketAddr]) -> Vec<SocketAddr> {
+        let now = lock(&self.told).get(&self.own).cloned().unwrap_or_default();
+        let before = self.find(|node, _, reach| (node == self.own).then(|| reach.to_vec())).unwrap_or_default();
+        let new = now.iter().filter(|address| !before.contains(address));
+        let guess = |new: &SocketAddr| {
+            let were_near =
+                |other: &&SocketAddr| before.iter().any(|old| beside(old.ip(), other.ip()) == Some(other.ip()));
+            let there = move |other: &SocketAddr| Some(SocketAddr::new(beside(new.ip(), other.ip())?, other.port()));
+            theirs.iter().filter(were_near).filter_map(there).collect::<Vec<_>>()
+        };
+        let mut guesses: Vec<_> = new.flat_map(guess).filter(|guess| !theirs.contains(guess)).collect();
+        guesses.dedup();
+        guesses
     }
 
     /// The node said where it is.
@@ -201,6 +219,20 @@ impl Book {
         let snapshot = self.snapshot.borrow();
         let now = Time::now().max(snapshot.time);
         snapshot.cluster.as_ref().is_some_and(|cluster| cluster.join_tokens.iter().any(|token| now < token.expires))
+    }
+}
+
+/// What is beside an address, in its /24 or /64, with the last part of another one.
+fn beside(near: IpAddr, last: IpAddr) -> Option<IpAddr> {
+    match (near, last) {
+        (IpAddr::V4(near), IpAddr::V4(last)) => {
+            Some(Ipv4Addr::from_bits(near.to_bits() & !0xff | last.to_bits() & 0xff).into())
+        }
+        (IpAddr::V6(near), IpAddr::V6(last)) => {
+            let low = u128::from(u64::MAX);
+            Some(Ipv6Addr::from_bits(near.to_bits() & !low | last.to_bits() & low).into())
+        }
+        _ => None,
     }
 }
 
