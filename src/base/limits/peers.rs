@@ -51,6 +51,8 @@ pub const OFFER_ALIVE_WAIT: Duration = Duration::from_secs(12);
 /// set up otherwise meanwhile. The answer to that is two handshakes, and many nodes ask each other.
 pub const REACHED_ASK_EVERY: Duration = Duration::from_secs(3600);
 pub const HIDDEN_ASK_EVERY: Duration = Duration::from_secs(600);
+/// Longest pause before one that does not answer that is asked again: it may be away, or of a release that knows no such question.
+pub const REACHED_RETRY_MAX: Duration = Duration::from_secs(60);
 /// How long the answer may take: some of its addresses may swallow what is sent there.
 pub const REACHED_WAIT: Duration = Duration::from_secs(20);
 /// Connections that carry visitors and wait for a thread: it takes them at once, or is drowned.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::base::ids::NodeId;
 use crate::base::limits::peers::{
     HIDDEN_ASK_EVERY, OFFER_ALIVE_ASKED, OFFER_ALIVE_EVERY, OFFER_ALIVE_WAIT, OFFERS_KEPT, OFFERS_MAX,
-    PEER_CONNECT_WAIT, PEER_PAUSE_MAX, PEER_STRANGER_FRAME_MAX, REACHED_ASK_EVERY, REACHED_WAIT,
+    PEER_CONNECT_WAIT, PEER_PAUSE_MAX, PEER_STRANGER_FRAME_MAX, REACHED_ASK_EVERY, REACHED_RETRY_MAX, REACHED_WAIT,
 };
 use crate::cluster::peer::accept::{Called, Reception};
 use crate::cluster::peer::dial::Peers;
@@ -168,7 +168,7 @@ impl Reception {
 /// Has one member say whether it can call this node, and offers it connections while it cannot.
 async fn be_reached_by(node: NodeId, peers: Peers, taken: mpsc::Sender<(TcpStream, SocketAddr)>) {
     let mut offers = JoinSet::new();
-    let mut hidden = false;
+    let (mut hidden, mut pause) = (false, PEER_PAUSE_MAX);
     loop {
         if hidden {
             fill(&mut offers, node, &peers, &taken);
@@ -191,10 +191,13 @@ async fn be_reached_by(node: NodeId, peers: Peers, taken: mpsc::Sender<(TcpStrea
             }
             // It is away, or too old to understand.
             Ok(_) | Err(_) => {
-                sleep(PEER_PAUSE_MAX).await;
+                sleep(pause).await;
+                // Who was reached before is waited for; else nobody may be waiting.
+                pause = if hidden { PEER_PAUSE_MAX } else { (2 * pause).min(REACHED_RETRY_MAX) };
                 continue;
             }
         }
+        pause = PEER_PAUSE_MAX;
         tokio::select! {
             () = sleep(if hidden { HIDDEN_ASK_EVERY } else { REACHED_ASK_EVERY }) => {}
             Some(_) = offers.join_next() => sleep(RETRY).await,
