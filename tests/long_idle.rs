@@ -8,7 +8,7 @@ use serde_json::json;
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
-use support::measure::{is_judged, pss_kib, sleeps, written_bytes};
+use support::measure::{is_judged, pss_kib, sleeps, slept_since, written_bytes};
 use support::sites::Sites;
 
 const OBJECTS: usize = 100;
@@ -37,7 +37,8 @@ fn an_idle_node_rests() {
         let (started, sleeps_before, written_before) = (Instant::now(), sleeps(pid), written_bytes(pid));
         std::thread::sleep(QUIET);
         let seconds = started.elapsed().as_secs_f64();
-        let (wakeups, written) = ((sleeps(pid) - sleeps_before) as f64 / seconds, written_bytes(pid) - written_before);
+        let (wakeups, written) =
+            (slept_since(&sleeps_before, pid) as f64 / seconds, written_bytes(pid) - written_before);
         let pss = pss_kib(pid);
         println!(
             "idle, restarted: {restarted}: PSS {pss} KiB, {wakeups:.2} wakeups/s, {written} bytes written in {seconds:.0} s"

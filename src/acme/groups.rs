@@ -1,4 +1,6 @@
 //! Which names want a certificate together: those of a site, and those that were asked for. Pure.
+use std::sync::Arc;
+
 use crate::base::names::IssuerName;
 use crate::model::certificates::INTERNAL;
 use crate::model::issuers::Issuer;
@@ -14,7 +16,7 @@ const PRIVATE: [&str; 10] =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) purpose: Purpose,
-    pub(crate) names: Vec<String>,
+    pub(crate) names: Arc<[String]>,
     /// The first one is asked first.
     pub(crate) issuers: Vec<IssuerName>,
 }
@@ -51,7 +53,7 @@ fn group(
     if named.is_none_or(|name| Issuer::built_in(name).is_some()) {
         names.retain(|name| is_public(name));
     }
-    (!names.is_empty() && !issuers.is_empty()).then_some(Group { purpose, names, issuers })
+    (!names.is_empty() && !issuers.is_empty()).then(|| Group { purpose, names: names.into(), issuers })
 }
 
 fn is_public(name: &str) -> bool {

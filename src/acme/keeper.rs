@@ -177,7 +177,8 @@ impl Keeper {
         let renew = std::mem::take(&mut *lock(&self.asked.renew));
         let mut known = lock(&self.known);
         let planned = self.plan.borrow();
-        let asked = planned.items.iter().filter(|item| renew.contains(&item.purpose)).flat_map(|item| &item.names);
+        let asked =
+            planned.items.iter().filter(|item| renew.contains(&item.purpose)).flat_map(|item| item.names.iter());
         let asked: BTreeSet<&str> = asked.map(String::as_str).collect();
         known.try_again(|name| asked.contains(name));
         known.wanted.extend(renew);
@@ -318,13 +319,13 @@ impl Keeper {
         match item.step.clone() {
             Step::Check { names } => {
                 self.jobs.spawn(async move {
-                    guarded(async move { look(&ground, &known, &issuer, names).await }).await;
+                    guarded(async move { look(&ground, &known, &issuer, names.to_vec()).await }).await;
                     Done::Group(purpose)
                 });
             }
             Step::Order(intent) => {
                 self.jobs.spawn(async move {
-                    make(&ground, &known, &issuer, purpose, intent).await;
+                    make(&ground, &known, &issuer, purpose, *intent).await;
                     Done::Group(purpose)
                 });
             }

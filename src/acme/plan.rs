@@ -50,7 +50,7 @@ impl Known {
         self.identities.retain(|name, _| state.issuer(name).is_some());
         let names: usize = plan.items.iter().map(|item| item.names.len()).sum();
         if self.checks.len() > names * 2 + FORGOTTEN_CHECKS_MAX {
-            let names: BTreeSet<&String> = plan.items.iter().flat_map(|item| &item.names).collect();
+            let names: BTreeSet<&String> = plan.items.iter().flat_map(|item| item.names.iter()).collect();
             self.checks.retain(|(name, _), _| names.contains(name));
         }
     }
@@ -125,7 +125,7 @@ impl Window {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     pub purpose: Purpose,
-    pub names: Vec<String>,
+    pub names: Arc<[String]>,
     /// The issuer it is about, where it is about one.
     pub issuer: Option<IssuerName>,
     pub step: Step,
@@ -139,9 +139,9 @@ pub enum Step {
     },
     /// These names are looked at before an order.
     Check {
-        names: Vec<String>,
+        names: Arc<[String]>,
     },
-    Order(Intent),
+    Order(Box<Intent>),
     /// Something is being done; how the names are proved, once they are.
     UnderWay {
         how: Vec<String>,
@@ -253,7 +253,7 @@ impl Planned {
     fn step(&self, now: Time) -> Step {
         match &self.reason {
             Some(reason) if self.at > now => Step::Wait { until: self.at, reason: reason.clone() },
-            _ => Step::Order(self.intent.clone()),
+            _ => Step::Order(self.intent.clone().into()),
         }
     }
 }
@@ -272,7 +272,7 @@ impl<'a> Look<'a> {
     /// What becomes of a group.
     fn at(&mut self, group: &Group, names: &[Standing<'_>]) -> Item {
         let item = |issuer: Option<&IssuerName>, step| {
-            let (names, issuer) = (group.names.clone(), issuer.cloned());
+            let (names, issuer) = (Arc::clone(&group.names), issuer.cloned());
             Item { purpose: group.purpose, names, issuer, step }
         };
         let open_order = self.state.open_orders().find(|order| order.purpose == group.purpose);
@@ -345,10 +345,14 @@ impl<'a> Look<'a> {
         let open = || names.iter().filter(|name| name.open);
         let check = |name: &str| self.known.checks.get(&(name.to_owned(), issuer.clone()));
         let stale = open().filter(|name| check(name.name).is_none_or(|check| check.is_stale(self.now)));
-        let stale: Vec<String> = stale.map(|name| name.name.clone()).collect();
+        let stale: Vec<&String> = stale.map(|name| name.name).collect();
+        let to_check = || match stale.len() == group.names.len() {
+            true => Arc::clone(&group.names),
+            false => stale.iter().map(|name| (*name).clone()).collect(),
+        };
         // What was in order is looked at again when the issuer takes it.
         if stale.iter().any(|name| check(name).is_none_or(|check| check.found.is_err())) {
-            return Err(Step::Check { names: stale });
+            return Err(Step::Check { names: to_check() });
         }
         let way = |name: &&Standing<'_>| check(name.name).is_some_and(|check| check.found.is_ok());
         if !open().filter(|name| name.lacking).any(|name| way(&name)) {
@@ -388,7 +392,7 @@ impl<'a> Look<'a> {
         let spending = Spending { issuer, names: &intent.names, domains: &intent.domains };
         let (at, spent) = self.ahead.first(&spending);
         if at <= self.now && !stale.is_empty() {
-            return Err(Step::Check { names: stale });
+            return Err(Step::Check { names: to_check() });
         }
         Ok(Planned { intent, at, reason: spent.map(|spent| spent.reason) })
     }

@@ -104,7 +104,7 @@ fn one(state: &State, known: &Known) -> Item {
 fn names_are_looked_at_then_ordered_together() {
     let state = world([site(1, &["a.net", "www.a.net"], None)]);
     let looked = one(&state, &Known::default());
-    assert_eq!(looked.step, Step::Check { names: vec!["a.net".into(), "www.a.net".into()] });
+    assert_eq!(looked.step, Step::Check { names: ["a.net".into(), "www.a.net".into()].into() });
     let Step::Order(intent) = one(&state, &knows(&["a.net", "www.a.net"])).step else { panic!("no order") };
     assert_eq!((intent.names.len(), intent.domains, intent.replaces), (2, vec!["a.net".to_owned()], None));
     assert_eq!(intent.how[0], "a.net by http-01: its addresses are ours");

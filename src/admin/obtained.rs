@@ -216,7 +216,7 @@ fn planned(item: &Item) -> api::Planned {
     };
     api::Planned {
         wish,
-        names: item.names.clone(),
+        names: item.names.to_vec(),
         issuer: item.issuer.as_ref().map(IssuerName::to_string),
         step,
         at: at.map(|at| at.to_string()),

@@ -1,4 +1,5 @@
 //! What a process takes of the machine, from /proc.
+use std::collections::BTreeMap;
 use std::fs;
 
 /// KiB of memory: its own, and its part of what it shares.
@@ -16,12 +17,18 @@ pub fn written_bytes(pid: u32) -> u64 {
     field(&format!("/proc/{pid}/io"), "write_bytes:")
 }
 
-/// How often its threads went to sleep, all together; each sleep is a wakeup.
-pub fn sleeps(pid: u32) -> u64 {
+/// How often each of its threads went to sleep; each sleep is a wakeup.
+pub fn sleeps(pid: u32) -> BTreeMap<String, u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    threads
-        .map(|thread| field(&format!("{}/status", thread.unwrap().path().display()), "voluntary_ctxt_switches:"))
-        .sum()
+    let of = |path: &str| field(&format!("{path}/status"), "voluntary_ctxt_switches:");
+    threads.map(|thread| thread.unwrap().path().display().to_string()).map(|path| (path.clone(), of(&path))).collect()
+}
+
+/// How often it slept since; who ended meanwhile did so once.
+pub fn slept_since(before: &BTreeMap<String, u64>, pid: u32) -> u64 {
+    let now = sleeps(pid);
+    let ended = before.keys().filter(|thread| !now.contains_key(*thread)).count() as u64;
+    now.iter().map(|(thread, count)| count - before.get(thread).unwrap_or(&0)).sum::<u64>() + ended
 }
 
 /// Whether the figures are those of a release build; else they are printed and not judged.
