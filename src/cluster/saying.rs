@@ -19,6 +19,8 @@ use crate::ops::stop::Stop;
 pub struct Own {
     /// Where it is reached.
     pub reach: Vec<SocketAddr>,
+    /// Its addresses are those of the machine, which may change.
+    pub moves: bool,
     /// What it has no listener for.
     pub deaf: BTreeSet<Role>,
 }
@@ -85,7 +87,7 @@ impl Member {
     }
 
     /// What the state lacks or has wrong about this node; an address it was given by others stays while it knows none itself.
-    fn unsaid(&self, Own { reach, deaf }: &Own) -> Option<NodeSays> {
+    fn unsaid(&self, Own { reach, deaf, .. }: &Own) -> Option<NodeSays> {
         let now = self.now();
         let own = now.nodes.get(&self.node())?;
         let key = self.peers().book().key().public();
@@ -106,6 +108,9 @@ impl Member {
 
 /// Returns once this node is reached elsewhere; one that is reached nowhere just now has nothing to say.
 async fn moved(own: &Own, look: impl Fn() -> Own) -> Own {
+    if !own.moves {
+        std::future::pending::<()>().await;
+    }
     loop {
         sleep(OWN_LOOK_EVERY).await;
         let now = look();

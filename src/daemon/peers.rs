@@ -58,6 +58,7 @@ impl Channel {
         let serve = reception.serve(listeners, stop.clone());
         let own = || Own {
             reach: if self.config.advertise.is_empty() { reach(&bound) } else { self.config.advertise.clone() },
+            moves: self.config.advertise.is_empty() && bound.iter().any(|address| address.ip().is_unspecified()),
             deaf: self.deaf.clone(),
         };
         let (served, ()) = tokio::join!(serve, self.member.say_where(own, &stop));

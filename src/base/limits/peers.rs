@@ -117,8 +117,8 @@ pub const SITE_LEASE_WAIT: Duration = Duration::from_secs(2);
 pub const SITE_LEASE_GRACE: Duration = Duration::from_secs(2);
 /// How often a leader looks whether the membership is as it should be, once it has somebody to lead.
 pub const TEND_EVERY: Duration = Duration::from_secs(1);
-/// How often a node looks at its own addresses: a router may give it another one.
-pub const OWN_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often a node looks at its own addresses: a router may give it another one. Each look is a few wakeups of one that is idle.
+pub const OWN_LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Pause before a node says again where it is, when that could not be written.
 pub const SAY_RETRY: Duration = Duration::from_secs(3);
 /// How long after a change the state is compared with that of others: by then they have it too.
