@@ -1,6 +1,6 @@
 //! Keeps certificates as the plan says: looks at names, makes orders, goes on with those that were left, asks issuers when they want
 //! a certificate renewed, and sleeps until something changes or is due. One of these runs in a cluster.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -319,7 +319,7 @@ impl Keeper {
         match item.step.clone() {
             Step::Check { names } => {
                 self.jobs.spawn(async move {
-                    guarded(async move { look(&ground, &known, &issuer, names.to_vec()).await }).await;
+                    guarded(async move { look(&ground, &known, &issuer, &names).await }).await;
                     Done::Group(purpose)
                 });
             }
@@ -368,19 +368,28 @@ fn addresses(state: &State) -> Vec<IpAddr> {
 }
 
 /// Looks at names for an issuer and remembers what was found.
-async fn look(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, names: Vec<String>) {
+async fn look(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, names: &[String]) {
     let Some(candidate) = candidate(ground, known, issuer).await else { return };
-    let suffixes = ground.blocking.run(Suffixes::read).await.unwrap_or_default();
+    let key = |name: &String| (name.clone(), issuer.name.clone());
+    let mut domains: BTreeMap<&String, String> = {
+        let known = lock(known);
+        names.iter().filter_map(|name| Some((name, known.checks.get(&key(name))?.domain.clone()))).collect()
+    };
+    if domains.len() < names.len() {
+        // Not kept in memory, and not read again for a name that was looked at before.
+        let suffixes = ground.blocking.run(Suffixes::read).await.unwrap_or_default();
+        domains.extend(names.iter().map(|name| (name, suffixes.domain(name))));
+    }
     for names in names.chunks(CHECKS_AT_ONCE) {
         let found = names.iter().map(|name| checks::look(ground, name, &candidate));
         for (name, found) in names.iter().zip(all(found).await) {
-            let key = (name.clone(), issuer.name.clone());
+            let key = key(name);
             let mut known = lock(known);
             let before = known.checks.get(&key).map_or(0, |check| check.failures);
             let failures = if found.is_ok() { 0 } else { before.saturating_add(1) };
             let pause = CHECK_PAUSES[(before as usize).min(CHECK_PAUSES.len() - 1)];
             let now = Time::now();
-            let domain = suffixes.domain(name);
+            let domain = domains.get(name).cloned().unwrap_or_default();
             known.checks.insert(key, Check { at: now, domain, found, again: now.plus(pause), failures });
         }
     }
