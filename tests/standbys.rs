@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use support::cluster::{Cluster, ruche, web_node};
+use support::cluster::{Cluster, full_node, ruche};
 use support::ftp::PASSWORD;
 use support::node::signal_to;
 use support::sites::Sites;
@@ -23,15 +23,7 @@ const LARGE: usize = 192 << 20;
 
 /// Nodes that serve sites and take uploads.
 fn nodes(count: usize) -> Vec<Sites> {
-    let nodes = (0..count).map(|at| {
-        let node = web_node(&format!("pi-{at}"));
-        let config = fs::read_to_string(node.config()).unwrap();
-        let first = 45_000 + at * 5_000;
-        let ftp = format!("[ftp]\nlisten = [\"127.0.0.1:0\"]\npassive_ports = \"{first}-{}\"", first + 4_999);
-        fs::write(node.config(), config.replace("[ftp]\nlisten = []", &ftp)).unwrap();
-        node
-    });
-    let Cluster { nodes } = Cluster::join(nodes.collect());
+    let Cluster { nodes } = Cluster::join((0..count).map(full_node).collect());
     let any = ([127, 0, 0, 1], 0).into();
     let sites = nodes.into_iter().map(|node| {
         let mut sites = Sites { node, http: any, https: any };

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use rustix::net::sockopt;
 use rustls::StreamOwned;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,15 +17,7 @@ use crate::cluster::inbound::{Caller, Carried};
 use crate::cluster::peer::dial::Peers;
 use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::messages::Class;
-
-/// Has the kernel end a connection whose other side is gone, also while neither says anything.
-fn notice_death(socket: &TcpStream) -> Result<(), rustix::io::Errno> {
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, COPY_ALIVE_EVERY)?;
-    sockopt::set_tcp_keepintvl(socket, COPY_ALIVE_EVERY)?;
-    sockopt::set_tcp_keepcnt(socket, COPY_ALIVE_ASKED)?;
-    sockopt::set_tcp_user_timeout(socket, u32::try_from(COPY_ALIVE_WAIT.as_millis()).unwrap_or(u32::MAX))
-}
+use crate::ops::alive::notice_death;
 
 trait Both: Read + Write + Send {}
 
@@ -91,7 +82,7 @@ impl Bulk {
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(COPY_WAIT))?;
         socket.set_write_timeout(Some(COPY_WAIT))?;
-        notice_death(&socket).map_err(std::io::Error::from)?;
+        notice_death(&socket, COPY_ALIVE_EVERY, COPY_ALIVE_ASKED, COPY_ALIVE_WAIT).map_err(std::io::Error::from)?;
         let stream = wrap(socket.try_clone()?);
         Ok(Self { stream, socket, out: Vec::new(), _place: place })
     }

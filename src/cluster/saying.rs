@@ -32,21 +32,16 @@ impl Member {
         loop {
             self.peers().book().tell(self.node(), own.reach.clone());
             own = tokio::select! {
-                now = self.say(&own, &look) => now,
+                now = moved(&own, &look) => now,
+                // The state is no more.
+                () = self.keep_saying(&own) => return,
                 () = stop.give_up() => return,
             };
             tracing::info!(reach = ?own.reach, "this node has other addresses now");
         }
     }
 
-    /// Says it, and again whenever the state says otherwise; ends with what is to be said in its place.
-    async fn say(&self, own: &Own, look: impl Fn() -> Own) -> Own {
-        tokio::select! {
-            () = self.keep_saying(own) => own.clone(),
-            now = moved(own, look) => now,
-        }
-    }
-
+    /// Says it, and again whenever the state says otherwise.
     async fn keep_saying(&self, own: &Own) {
         self.tell_all(&own.reach).await;
         let mut snapshot = self.snapshot();

@@ -9,12 +9,13 @@ use tokio::time::timeout;
 
 use crate::base::ids::NodeId;
 use crate::base::limits::{FTP_CARRIED_FRAME_MAX, FTP_HOME_REACH_WAIT, FTP_HOME_SILENCE, FTP_STALL_WAIT};
-use crate::cluster::peer::dial::{self, Peers, is_silent};
+use crate::cluster::peer::dial::{self, Peers};
 use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::frames;
 use crate::cluster::peer::messages::Class;
 use crate::ftp::asks::{Asked, Part, Said};
 use crate::ftp::reply::Reply;
+use crate::ops::alive::is_silent;
 
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -54,7 +55,7 @@ impl Link {
 
     /// Whether nothing was asked on it that is not answered, and the home has not closed it.
     pub(crate) fn is_fit(&self) -> bool {
-        is_silent(&self.stream)
+        is_silent(self.stream.get_ref().0)
     }
 
     pub(crate) async fn ask(&mut self, asked: &Asked) -> Result<Said, LinkError> {

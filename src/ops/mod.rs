@@ -1,5 +1,6 @@
 //! What every running part needs and no part of the domain: logging, metrics, the board, named tasks, the blocking pool,
 //! sockets and ports, the stop. Never knows a site, a zone or an account.
+pub mod alive;
 pub mod blocking;
 pub mod board;
 pub mod descriptors;

@@ -45,6 +45,16 @@ pub fn web_node(name: &str) -> Node {
     node
 }
 
+/// The same, which takes uploads as well; `at`: its number among those of one test.
+pub fn full_node(at: usize) -> Node {
+    let node = web_node(&format!("pi-{at}"));
+    let config = fs::read_to_string(node.config()).unwrap();
+    let first = 45_000 + at * 5_000;
+    let ftp = format!("[ftp]\nlisten = [\"127.0.0.1:0\"]\npassive_ports = \"{first}-{}\"", first + 4_999);
+    fs::write(node.config(), config.replace("[ftp]\nlisten = []", &ftp)).unwrap();
+    node
+}
+
 /// The command line on one node; what it printed.
 pub fn ruche(node: &Node, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(binary()).args(arguments).env("RUCHE_SOCKET", node.socket()).output().unwrap();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::chance::Chance;
-use crate::support::cluster::{Cluster, ruche, web_node};
+use crate::support::cluster::{Cluster, full_node, ruche};
 use crate::support::ftp::PASSWORD;
 use crate::support::http;
 use crate::support::node::Node;
@@ -50,15 +50,7 @@ fn page(site: usize, file: usize) -> String {
 impl Drained {
     /// Three nodes, and so many sites on the first.
     pub fn new(sites: usize) -> Self {
-        let nodes = (0..3).map(|at| {
-            let node = web_node(&format!("pi-{at}"));
-            let config = fs::read_to_string(node.config()).unwrap();
-            let first = 45_000 + at * 5_000;
-            let ftp = format!("[ftp]\nlisten = [\"127.0.0.1:0\"]\npassive_ports = \"{first}-{}\"", first + 4_999);
-            fs::write(node.config(), config.replace("[ftp]\nlisten = []", &ftp)).unwrap();
-            node
-        });
-        let Cluster { nodes } = Cluster::join(nodes.collect());
+        let Cluster { nodes } = Cluster::join((0..3).map(full_node).collect());
         for site in 0..sites {
             let handler = json!({"type": "static"});
             let made =

@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError};
 use tokio::net::TcpStream;
@@ -20,6 +18,7 @@ use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::frames::{receive, send};
 use crate::cluster::peer::messages::{Ask, Class, Opened, Opening, Said, Why};
 use crate::cluster::peer::offers::Offers;
+use crate::ops::alive::is_silent;
 use crate::tls::peer::{self, PeerKey, Pin};
 
 pub(crate) type Stream = TlsStream<TcpStream>;
@@ -151,7 +150,7 @@ impl Peers {
     fn kept(&self, node: NodeId) -> Option<Stream> {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let of_node = idle.get_mut(&node)?;
-        of_node.retain(|(since, stream)| since.elapsed() < PEER_IDLE_WAIT / 2 && is_silent(stream));
+        of_node.retain(|(since, stream)| since.elapsed() < PEER_IDLE_WAIT / 2 && is_silent(stream.get_ref().0));
         of_node.pop().map(|(_, stream)| stream)
     }
 
@@ -163,13 +162,6 @@ impl Peers {
             of_node.push((Instant::now(), stream));
         }
     }
-}
-
-/// Whether the other side has neither closed the connection nor said anything unasked.
-pub(crate) fn is_silent(stream: &Stream) -> bool {
-    let mut byte = [0u8];
-    let peeked = recv(stream.get_ref().0, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-    matches!(peeked, Err(Errno::AGAIN))
 }
 
 /// One question on a connection that nobody else uses.

@@ -7,8 +7,6 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv, sockopt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -24,6 +22,7 @@ use crate::cluster::peer::dial::Peers;
 use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::frames::{receive, send};
 use crate::cluster::peer::messages::{Ask, Class, Opened, Said};
+use crate::ops::alive::{is_silent, notice_death};
 
 /// Connections that others made, for this node to ask over, the newest last.
 #[derive(Debug, Default)]
@@ -45,7 +44,7 @@ impl Offers {
 
     /// Whether such a node has nothing on offer: it has started again, or lost all of them.
     pub(crate) fn lacks(&self, node: NodeId) -> bool {
-        self.lock().get(&node).is_some_and(|sockets| !sockets.iter().any(is_open))
+        self.lock().get(&node).is_some_and(|sockets| !sockets.iter().any(is_silent))
     }
 
     /// The newest one of a node, which is waited for while it replaces what was taken; none of a node that offers none.
@@ -57,7 +56,7 @@ impl Offers {
             {
                 let mut all = self.lock();
                 let sockets = all.get_mut(&node)?;
-                sockets.retain(is_open);
+                sockets.retain(|socket| is_silent(socket));
                 if let Some(socket) = sockets.pop() {
                     return TcpStream::from_std(socket).ok();
                 }
@@ -99,11 +98,11 @@ impl Offers {
     async fn put(&self, node: NodeId, mut proved: Called) -> Result<(), PeerError> {
         let Opened::Welcome = receive(&mut proved, PEER_STRANGER_FRAME_MAX).await? else { return Ok(()) };
         let socket = proved.into_inner().0.into_std()?;
-        keep_alive(&socket).map_err(io::Error::from)?;
+        notice_death(&socket, OFFER_ALIVE_EVERY, OFFER_ALIVE_ASKED, OFFER_ALIVE_WAIT).map_err(io::Error::from)?;
         {
             let mut all = self.lock();
             let sockets = all.entry(node).or_default();
-            sockets.retain(is_open);
+            sockets.retain(|socket| is_silent(socket));
             if sockets.len() >= OFFERS_MAX {
                 // What came long ago may be dead and not know it.
                 sockets.remove(0);
@@ -121,7 +120,7 @@ impl Peers {
         let mut proved = self.dial(to, Class::Offer).await?;
         send(&mut proved, &Opened::Welcome).await?;
         let socket = proved.into_inner().0;
-        keep_alive(&socket).map_err(io::Error::from)?;
+        notice_death(&socket, OFFER_ALIVE_EVERY, OFFER_ALIVE_ASKED, OFFER_ALIVE_WAIT).map_err(io::Error::from)?;
         Ok(socket)
     }
 }
@@ -225,16 +224,3 @@ async fn keep_offering(node: NodeId, peers: Peers, taken: mpsc::Sender<(TcpStrea
 /// Pause before another offer takes the place of one that came to nothing.
 const RETRY: Duration = Duration::from_millis(200);
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
-
-fn is_open(socket: &std::net::TcpStream) -> bool {
-    matches!(recv(socket, &mut [0u8][..], RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
-}
-
-/// Has what stands between the two sides remember the connection, and either side notice when it does not.
-fn keep_alive(socket: &impl std::os::fd::AsFd) -> Result<(), Errno> {
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, OFFER_ALIVE_EVERY)?;
-    sockopt::set_tcp_keepintvl(socket, OFFER_ALIVE_EVERY)?;
-    sockopt::set_tcp_keepcnt(socket, OFFER_ALIVE_ASKED)?;
-    sockopt::set_tcp_user_timeout(socket, u32::try_from(OFFER_ALIVE_WAIT.as_millis()).unwrap_or(u32::MAX))
-}
