@@ -38,6 +38,7 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,7 +49,7 @@ use crate::cli::cluster::{ClusterTree, Recover};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::session::Session;
-use crate::cli::tree::{ApiTree, Cli, Format, Global, NodeCli, NodeTree, Tree};
+use crate::cli::tree::{ApiTree, Cli, Format, Global, Tree};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -80,16 +81,24 @@ enum Work {
 
 /// Reads the arguments of this process; help, version and usage errors end it with clap's answer (0 or 2).
 pub fn parse() -> Command {
-    // The whole tree is a megabyte of code and words, which a node that stays would keep: it is for whoever needs more of it.
-    match NodeCli::try_parse() {
-        Ok(NodeCli { command: NodeTree::Run { config } }) => Command::Run { config },
-        Err(_) => command(Cli::parse()),
+    let plain: Vec<OsString> = std::env::args_os().skip(1).collect();
+    run_alone(&plain).unwrap_or_else(|| command(Cli::parse()))
+}
+
+/// The command of a node that stays, as its unit gives it. What reads all others is two megabytes of code, which the node would keep.
+fn run_alone(arguments: &[OsString]) -> Option<Command> {
+    match arguments {
+        [run] if run == "run" => Some(Command::Run { config: None }),
+        [run, name, config] if run == "run" && name == "--config" && !config.as_encoded_bytes().starts_with(b"-") => {
+            Some(Command::Run { config: Some(config.into()) })
+        }
+        _ => None,
     }
 }
 
 fn command(cli: Cli) -> Command {
     match cli.command {
-        Tree::Node(NodeTree::Run { config }) => Command::Run { config },
+        Tree::Run { config } => Command::Run { config },
         Tree::Check { config } => Command::Check { config },
         Tree::Demo { nodes, once } => Command::Demo { nodes: nodes.parse().unwrap_or(1), once },
         Tree::Docs { dir } => Command::Api(ApiCommand(Work::Docs(dir))),

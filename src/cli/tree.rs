@@ -40,13 +40,6 @@ pub(crate) struct Cli {
     pub(crate) command: Tree,
 }
 
-/// The branch of the tree that stays: a node reads its own command without building all others.
-#[derive(Debug, Parser)]
-pub(crate) struct NodeCli {
-    #[command(subcommand)]
-    pub(crate) command: NodeTree,
-}
-
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
@@ -99,8 +92,12 @@ pub(crate) struct WriteArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tree {
-    #[command(flatten)]
-    Node(NodeTree),
+    /// Run the node
+    Run {
+        /// Configuration file [default: /etc/ruche/ruche.toml]
+        #[arg(long, value_name = "F")]
+        config: Option<PathBuf>,
+    },
     /// Check the configuration and tell all its faults
     Check {
         /// Configuration file [default: /etc/ruche/ruche.toml]
@@ -127,16 +124,6 @@ pub(crate) enum Tree {
     Cluster(ClusterTree),
     #[command(flatten)]
     Api(ApiTree),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodeTree {
-    /// Run the node
-    Run {
-        /// Configuration file [default: /etc/ruche/ruche.toml]
-        #[arg(long, value_name = "F")]
-        config: Option<PathBuf>,
-    },
 }
 
 #[derive(Debug, Subcommand)]

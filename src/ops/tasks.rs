@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::ops::stop::{Stop, Stopper};
 
 /// What a task returns: `Ok` is its end, an error is treated like a panic.
 pub type TaskResult = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Boxed: what supervises a task is compiled once, and not for each of them, which a node would keep in memory.
+type Work = Pin<Box<dyn Future<Output = TaskResult> + Send>>;
 
 /// In which phase of the stop a task ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +73,11 @@ impl Tasks {
         F: Fn(Stop) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = TaskResult> + Send + 'static,
     {
-        let (board, pauses, make) = (self.board.clone(), self.pauses, Arc::new(make));
+        self.supervised(name, ends, Arc::new(move |stop| Box::pin(make(stop))));
+    }
+
+    fn supervised(&self, name: &'static str, ends: Ends, make: Arc<dyn Fn(Stop) -> Work + Send + Sync>) {
+        let (board, pauses) = (self.board.clone(), self.pauses);
         self.start(name, ends, async move |stop| supervise(name, &board, pauses, &stop, &make).await);
     }
 
@@ -79,10 +87,14 @@ impl Tasks {
         F: FnOnce(Stop) -> Fut + Send + 'static,
         Fut: Future<Output = TaskResult> + Send + 'static,
     {
+        self.unsupervised(name, ends, Box::new(move |stop| Box::pin(make(stop))));
+    }
+
+    fn unsupervised(&self, name: &'static str, ends: Ends, make: Box<dyn FnOnce(Stop) -> Work + Send>) {
         let board = self.board.clone();
         self.start(name, ends, async move |stop: Stop| {
             board.green(name, "running");
-            match run(async move { make(stop).await }).await {
+            match run(Box::pin(async move { make(stop).await })).await {
                 Ended::Done => board.clear(name),
                 Ended::Failed(cause) => {
                     count(name);
@@ -164,18 +176,20 @@ impl Running {
     }
 }
 
-async fn supervise<F, Fut>(name: &'static str, board: &Board, pauses: Pauses, stop: &Stop, make: &Arc<F>)
-where
-    F: Fn(Stop) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = TaskResult> + Send + 'static,
-{
+async fn supervise(
+    name: &'static str,
+    board: &Board,
+    pauses: Pauses,
+    stop: &Stop,
+    make: &Arc<dyn Fn(Stop) -> Work + Send + Sync>,
+) {
     let mut failures = 0_u64;
     let mut pause = pauses.first;
     board.green(name, "running");
     loop {
         let (make, for_task) = (Arc::clone(make), stop.clone());
         // Made inside the task, so that a panic while it is made is caught as well.
-        let work = run(async move { make(for_task).await });
+        let work = run(Box::pin(async move { make(for_task).await }));
         let mut work = std::pin::pin!(work);
         let ended = match failures {
             0 => work.await,
@@ -216,7 +230,7 @@ enum Ended {
 }
 
 /// Runs a task to its end, a panic caught; dropped, it takes the task with it.
-async fn run(work: impl Future<Output = TaskResult> + Send + 'static) -> Ended {
+async fn run(work: Work) -> Ended {
     let mut set = JoinSet::new();
     set.spawn(work);
     match set.join_next().await {

@@ -1,10 +1,10 @@
 //! The command tree: what is in it, what is not, and what is refused before anybody is asked.
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::cli::command;
 use crate::cli::target;
 use crate::cli::tree::{Cli, Global};
 use crate::cli::{ApiCommand, Command, Work};
+use crate::cli::{command, run_alone};
 use crate::fetch::target::Target;
 
 fn parse(line: &str) -> Result<Cli, ErrorKind> {
@@ -142,4 +142,32 @@ fn where_the_api_is() {
         assert_eq!(target(&format!("status --url {bad}"), &[]), Err(2), "{bad}");
     }
     assert_eq!(target("status --url http://a", &[("RUCHE_TOKEN", "a\nb")]), Err(2));
+}
+
+#[test]
+fn the_command_of_a_node_is_read_like_all_others() {
+    let alone = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().map(Into::into).collect();
+        run_alone(&words)
+    };
+    for line in ["run", "run --config /etc/ruche/ruche.toml"] {
+        let (Some(Command::Run { config: here }), Command::Run { config: there }) =
+            (alone(line), command(parse(line).unwrap()))
+        else {
+            panic!("{line}: another command");
+        };
+        assert_eq!(here, there);
+    }
+    for line in [
+        "",
+        "check",
+        "run --help",
+        "run f",
+        "run --config",
+        "run --config --help",
+        "run --config=f",
+        "run --config f g",
+    ] {
+        assert!(alone(line).is_none(), "{line}");
+    }
 }
