@@ -77,7 +77,7 @@ pub(crate) fn nowhere(field: &'static str) -> impl Fn(Vec<Passed>) -> Failure {
 async fn plan(ask: &Ask, host: &Host, to: Option<&Node>, hold: bool) -> Result<Response, Failure> {
     let (state, moves) = (&ask.snapshot, &ask.desk.moves);
     let site = state.site(host)?;
-    let mut objections: Vec<String> = site.moving.iter().map(already).collect();
+    let mut objections: Vec<String> = site.moving.iter().map(|moving| already(moving)).collect();
     let sum = moves.size(site.id, site.home).await.unwrap_or_else(|error| {
         objections.push(format!("failed to {error}"));
         Sum::default()

@@ -117,7 +117,7 @@ pub(crate) fn begin(cx: &mut Apply<'_>, change: &SiteMove) -> Result<Outcome, Re
     let operation = operations::begin(cx, SITE_MOVE, &old.host, old.account.clone(), stage)?;
     let (to, bandwidth, reason, hold) = (to.id, change.bandwidth, change.reason.clone(), change.hold);
     let moving = Moving { operation: operation.id, to, stage: Stage::Copying, bandwidth, reason, hold };
-    cx.put(Row::Site(Site { moving: Some(moving), revision: cx.revision, ..Site::clone(&old) }.into()));
+    cx.put(Row::Site(Site { moving: Some(moving.into()), revision: cx.revision, ..Site::clone(&old) }.into()));
     cx.put(Row::Operation(operation.clone()));
     Ok(Outcome::new(SITE_MOVE, &old.host).account(old.account.as_ref()).object(Object::Operation(operation)))
 }
@@ -140,21 +140,21 @@ pub fn best<'s>(state: &'s State, site: &Site) -> Option<&'s Arc<Node>> {
 pub(crate) fn step(cx: &mut Apply<'_>, change: &MoveStep) -> Result<Outcome, Refusal> {
     cx.by_the_cluster()?;
     let old = cx.state.sites.get(&change.site).ok_or_else(|| Refusal::not_found(Kind::Site, change.site))?;
-    let moving = old.moving.clone().filter(|moving| moving.operation == change.operation);
+    let moving = old.moving.as_deref().filter(|moving| moving.operation == change.operation);
     let moving = moving.ok_or_else(|| Refusal::not_found(Kind::Operation, change.operation))?;
     let mut site = Site::clone(old);
-    let staged = |stage| Some(Moving { stage, ..moving.clone() });
+    let staged = |stage, hold| Some(Moving { stage, hold, ..moving.clone() }.into());
     let action = match (&change.step, moving.stage) {
         (Step::Hold, Stage::Copying) if moving.hold => {
-            site.moving = Some(Moving { stage: Stage::Held, hold: false, ..moving.clone() });
+            site.moving = staged(Stage::Held, false);
             "site.held"
         }
         (Step::Rest { round }, Stage::Copying) => {
-            site.moving = staged(Stage::Resting { round: *round });
+            site.moving = staged(Stage::Resting { round: *round }, moving.hold);
             "site.rest"
         }
         (Step::Wake { round }, Stage::Resting { round: current }) if *round == current => {
-            site.moving = staged(Stage::Copying);
+            site.moving = staged(Stage::Copying, moving.hold);
             "site.wake"
         }
         (Step::Flip { .. }, Stage::Resting { .. }) if is_cancelling(cx.state, change.operation) => {
@@ -206,13 +206,13 @@ pub(crate) fn go(cx: &mut Apply<'_>, change: &MoveGo) -> Result<Outcome, Refusal
     cx.expect(Kind::Operation, id, Some(operation.revision))?;
     let held = cx.state.moving.iter().find(|(_, (moving, _))| *moving == id);
     let old = held.and_then(|(site, _)| cx.state.sites.get(site)).map(Arc::clone);
-    let found = old.and_then(|old| old.moving.clone().map(|moving| (old, moving)));
+    let found = old.and_then(|old| old.moving.as_deref().cloned().map(|moving| (old, moving)));
     let waits = |(_, moving): &(_, Moving)| moving.hold || moving.stage == Stage::Held;
     let Some((old, moving)) = found.filter(waits) else {
         return Err(Refusal::invalid("operation", "it waits for nobody's word"));
     };
     let moving = Moving { stage: Stage::Copying, hold: false, ..moving };
-    cx.put(Row::Site(Site { moving: Some(moving), revision: cx.revision, ..Site::clone(&old) }.into()));
+    cx.put(Row::Site(Site { moving: Some(moving.into()), revision: cx.revision, ..Site::clone(&old) }.into()));
     let outcome = Outcome::new("site.released", &old.host).account(old.account.as_ref());
     Ok(outcome.object(Object::Operation(operation)))
 }

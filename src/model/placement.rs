@@ -69,8 +69,9 @@ pub fn place(state: &State, boards: &Boards, wish: Wish<'_>) -> Result<Placed, V
         fits = state.nodes.values().filter(open).collect();
         passed.retain(|passed| fits.iter().all(|node| node.name != passed.node));
     }
-    let counts = counts(state);
-    let count = |node: &Node| counts.get(&node.id).copied().unwrap_or(0);
+    let (sites, copies) = (counts(state), copies(state, wish));
+    let of = |counts: &BTreeMap<NodeId, u64>, node: &Node| counts.get(&node.id).copied().unwrap_or(0);
+    let count = |node: &Node| of(&sites, node) + of(&copies, node);
     let most = fits.iter().map(|node| count(node)).max().unwrap_or(0).max(1);
     // Each part is between 0 and 1000; the load of a moment counts half.
     let burden = |node: &Node| {
@@ -83,9 +84,10 @@ pub fn place(state: &State, boards: &Boards, wish: Wish<'_>) -> Result<Placed, V
     fits.sort_by_cached_key(|node| (shares(node), burden(node), count(node), node.id));
     let Some((best, others)) = fits.split_first() else { return Err(passed) };
     let shown = |node: &Node| {
-        let sites = match count(node) {
-            1 => "1 site".to_owned(),
-            more => format!("{more} sites"),
+        let sites = match (of(&sites, node), of(&copies, node)) {
+            (1, 0) => "1 site".to_owned(),
+            (more, 0) => format!("{more} sites"),
+            (some, kept) => format!("sites: {some}, copies: {kept}"),
         };
         let labels = match shares(node) {
             0 => "",
@@ -141,6 +143,16 @@ fn counts(state: &State) -> BTreeMap<NodeId, u64> {
             *count = count.saturating_sub(1);
         }
         *counts.entry(*to).or_default() += 1;
+    }
+    counts
+}
+
+/// Copies of each node, where the site has other ones. For a site that has none each creation would look through all sites.
+fn copies(state: &State, wish: Wish<'_>) -> BTreeMap<NodeId, u64> {
+    let mut counts = BTreeMap::new();
+    if !wish.apart.is_empty() {
+        let kept = state.sites.values().flat_map(|site| &site.standbys);
+        kept.for_each(|node| *counts.entry(*node).or_default() += 1);
     }
     counts
 }

@@ -62,7 +62,7 @@ pub struct Site {
     pub options: Options,
     /// On its way to another home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moving: Option<Moving>,
+    pub moving: Option<Box<Moving>>,
     pub created: Time,
     pub revision: u64,
 }

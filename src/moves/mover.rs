@@ -115,8 +115,8 @@ impl Mover {
     fn current(&self) -> Option<(Arc<Site>, Moving)> {
         let state = self.room.newest();
         let site = state.sites.get(&self.site)?;
-        let moving = site.moving.clone().filter(|moving| moving.operation == self.operation)?;
-        Some((Arc::clone(site), moving))
+        let moving = site.moving.as_deref().filter(|moving| moving.operation == self.operation)?;
+        Some((Arc::clone(site), moving.clone()))
     }
 
     /// One connection: passes until little is left, the rest, the last pass, the flip.

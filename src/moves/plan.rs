@@ -56,7 +56,7 @@ pub(crate) fn rests(state: &State, here: NodeId) -> impl Iterator<Item = (SiteId
 /// Whether files of the site may lie here: it is at home here, stands by, or comes.
 pub(crate) fn belongs(site: &Site, here: NodeId) -> bool {
     let comes = |moving: &Moving| moving.to == here;
-    site.home == here || site.standbys.contains(&here) || site.moving.as_ref().is_some_and(comes)
+    site.home == here || site.standbys.contains(&here) || site.moving.as_deref().is_some_and(comes)
 }
 
 /// Who ends a move that is to end: its destination while that is up, else the home.
@@ -98,7 +98,7 @@ mod tests {
                 hold: false,
             };
             let site = stored_site(id, &format!("s{id}.example"));
-            put(Row::Site(Site { home: NodeId(*home), moving: Some(moving), ..site }.into()));
+            put(Row::Site(Site { home: NodeId(*home), moving: Some(moving.into()), ..site }.into()));
             let (action, subject, stage) = ("site.move".into(), "s".into(), "s".into());
             let (status, started) = (Status::Running, Time(id));
             let (account, total, ended) = (None, None, None);

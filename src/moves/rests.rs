@@ -143,13 +143,15 @@ mod tests {
     const SITE: SiteId = SiteId(1);
 
     fn state(home: NodeId, epoch: u64, stage: Option<Stage>) -> State {
-        let moving = stage.map(|stage| Moving {
-            operation: OperationId(9),
-            to: NodeId(2),
-            stage,
-            bandwidth: None,
-            reason: None,
-            hold: false,
+        let moving = stage.map(|stage| {
+            Box::new(Moving {
+                operation: OperationId(9),
+                to: NodeId(2),
+                stage,
+                bandwidth: None,
+                reason: None,
+                hold: false,
+            })
         });
         let mut state = State::default();
         state.put(&Stored::new(Row::Site(Site { home, epoch, moving, ..stored_site(1, "a.example") }.into())));

@@ -170,14 +170,14 @@ fn made_by_hand(row: &Row) -> Vec<(&'static str, Row)> {
         }
         Row::Site(site) => {
             let unconfirmed = Site { unconfirmed: Some(9), ..Site::clone(site) };
-            let moving = Some(Moving {
+            let moving = Some(Box::new(Moving {
                 operation: OperationId(7),
                 to: NodeId(2),
                 stage: Stage::Held,
                 bandwidth: None,
                 reason: None,
                 hold: true,
-            });
+            }));
             let held = Site { moving, ..Site::clone(site) };
             let stationed = Stationed { node: NodeId(2), reason: "r".into(), instead: Some(NodeId(3)) };
             let stationed = Site { wanted: 2, stationed: vec![stationed], ..Site::clone(site) };

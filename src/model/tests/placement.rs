@@ -86,6 +86,23 @@ fn copies_of_a_site_lie_under_different_labels_if_they_can() {
 }
 
 #[test]
+fn copies_count_like_sites_where_one_is_placed() {
+    let mut state = state(&[6, 0, 0]);
+    let homes: Vec<Site> = state.sites.values().map(|site| Site::clone(site)).collect();
+    let mut kept = [0, 0, 0];
+    for site in homes {
+        let wish = Wish { bytes: 0, except: &[site.home], apart: &[site.home] };
+        let placed = place(&state, &boards(&[(50, 10); 3]), wish).unwrap();
+        kept[usize::try_from(placed.node.0).unwrap() - 1] += 1;
+        state.put(&Stored::new(Row::Site(Site { standbys: vec![placed.node], ..site }.into())));
+    }
+    assert_eq!(kept, [0, 3, 3]);
+    let wish = Wish { bytes: 0, except: &[NodeId(1)], apart: &[NodeId(1)] };
+    let placed = place(&state, &boards(&[(50, 7); 3]), wish).unwrap();
+    assert_eq!(placed.reason, "it fits best: 50.0 GiB free, load 7 %, sites: 0, copies: 3");
+}
+
+#[test]
 fn what_does_not_go_is_said_of_each_node() {
     let mut state = state(&[0, 0, 0, 0, 0, 0]);
     node(&mut state, 1, |node| node.roles = [Role::Dns].into());
@@ -144,7 +161,8 @@ fn moves_under_way_count_where_they_go_and_are_not_made_again() {
     let facts = boards(&[(50, 10); 2]);
     for way in balance(&state, &facts) {
         let (operation, to, stage) = (OperationId(way.site.0), way.to, Stage::Copying);
-        let moving = Some(Moving { operation, to, stage, bandwidth: None, reason: Some(way.reason), hold: false });
+        let moving = Moving { operation, to, stage, bandwidth: None, reason: Some(way.reason), hold: false };
+        let moving = Some(moving.into());
         let site = Site::clone(&state.sites[&way.site]);
         state.put(&Stored::new(Row::Site(Site { moving, ..site }.into())));
     }
