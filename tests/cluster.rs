@@ -335,6 +335,36 @@ fn after_a_loss_the_lost_disk_opens_nothing_new() {
     cluster.write_at_last(other, "after.example");
 }
 
+#[test]
+fn who_was_removed_says_so_and_is_let_in_again_with_a_new_token() {
+    let cluster = Cluster::of(3);
+    let leader = cluster.leader(0).unwrap();
+    let (other, gone) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.nodes[leader].post("/v1/zones", json!({"name": "kept.example"})).done();
+    cluster.agree(&[0, 1, 2]);
+    let name = format!("pi-{gone}");
+    ruche(&cluster.nodes[other], &["--yes", "node", "rm", &name]).unwrap();
+    until(30, "it knows that it was removed", || {
+        // Until raft has let it go its changes are taken.
+        let refused = cluster.nodes[gone].post("/v1/zones", json!({"name": "late.example"}));
+        (refused.status == 503 && refused.json["code"] == "removed").then_some(())
+    });
+    let asked = cluster.nodes[gone].get("/v1/zones?consistent=true");
+    assert_eq!((asked.status, &asked.json["code"]), (503, &json!("removed")));
+    let join = |more: &[&str]| {
+        let token = token(&cluster.nodes[other]);
+        ruche(&cluster.nodes[gone], &[&["cluster", "join", &token], more].concat())
+    };
+    assert!(join(&[]).unwrap_err().contains("--discard-state"));
+    join(&["--discard-state"]).unwrap();
+    until(30, "all three vote", || (cluster.voters(other).len() == 3).then_some(()));
+    cluster.nodes[gone].post("/v1/zones", json!({"name": "again.example"})).done();
+    cluster.agree(&[0, 1, 2]);
+    let zones = cluster.nodes[gone].all("/v1/zones");
+    let has = |name: &str| zones.iter().any(|zone| zone["name"] == name);
+    assert!(has("kept.example") && has("again.example"), "{zones:?}");
+}
+
 /// All are thought lost but one, which goes on alone: as another cluster, so that those that come back after all are told, and join.
 #[test]
 fn who_is_recovered_alone_is_of_another_cluster_than_who_comes_back() {

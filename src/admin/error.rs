@@ -176,6 +176,10 @@ impl From<WriteError> for Failure {
                 "Bring back nodes until more than half of the voters are up; sites are served on.",
             )
             .with(header::RETRY_AFTER, "2"),
+            WriteError::Removed => unavailable(
+                "removed",
+                "`ruche cluster join TOKEN --discard-state` lets it in again, `ruche cluster leave` leaves it alone.",
+            ),
             WriteError::Leased { .. } => {
                 unavailable("leased", "Try again in a few seconds.").with(header::RETRY_AFTER, "2")
             }
@@ -281,6 +285,7 @@ mod tests {
             (WriteError::DiskFull, (507, "disk-full")),
             (WriteError::StoreFailed("sync the log: I/O error".into()), (503, "store-failed")),
             (WriteError::NoQuorum, (503, "no-quorum")),
+            (WriteError::Removed, (503, "removed")),
             (WriteError::Leased { left: 3 }, (503, "leased")),
             (WriteError::Stopping, (503, "stopping")),
             (WriteError::OutcomeUnknown(request), (504, "outcome-unknown")),

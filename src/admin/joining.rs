@@ -125,7 +125,8 @@ pub(crate) async fn join(AskWith(ask, body): AskWith<api::Join>) -> Result<Respo
     ask.caller.sees_all()?;
     let (desk, state) = (&ask.desk, &ask.snapshot.state);
     let ticket = JoinTicket::parse(&body.token).map_err(Failure::from)?;
-    if state.cluster.as_ref().is_some_and(|cluster| cluster.id == ticket.cluster) {
+    let same = state.cluster.as_ref().is_some_and(|cluster| cluster.id == ticket.cluster);
+    if same && !desk.member.is_removed() {
         let remedy = "Run it on the machine that is to join.";
         return Err(Failure::new(StatusCode::CONFLICT, "exists", "this node is of that cluster already", remedy));
     }
@@ -234,19 +235,17 @@ impl From<JoinError> for Failure {
                 let remedy = "Try again once the cluster takes changes: `ruche cluster status` on a node of it.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, NOT_TAKEN, detail, remedy)
             }
-            JoinError::Refused { .. } => {
-                Self::new(StatusCode::FORBIDDEN, "join-refused", detail, "Make a new token with `ruche node token`.")
-            }
             JoinError::NoDoor | JoinError::NotFounded => {
                 let remedy = "Set `[cluster] listen` or `advertise` in ruche.toml, and restart.";
                 Self::new(StatusCode::CONFLICT, "no-listener", detail, remedy)
             }
-            JoinError::Peer { error, .. } if matches!(*error, PeerError::Refused(_) | PeerError::OtherKey) => {
-                Self::new(StatusCode::FORBIDDEN, "join-refused", detail, "Make a new token with `ruche node token`.")
-            }
-            JoinError::Random(_) | JoinError::Peer { .. } => {
+            JoinError::Peer { error, .. } if !matches!(*error, PeerError::Refused(_) | PeerError::OtherKey) => {
                 let remedy = "Look whether that node is up and its port 7480 is open to this one.";
                 Self::new(StatusCode::BAD_GATEWAY, "not-reached", detail, remedy)
+            }
+            JoinError::Random(_) => Failure::busy(detail),
+            JoinError::Refused { .. } | JoinError::Peer { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "join-refused", detail, "Make a new token with `ruche node token`.")
             }
         }
     }

@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     Ended { doing: String, reason: String },
     #[error("{doing}: it was not confirmed")]
     Declined { doing: String },
-    #[error("{doing}: {}", clause(&problem.detail))]
+    #[error("{doing}: {}", clause(doing, &problem.detail))]
     Problem { doing: String, problem: Box<Problem> },
     /// The request was sent, and nobody says what became of it.
     #[error("learn whether it happened to {doing}: {reason}")]
@@ -143,10 +143,12 @@ impl Failure {
     }
 }
 
-/// A sentence of the API as the end of ours.
-fn clause(detail: &str) -> String {
+/// A sentence of the API as the end of ours, which says already what was to be done.
+fn clause(doing: &str, detail: &str) -> String {
     let text = detail.strip_suffix('.').unwrap_or(detail);
     let text = text.strip_prefix("Failed to ").unwrap_or(text);
+    let said = text.strip_prefix(doing).and_then(|rest| rest.strip_prefix(": "));
+    let text = said.unwrap_or(text);
     let mut rest = text.chars();
     let (first, second) = (rest.next(), text.chars().nth(1));
     match first {
@@ -165,5 +167,18 @@ fn unreachable_remedy(kind: io::ErrorKind) -> &'static str {
             "Start the node with `systemctl start ruche` or `ruche run`, or name its socket with --socket."
         }
         _ => "See whether the node runs (`systemctl status ruche`), and whether its admin API listens there.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clause;
+
+    #[test]
+    fn what_was_to_be_done_is_said_once() {
+        let said = "Failed to make a join token: the cluster is not founded yet.";
+        assert_eq!(clause("make a join token", said), "the cluster is not founded yet");
+        assert_eq!(clause("join the cluster", said), "make a join token: the cluster is not founded yet");
+        assert_eq!(clause("create the site", "A site has this name."), "a site has this name");
     }
 }

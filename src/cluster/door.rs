@@ -59,6 +59,8 @@ pub enum WriteError {
     StoreFailed(String),
     #[error("write: too few nodes of the cluster answer")]
     NoQuorum,
+    #[error("make the change: this node was removed from its cluster")]
+    Removed,
     #[error("learn what became of request {0}")]
     OutcomeUnknown(RequestId),
     #[error("make the change: the home may write to the site for {left} s still")]

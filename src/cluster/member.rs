@@ -380,7 +380,13 @@ impl Member {
 
     /// Returns once this node's state holds everything acknowledged before the call, confirmed by the quorum.
     pub async fn consistent(&self) -> Result<(), WriteError> {
-        timeout(WRITE_WAIT, self.read_index()).await.unwrap_or(Err(WriteError::NoQuorum))
+        let read = timeout(WRITE_WAIT, self.read_index()).await.unwrap_or(Err(WriteError::NoQuorum));
+        read.map_err(|error| if matches!(error, WriteError::NoQuorum) { self.no_quorum() } else { error })
+    }
+
+    /// Why nobody takes what is asked for here.
+    pub(crate) fn no_quorum(&self) -> WriteError {
+        if self.is_removed() { WriteError::Removed } else { WriteError::NoQuorum }
     }
 
     /// Up to where somebody must have applied to have everything acknowledged before the call, if this node leads still. A leader that

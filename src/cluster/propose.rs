@@ -132,7 +132,7 @@ async fn bring(member: &Member, stop: &Stop, mut envelopes: Vec<Envelope>, asker
             let undecided = |request: &RequestId| match perhaps {
                 true => WriteError::OutcomeUnknown(*request),
                 false if stop.is_given_up() => WriteError::Stopping,
-                false => WriteError::NoQuorum,
+                false => member.no_quorum(),
             };
             return askers.iter().map(|(request, _)| Err(undecided(request))).collect();
         }

@@ -47,6 +47,7 @@ fn every_code_has_its_exit() {
         (503, "busy", 4),
         (503, "store-failed", 4),
         (503, "no-quorum", 4),
+        (503, "removed", 4),
         (503, "stopping", 4),
         (503, "history-unreadable", 4),
         (504, "outcome-unknown", 4),

@@ -8,5 +8,6 @@ pub(crate) mod frames;
 pub mod messages;
 pub(crate) mod offers;
 
-/// Of the messages on the channel. Another one is refused, and who asks is told which this is.
+/// Of the messages on the channel. Who asks with another one is refused, and told which this is: a release that raises it speaks the one
+/// before too, and calls again with that. What only appends fields to messages does not raise it: a field nobody knows is left out.
 pub(crate) const PROTOCOL: u32 = 1;
