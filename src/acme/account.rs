@@ -14,7 +14,7 @@ use crate::base::ids::ClusterId;
 use crate::base::limits::acme::SKEW_MAX;
 use crate::fetch::trust::Trust;
 use crate::model::cluster::Cluster;
-use crate::model::issuers::{Issuer, IssuerAccount, IssuerAccountPut, Task};
+use crate::model::issuers::{Issuer, IssuerAccount, IssuerAccountPut, IssuerTold, Task};
 use crate::tls::jose::AccountKey;
 use crate::tls::order::fresh_key;
 use crate::tls::parse::pem;
@@ -40,6 +40,7 @@ impl From<Unopened> for AcmeError {
 }
 
 const OPEN: &str = "reach the issuer";
+const TELL: &str = "tell the issuer whom to write to";
 
 /// The account at an issuer; one that is new is written down before anything is done with it.
 pub(crate) async fn open(ground: &Ground, issuer: &Issuer) -> Result<Held, Unopened> {
@@ -109,6 +110,24 @@ async fn known(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account,
     let key = key_of(ground, cluster, &issuer, account)?;
     let key = || PrivatePkcs8KeyDer::from(&key[..]);
     patiently!(OPEN, builder(wire).from_parts(account.url.clone(), key(), issuer.directory.clone()))
+}
+
+/// Tells the issuer whom it may write to now (RFC 8555 section 7.3.2). One that refuses that is told again when it is changed.
+pub(crate) async fn tell(ground: &Ground, issuer: &Issuer) -> Result<(), AcmeError> {
+    let Held { account, .. } = open(ground, issuer).await?;
+    let issuer = newest(ground, issuer);
+    let contacts = urls(&issuer);
+    let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
+    match patiently!(TELL, account.update_contacts(&contacts)) {
+        Err(error) if error.is_refusal() => tracing::warn!(issuer = %issuer.name, "failed to {error}"),
+        told => told?,
+    }
+    ground.write(Obtaining::Told(IssuerTold { name: issuer.name, contacts: issuer.contacts })).await?;
+    Ok(())
+}
+
+fn urls(issuer: &Issuer) -> Vec<String> {
+    issuer.contacts.iter().map(|mail| format!("mailto:{mail}")).collect()
 }
 
 /// Does what an administrator wants done to the account.
@@ -236,7 +255,7 @@ fn shared_key(ground: &Ground, cluster: &Cluster) -> Result<Zeroizing<Vec<u8>>, 
 
 async fn make(ground: &Ground, cluster: &Cluster, issuer: &Issuer, wire: &Wire) -> Result<Account, AcmeError> {
     const MAKE: &str = "make an account";
-    let contacts: Vec<String> = issuer.contacts.iter().map(|mail| format!("mailto:{mail}")).collect();
+    let contacts = urls(issuer);
     let contact: Vec<&str> = contacts.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
     let (account, key) = match &issuer.binding {
@@ -259,7 +278,7 @@ async fn make(ground: &Ground, cluster: &Cluster, issuer: &Issuer, wire: &Wire) 
                 patiently!(MAKE, builder(wire).create_from_key(key_pair(&secret, MAKE)?, issuer.directory.clone()));
             let (account, _) = made?;
             if !contact.is_empty() {
-                patiently!("tell the issuer whom to write to", account.update_contacts(&contact))?;
+                patiently!(TELL, account.update_contacts(&contact))?;
             }
             (account, None)
         }
@@ -275,6 +294,7 @@ fn described(issuer: &Issuer, account: &Account, key: Option<crate::seal::Sealed
         thumbprint: account.key_thumbprint().to_owned(),
         directory: issuer.directory.clone(),
         next: None,
+        told: issuer.contacts.clone(),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::base::limits::acme::{
 };
 use crate::base::names::IssuerName;
 use crate::model::certificates::CertificateWarn;
-use crate::model::issuers::{Issuer, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Task};
+use crate::model::issuers::{Issuer, LETS_ENCRYPT, LETS_ENCRYPT_STAGING};
 use crate::model::orders::{Order, OrderReserve, Purpose};
 use crate::model::state::{Snapshot, State};
 use crate::ops::stop::Stop;
@@ -248,16 +248,16 @@ impl Keeper {
 
     /// Accounts that an administrator wants something done to.
     fn tend(&mut self, state: &State, now: Time) {
-        let tasks: Vec<_> =
-            state.issuers.values().filter_map(|issuer| Some((Arc::clone(issuer), issuer.task?))).collect();
-        for (issuer, task) in tasks {
+        let untended = |issuer: &&Arc<Issuer>| issuer.task.is_some() || issuer.is_to_be_told();
+        let untended: Vec<_> = state.issuers.values().filter(untended).map(Arc::clone).collect();
+        for issuer in untended {
             if lock(&self.known).is_left_alone(&issuer.name, now) || !self.tending.insert(issuer.name.clone()) {
                 continue;
             }
             let (ground, known) = (self.ground.clone(), Arc::clone(&self.known));
             self.jobs.spawn(async move {
                 let name = issuer.name.clone();
-                guarded(async move { attend(&ground, &known, &issuer, task).await }).await;
+                guarded(async move { attend(&ground, &known, &issuer).await }).await;
                 Done::Tended(name)
             });
         }
@@ -487,9 +487,13 @@ async fn guarded<T: Send + 'static>(work: impl Future<Output = T> + Send + 'stat
     alone.join_next().await?.inspect_err(|error| tracing::error!(%error, "work on a certificate broke off")).ok()
 }
 
-async fn attend(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer, task: Task) {
-    match account::attend(ground, issuer, task).await {
-        Ok(()) => tracing::info!(issuer = %issuer.name, ?task, "the account was changed"),
+async fn attend(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer) {
+    let done = match issuer.task {
+        Some(task) => account::attend(ground, issuer, task).await,
+        None => account::tell(ground, issuer).await,
+    };
+    match done {
+        Ok(()) => tracing::info!(issuer = %issuer.name, task = ?issuer.task, "the account was changed"),
         Err(error) => trouble(known, issuer, &error, None, false),
     }
 }

@@ -27,7 +27,7 @@ use crate::model::answer::Answer;
 use crate::model::certificates::{CertificateRemove, CertificateWarn};
 use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::change::Change;
-use crate::model::issuers::IssuerAccountPut;
+use crate::model::issuers::{IssuerAccountPut, IssuerTold};
 use crate::model::orders::{OrderFinish, OrderPlace, OrderReserve};
 use crate::model::state::Snapshot;
 use crate::ops::blocking::Blocking;
@@ -39,6 +39,7 @@ use crate::seal::keyring::Keyring;
 #[derive(Debug, Clone)]
 pub enum Obtaining {
     Account(IssuerAccountPut),
+    Told(IssuerTold),
     Reserve(OrderReserve),
     Place(Box<OrderPlace>),
     Finish(Box<OrderFinish>),
@@ -52,6 +53,7 @@ impl From<Obtaining> for Change {
     fn from(change: Obtaining) -> Self {
         match change {
             Obtaining::Account(change) => Self::IssuerAccountPut(change),
+            Obtaining::Told(change) => Self::IssuerTold(change),
             Obtaining::Reserve(change) => Self::OrderReserve(change),
             Obtaining::Place(change) => Self::OrderPlace(*change),
             Obtaining::Finish(change) => Self::OrderFinish(*change),

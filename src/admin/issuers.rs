@@ -42,7 +42,11 @@ impl Resource for Issuer {
             place: place.map(|place| place + 1),
             account: self.account().filter(|_| !cx.limited).map(|account| account.url.clone()),
             thumbprint: self.account().map(|account| account.thumbprint.clone()),
-            task: self.task.map(|task| if task == Task::Rollover { "rollover" } else { "deactivate" }.to_owned()),
+            task: match self.task {
+                Some(Task::Rollover) => Some("rollover".to_owned()),
+                Some(Task::Deactivate) => Some("deactivate".to_owned()),
+                None => self.is_to_be_told().then(|| "contacts".to_owned()),
+            },
             built_in: Self::built_in(&self.name).is_some(),
             revision: self.revision,
         }
@@ -139,7 +143,7 @@ fn brought(
     let cluster = snapshot.cluster.as_ref().ok_or_else(|| Failure::busy("the cluster is not founded yet"))?;
     let sealed = seal_at(&desk.keyring, cluster.sealed_for(), ("issuers", name.as_str(), "account"), &key);
     let key = Some(sealed.map_err(|error| Failure::busy(format!("failed to {error}")))?);
-    Ok(IssuerAccount { url: account.url, key, thumbprint, directory: String::new(), next: None })
+    Ok(IssuerAccount { url: account.url, key, thumbprint, directory: String::new(), next: None, told: Vec::new() })
 }
 
 /// `mailto:` is how ACME writes it; people need not.

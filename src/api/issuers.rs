@@ -21,7 +21,7 @@ pub struct Issuer {
     pub account: Option<String>,
     /// SHA-256 of the account's public key, base64url (RFC 7638).
     pub thumbprint: Option<String>,
-    /// What is to be done to the account next: `rollover` or `deactivate`.
+    /// What is to be done to the account next: `rollover`, `deactivate`, or `contacts`, which the issuer is to hear of.
     pub task: Option<String>,
     /// Every cluster knows it.
     pub built_in: bool,

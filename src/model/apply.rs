@@ -122,6 +122,7 @@ fn decide(cx: &mut Apply<'_>, change: &Change) -> Result<Outcome, Refusal> {
         Change::IssuerSet(change) => issuers::set(cx, change),
         Change::IssuerRemove(change) => issuers::remove(cx, change),
         Change::IssuerAccountPut(change) => issuers::put_account(cx, change),
+        Change::IssuerTold(change) => issuers::told(cx, change),
         Change::AcmeKeyPut(change) => cluster::put_acme_key(cx, change),
         Change::WishCreate(change) => wishes::create(cx, change),
         Change::WishRemove(change) => wishes::remove(cx, change),

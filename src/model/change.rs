@@ -9,7 +9,7 @@ use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::cluster::{AcmeKeyPut, CookieKeyPut, Found, KeyExported, RaiseLevel, SitesCaPut, TicketKeysPut};
 use crate::model::drains::{DrainStep, NodeDrain};
 use crate::model::ftp_users::{FtpUserCreate, FtpUserRemove, FtpUserSet};
-use crate::model::issuers::{IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet};
+use crate::model::issuers::{IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet, IssuerTold};
 use crate::model::joins::{JoinTokenCreate, NodeJoin};
 use crate::model::moves::{MoveGo, MoveStep, SiteMove};
 use crate::model::nodes::{NodeHealth, NodeRemove, NodeSays, NodeSet};
@@ -126,6 +126,7 @@ pub enum Change {
     SiteFenced(SiteFenced),
     MoveGo(MoveGo),
     StandbyStep(StandbyStep),
+    IssuerTold(IssuerTold),
 }
 
 /// One field of a `…Set`: left alone or replaced. Not an `Option`, because the value itself may be one.

@@ -75,6 +75,9 @@ pub struct IssuerAccount {
     /// The key it is about to get, PKCS#8, sealed for `issuers`, the issuer, `next`: the issuer may know it already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Sealed>,
+    /// The contacts the issuer knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +149,13 @@ pub struct IssuerAccountPut {
     pub account: Option<IssuerAccount>,
 }
 
+/// What an issuer was told of whom it may write to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerTold {
+    pub name: IssuerName,
+    pub contacts: Vec<String>,
+}
+
 impl Issuer {
     /// An issuer every cluster knows.
     pub fn built_in(name: &IssuerName) -> Option<Self> {
@@ -167,6 +177,11 @@ impl Issuer {
     /// The account, if it is at the directory that counts now.
     pub fn account(&self) -> Option<&IssuerAccount> {
         self.account.as_ref().filter(|account| account.directory == self.directory)
+    }
+
+    /// Whether it is to hear of other contacts.
+    pub fn is_to_be_told(&self) -> bool {
+        self.account().is_some_and(|account| account.told != self.contacts)
     }
 
     /// Without what only the cluster reads, for events.
@@ -291,6 +306,15 @@ pub(crate) fn put_account(cx: &mut Apply<'_>, change: &IssuerAccountPut) -> Resu
     issuer.account.clone_from(&change.account);
     if change.account.as_ref().is_none_or(|account| account.next.is_none()) {
         issuer.task = None;
+    }
+    Ok(store(cx, "issuer.account", issuer))
+}
+
+pub(crate) fn told(cx: &mut Apply<'_>, change: &IssuerTold) -> Result<Outcome, Refusal> {
+    cx.by_the_cluster()?;
+    let mut issuer = existing(cx, &change.name)?;
+    if let Some(account) = &mut issuer.account {
+        account.told.clone_from(&change.contacts);
     }
     Ok(store(cx, "issuer.account", issuer))
 }

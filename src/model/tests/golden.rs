@@ -20,7 +20,7 @@ use crate::model::stations::Stationed;
 use crate::model::tests::generator::log;
 
 /// Every kind of change there is, as the log names it.
-const CHANGES: [&str; 61] = [
+const CHANGES: [&str; 62] = [
     "Found",
     "RaiseLevel",
     "KeyExported",
@@ -82,6 +82,7 @@ const CHANGES: [&str; 61] = [
     "SiteFenced",
     "MoveGo",
     "StandbyStep",
+    "IssuerTold",
 ];
 /// Cases beside the first one of a kind: fields that came later.
 const CASES: [&str; 38] = [

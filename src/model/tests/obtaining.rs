@@ -7,7 +7,7 @@ use crate::model::challenges::{ChallengePut, ChallengeRemove};
 use crate::model::change::Change;
 use crate::model::cluster::{AcmeKey, AcmeKeyPut};
 use crate::model::issuers::{
-    Binding, IssuerAccount, IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet, Standing, Task,
+    Binding, IssuerAccount, IssuerAccountPut, IssuerCreate, IssuerRemove, IssuerSet, IssuerTold, Standing, Task,
 };
 use crate::model::orders::{Challenge, End, Failed, Method, OrderFinish, OrderPlace, OrderReserve, Placed, Purpose};
 use crate::model::tests::generator::{Chance, ZONES, sealed};
@@ -26,13 +26,15 @@ pub(super) fn change(chance: &mut Chance) -> Change {
         thumbprint: "t".repeat(43),
         directory: directory(chance),
         next: chance.maybe(|_| sealed()),
+        told: Vec::new(),
     };
     let standing = |chance: &mut Chance| [Standing::First, Standing::Last, Standing::ByName][chance.below(3) as usize];
     let names = |chance: &mut Chance| {
         let host = chance.host().to_string();
         if chance.once_in(4) { vec![format!("*.{host}"), host] } else { vec![host] }
     };
-    match chance.below(17) {
+    match chance.below(18) {
+        17 => Change::IssuerTold(IssuerTold { name: issuer(chance), contacts: vec!["ada@a.test".into()] }),
         16 => Change::CertificateWarn(CertificateWarn { id: CertificateId(chance.below(3)) }),
         0 => Change::IssuerCreate(IssuerCreate {
             name: issuer(chance),

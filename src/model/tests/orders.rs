@@ -363,6 +363,7 @@ fn an_account_that_is_brought_along_gets_another_key_first() {
         thumbprint: "t".repeat(43),
         directory: String::new(),
         next: None,
+        told: Vec::new(),
     };
     let name = issuer(LETS_ENCRYPT);
     let set = |account: IssuerAccount| {

@@ -78,6 +78,7 @@ fn a_loss_is_followed_to_its_end_one_at_a_time() {
         thumbprint: key.thumbprint.clone(),
         directory: "https://ca.test/dir".into(),
         next: Some(sealed(1)),
+        told: Vec::new(),
     };
     world.ok(Change::IssuerAccountPut(IssuerAccountPut { name: name.clone(), account: Some(account) }));
     world.ok(Change::JoinTokenCreate(JoinTokenCreate { hash: [9; 32], lasts: 60_000 }));
