@@ -67,6 +67,9 @@ fn a_token_that_was_used_gives_nothing_more() {
     ruche(&first, &["--yes", "node", "rm", "pi-1"]).unwrap();
     // As with a disk that was stolen: its key and its token are known, and somebody else is expected.
     token(&first);
+    // It would be the node it was, with an empty log.
+    let again = ruche(&other, &["cluster", "join", &used, "--discard-state"]).unwrap_err();
+    assert!(again.contains("needs a new token"), "{again}");
     ruche(&other, &["--yes", "cluster", "leave"]).unwrap();
     let refused = join(&other, &used).unwrap_err();
     assert!(refused.contains("used or expired"), "{refused}");

@@ -119,10 +119,14 @@ pub(crate) async fn tell(ground: &Ground, issuer: &Issuer) -> Result<(), AcmeErr
     let contacts = urls(&issuer);
     let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
     match patiently!(TELL, account.update_contacts(&contacts)) {
-        Err(error) if error.is_refusal() => tracing::warn!(issuer = %issuer.name, "failed to {error}"),
-        told => told?,
+        Err(error) if error.is_refusal() && !error.is_of_the_issuer() => {
+            tracing::warn!(issuer = %issuer.name, "failed to {error}");
+        }
+        Err(error) => return Err(error),
+        Ok(()) => tracing::info!(issuer = %issuer.name, "it was told whom to write to"),
     }
-    ground.write(Obtaining::Told(IssuerTold { name: issuer.name, contacts: issuer.contacts })).await?;
+    let told = IssuerTold { name: issuer.name, account: account.id().to_owned(), contacts: issuer.contacts };
+    ground.write(Obtaining::Told(told)).await?;
     Ok(())
 }
 

@@ -166,7 +166,9 @@ impl Keeper {
         }
         self.warn(state, &plan.ending);
         let asks = lock(&self.known).windows.values().map(|window| window.ask).filter(|ask| *ask > now).min();
-        let next = plan.next.into_iter().chain(asks).min();
+        let left = |issuer: &Arc<Issuer>| Some(lock(&self.known).troubles.get(&issuer.name)?.until);
+        let again = untended(state).filter_map(left).filter(|until| *until > now).min();
+        let next = plan.next.into_iter().chain(asks).chain(again).min();
         let next = next.map_or(PLAN_IDLE, |next| Duration::from_millis(next.0.saturating_sub(now.0)));
         self.plan.send_replace(plan);
         next.clamp(PLAN_EVERY, PLAN_IDLE)
@@ -248,8 +250,7 @@ impl Keeper {
 
     /// Accounts that an administrator wants something done to.
     fn tend(&mut self, state: &State, now: Time) {
-        let untended = |issuer: &&Arc<Issuer>| issuer.task.is_some() || issuer.is_to_be_told();
-        let untended: Vec<_> = state.issuers.values().filter(untended).map(Arc::clone).collect();
+        let untended: Vec<_> = untended(state).map(Arc::clone).collect();
         for issuer in untended {
             if lock(&self.known).is_left_alone(&issuer.name, now) || !self.tending.insert(issuer.name.clone()) {
                 continue;
@@ -487,13 +488,22 @@ async fn guarded<T: Send + 'static>(work: impl Future<Output = T> + Send + 'stat
     alone.join_next().await?.inspect_err(|error| tracing::error!(%error, "work on a certificate broke off")).ok()
 }
 
+/// Issuers whose account an administrator wants something done to.
+fn untended(state: &State) -> impl Iterator<Item = &Arc<Issuer>> {
+    state.issuers.values().filter(|issuer| issuer.task.is_some() || issuer.is_to_be_told())
+}
+
 async fn attend(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer) {
     let done = match issuer.task {
         Some(task) => account::attend(ground, issuer, task).await,
         None => account::tell(ground, issuer).await,
     };
     match done {
-        Ok(()) => tracing::info!(issuer = %issuer.name, task = ?issuer.task, "the account was changed"),
+        Ok(()) => {
+            if let Some(task) = issuer.task {
+                tracing::info!(issuer = %issuer.name, ?task, "the account was changed");
+            }
+        }
         Err(error) => trouble(known, issuer, &error, None, false),
     }
 }

@@ -126,13 +126,15 @@ pub(crate) async fn join(AskWith(ask, body): AskWith<api::Join>) -> Result<Respo
     let (desk, state) = (&ask.desk, &ask.snapshot.state);
     let ticket = JoinTicket::parse(&body.token).map_err(Failure::from)?;
     let same = state.cluster.as_ref().is_some_and(|cluster| cluster.id == ticket.cluster);
-    if same && !desk.member.is_removed() {
-        let remedy = "Run it on the machine that is to join.";
+    // The token it came with gave it the id it has, which is never used again.
+    let anew = ticket.node(desk.member.peers().book().key()) != desk.member.node();
+    if same && !(anew && was_removed(desk, state).await) {
+        let remedy = "Run it on the machine that is to join; a node that was removed needs a new token.";
         return Err(Failure::new(StatusCode::CONFLICT, "exists", "this node is of that cluster already", remedy));
     }
-    let held = held(state);
+    let held = held(state, desk.member.node());
     if !held.is_empty() && !body.discard_state {
-        let detail = format!("this node holds {}, which the cluster does not have", held.join(", "));
+        let detail = format!("this node holds {}, which would be set aside", held.join(", "));
         let remedy = "Add --discard-state to set that aside; it stays on the disk, in the data directory.";
         return Err(Failure::new(StatusCode::CONFLICT, "holds-state", detail, remedy));
     }
@@ -157,9 +159,9 @@ pub(crate) async fn join(AskWith(ask, body): AskWith<api::Join>) -> Result<Respo
 }
 
 /// What a node has that a new one has not, in words.
-fn held(state: &State) -> Vec<String> {
+fn held(state: &State, own: NodeId) -> Vec<String> {
     let counts = [
-        (state.nodes.len().saturating_sub(1), "other nodes"),
+        (state.nodes.keys().filter(|id| **id != own).count(), "other nodes"),
         (state.accounts.len(), "accounts"),
         (state.plans.len(), "plans"),
         (state.sites.len(), "sites"),
@@ -177,12 +179,7 @@ pub(crate) async fn leave(ask: Ask) -> Result<Response, Failure> {
     let desk = &ask.desk;
     let node = desk.member.node();
     let own = ask.snapshot.nodes.get(&node);
-    let deadline = Instant::now() + SUCCESSION_WAIT;
-    while own.is_none() && !desk.member.is_removed() && Instant::now() < deadline {
-        // It knows that it was removed once its leader has fallen silent.
-        sleep(FAREWELL).await;
-    }
-    if desk.member.is_removed() {
+    if was_removed(desk, &ask.snapshot.state).await {
         // It has left already.
         leave_for_good(desk).await?;
         let revision = ask.snapshot.revision;
@@ -197,6 +194,15 @@ pub(crate) async fn leave(ask: Ask) -> Result<Response, Failure> {
     }
     leave_for_good(desk).await?;
     Ok(ask.json(StatusCode::ACCEPTED, &done, &Leaving { revision: done.revision }))
+}
+
+/// Whether this node was removed from its cluster: it knows that once its leader has fallen silent.
+async fn was_removed(desk: &Desk, state: &State) -> bool {
+    let deadline = Instant::now() + SUCCESSION_WAIT;
+    while !state.nodes.contains_key(&desk.member.node()) && !desk.member.is_removed() && Instant::now() < deadline {
+        sleep(FAREWELL).await;
+    }
+    desk.member.is_removed()
 }
 
 async fn leave_for_good(desk: &Desk) -> Result<(), Failure> {

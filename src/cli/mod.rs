@@ -89,11 +89,15 @@ pub fn parse() -> Command {
 fn run_alone(arguments: &[OsString]) -> Option<Command> {
     match arguments {
         [run] if run == "run" => Some(Command::Run { config: None }),
-        [run, name, config] if run == "run" && name == "--config" && !config.as_encoded_bytes().starts_with(b"-") => {
+        [run, name, config] if run == "run" && name == "--config" && is_plain(config) => {
             Some(Command::Run { config: Some(config.into()) })
         }
         _ => None,
     }
+}
+
+fn is_plain(value: &OsString) -> bool {
+    !value.is_empty() && !value.as_encoded_bytes().starts_with(b"-")
 }
 
 fn command(cli: Cli) -> Command {

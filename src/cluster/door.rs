@@ -59,7 +59,7 @@ pub enum WriteError {
     StoreFailed(String),
     #[error("write: too few nodes of the cluster answer")]
     NoQuorum,
-    #[error("make the change: this node was removed from its cluster")]
+    #[error("ask the cluster: this node was removed from it")]
     Removed,
     #[error("learn what became of request {0}")]
     OutcomeUnknown(RequestId),

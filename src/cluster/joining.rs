@@ -216,7 +216,8 @@ impl Reception {
 
     async fn join(&self, knock: Knock, key: &[u8], from: SocketAddr) -> Result<(), WriteError> {
         let (book, node) = (self.member.peers().book(), knock.node);
-        if book.who(key) == Some(knock.node) {
+        // Who was removed is known by its key until raft has let it go.
+        if book.who(key) == Some(knock.node) && book.is_member(knock.node) {
             return Ok(());
         }
         let mut reach = knock.reach;

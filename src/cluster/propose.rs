@@ -221,7 +221,8 @@ async fn elsewhere(member: &Member, stop: &Stop, leader: NodeId, envelopes: &[En
     };
     match said {
         Ok(Said::Written(answers)) if answers.len() == envelopes.len() => {
-            if answers.iter().all(|answer| matches!(answer, Err(WriteError::Stopping))) {
+            // It leads no more; what it says of itself is nothing to who asked here.
+            if answers.iter().all(|answer| matches!(answer, Err(WriteError::Stopping | WriteError::Removed))) {
                 return Attempt::NotTaken;
             }
             let revision = answers.iter().flatten().map(|answer| answer.revision).max().unwrap_or_default();

@@ -153,6 +153,8 @@ pub struct IssuerAccountPut {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuerTold {
     pub name: IssuerName,
+    /// URL of the account that was told.
+    pub account: String,
     pub contacts: Vec<String>,
 }
 
@@ -313,9 +315,9 @@ pub(crate) fn put_account(cx: &mut Apply<'_>, change: &IssuerAccountPut) -> Resu
 pub(crate) fn told(cx: &mut Apply<'_>, change: &IssuerTold) -> Result<Outcome, Refusal> {
     cx.by_the_cluster()?;
     let mut issuer = existing(cx, &change.name)?;
-    if let Some(account) = &mut issuer.account {
-        account.told.clone_from(&change.contacts);
-    }
+    let account = issuer.account.as_mut().filter(|account| account.url == change.account);
+    let account = account.ok_or_else(|| Refusal::invalid("account", "another one is there by now"))?;
+    account.told.clone_from(&change.contacts);
     Ok(store(cx, "issuer.account", issuer))
 }
 

@@ -171,13 +171,10 @@ impl Book {
         self.was_denied.notified().await;
     }
 
-    /// Whether this node is a member no more: its state says so, or all do who answer.
+    /// Whether this node is a member no more: the newest it knows says so, or somebody does, and nobody has let it in since.
     pub(crate) fn is_removed(&self) -> bool {
-        let removed = {
-            let snapshot = self.snapshot.borrow();
-            snapshot.cluster.is_some() && !snapshot.nodes.contains_key(&self.own)
-        };
-        removed || !lock(&self.denied).is_empty()
+        let founded = self.snapshot.borrow().cluster.is_some();
+        founded && !self.is_member(self.own) || !lock(&self.denied).is_empty()
     }
 
     /// An address answered as that node: it is tried first next time.
@@ -193,6 +190,7 @@ impl Book {
     }
 
     pub(crate) fn heard(&self, node: NodeId) {
+        lock(&self.denied).remove(&node);
         lock(&self.contact).insert(node, Instant::now());
     }
 

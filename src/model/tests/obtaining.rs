@@ -34,7 +34,11 @@ pub(super) fn change(chance: &mut Chance) -> Change {
         if chance.once_in(4) { vec![format!("*.{host}"), host] } else { vec![host] }
     };
     match chance.below(18) {
-        17 => Change::IssuerTold(IssuerTold { name: issuer(chance), contacts: vec!["ada@a.test".into()] }),
+        17 => Change::IssuerTold(IssuerTold {
+            name: issuer(chance),
+            account: "https://ca.test/1".into(),
+            contacts: vec!["ada@a.test".into()],
+        }),
         16 => Change::CertificateWarn(CertificateWarn { id: CertificateId(chance.below(3)) }),
         0 => Change::IssuerCreate(IssuerCreate {
             name: issuer(chance),
