@@ -252,3 +252,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change of what is in there is one insertion.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::peer::generate;
+
+    #[test]
+    fn who_is_heard_again_has_not_removed_this_node() {
+        let (_state, snapshot) = watch::channel(Arc::new(Snapshot::default()));
+        let key = PeerKey::read(&generate().unwrap()).unwrap();
+        let book = Book::new(NodeId(1), key, snapshot, Members::default());
+        let denied = |by| book.was_refused(NodeId(by), &PeerError::Refused(Why::NotAMember));
+        assert!(!book.is_removed());
+        denied(2);
+        denied(3);
+        book.heard(NodeId(2));
+        assert!(book.is_removed(), "the third says so still");
+        book.heard(NodeId(3));
+        assert!(!book.is_removed());
+    }
+}
