@@ -112,7 +112,8 @@ async fn known(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account,
     patiently!(OPEN, builder(wire).from_parts(account.url.clone(), key(), issuer.directory.clone()))
 }
 
-/// Tells the issuer whom it may write to now (RFC 8555 section 7.3.2). One that refuses that is told again when it is changed.
+/// Tells the issuer whom it may write to now (RFC 8555 section 7.3.2). One that takes none of them is not asked again
+/// until they change.
 pub(crate) async fn tell(ground: &Ground, issuer: &Issuer) -> Result<(), AcmeError> {
     let Held { account, .. } = open(ground, issuer).await?;
     let issuer = newest(ground, issuer);

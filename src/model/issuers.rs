@@ -75,7 +75,7 @@ pub struct IssuerAccount {
     /// The key it is about to get, PKCS#8, sealed for `issuers`, the issuer, `next`: the issuer may know it already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Sealed>,
-    /// The contacts the issuer knows.
+    /// The contacts the issuer was told last, whether it took them or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
 }
