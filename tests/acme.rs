@@ -394,7 +394,7 @@ impl Drop for Visitor {
 fn what_runs_out_is_renewed_in_time_and_nobody_is_disturbed() {
     let network = Network::new();
     let node = network.node(true);
-    let pebble = Pebble::lasting(&network, 60);
+    let pebble = Pebble::lasting(&network, 60, &[]);
     pebble.prefer(&node, false);
     site(&node, "www.wide.net");
     until_planned(&node, "www.wide.net", "good");
@@ -416,7 +416,7 @@ fn what_runs_out_is_renewed_in_time_and_nobody_is_disturbed() {
 fn a_clock_that_is_a_year_off_orders_nothing_and_leaves_nothing_behind() {
     let network = Network::new();
     let mut node = network.node(true);
-    let pebble = Pebble::lasting(&network, 90 * 24 * 3600);
+    let pebble = Pebble::lasting(&network, 90 * 24 * 3600, &[]);
     pebble.prefer(&node, false);
     alone(&node);
     for host in ["www.wide.net", "two.wide.net"] {

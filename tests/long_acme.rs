@@ -203,7 +203,7 @@ fn four_hundred_names_stay_within_the_limits_of_the_issuer() {
 fn auditors_and_browsers_agree_on_what_was_issued() {
     let network = Network::new();
     let node = network.node(true);
-    let pebble = Pebble::lasting(&network, 80 * 24 * 3600);
+    let pebble = Pebble::lasting(&network, 80 * 24 * 3600, &[]);
     let root = pebble.root(&network);
     pebble.prefer(&node, false);
     assert_eq!(node.post("/v1/sites", json!({"host": "www.wide.net", "handler": {"type": "static"}})).status, 201);

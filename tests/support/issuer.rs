@@ -141,8 +141,8 @@ impl Pebble {
     }
 
     /// One whose certificates last so many seconds.
-    pub fn lasting(network: &Network, seconds: u64) -> Self {
-        Self::with(network, json!({"certificateValidityPeriod": seconds}), &[])
+    pub fn lasting(network: &Network, seconds: u64, env: &[(&'static str, &'static str)]) -> Self {
+        Self::with(network, json!({"certificateValidityPeriod": seconds}), env)
     }
 
     fn with(network: &Network, more: Value, env: &[(&'static str, &'static str)]) -> Self {
