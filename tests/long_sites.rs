@@ -23,7 +23,9 @@ const KIB_EACH_MAX: f64 = 4.0;
 const SERVED_MAX: Duration = Duration::from_millis(20);
 const WRITES_A_SECOND: u32 = 500;
 const SLOWER_MAX: f64 = 1.3;
-const LOAD: Duration = Duration::from_secs(10);
+/// How long each round of visits is, and how many there are with changes and without, in turns.
+const LOAD: Duration = Duration::from_secs(5);
+const ROUNDS: usize = 3;
 const VISITORS: usize = 4;
 
 fn host(number: usize) -> String {
@@ -76,8 +78,8 @@ fn ask(stream: &mut Tls, host: &str) {
     assert!(heard.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&heard));
 }
 
-/// Visitors ask one after the other; meanwhile so many changes a second are made. Gives median and p99 of the visitors.
-fn visited(sites: &Sites, writes_a_second: u32) -> (Duration, Duration) {
+/// Visitors ask one after the other; meanwhile so many changes a second are made. Gives the p99 of the visitors.
+fn visited(sites: &Sites, writes_a_second: u32) -> Duration {
     let over = AtomicBool::new(false);
     let (mut times, written) = std::thread::scope(|scope| {
         let visitors: Vec<_> = (0..VISITORS)
@@ -117,7 +119,7 @@ fn visited(sites: &Sites, writes_a_second: u32) -> (Duration, Duration) {
     let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
     let rate = written as f64 / LOAD.as_secs_f64();
     println!("{} requests beside {rate:.0} changes/s: median {median:?}, p99 {p99:?}", times.len());
-    (median, p99)
+    p99
 }
 
 /// How long it takes from the command until a visitor has the page of the new site.
@@ -137,7 +139,7 @@ fn added(sites: &Sites, name: &str) -> Duration {
         .collect();
     times.sort();
     println!("a new site, from the command to a visitor's answer: median {:?}, slowest {:?}", times[25], times[49]);
-    times[25]
+    times[49]
 }
 
 #[test]
@@ -156,10 +158,19 @@ fn ten_thousand_sites_are_served() {
 
     let root = sites.create("visited.example", json!({}));
     fs::write(root.join("index.html"), "<html>visited</html>").unwrap();
-    let (quiet_added, (_, quiet)) = (added(&sites, "quiet"), visited(&sites, 0));
-    let (_, busy) = visited(&sites, WRITES_A_SECOND);
-    let slower = busy.as_secs_f64() / quiet.as_secs_f64();
-    println!("p99 beside {WRITES_A_SECOND} changes a second: {slower:.2} times that without");
+    // The first connection of this process fills its source of random numbers, which takes longer than a site.
+    drop(sites.tls(Some("visited.example"), &["http/1.1"]).unwrap());
+    let quiet_added = added(&sites, "quiet");
+    let mut p99 = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        p99[0].push(visited(&sites, 0).as_secs_f64());
+        p99[1].push(visited(&sites, WRITES_A_SECOND).as_secs_f64());
+    }
+    p99.iter_mut().for_each(|rounds| rounds.sort_by(f64::total_cmp));
+    let slower = p99[1][ROUNDS / 2] / p99[0][ROUNDS / 2];
+    println!(
+        "p99 beside {WRITES_A_SECOND} changes a second: {slower:.2} times that without, medians of {ROUNDS} rounds"
+    );
     let over = AtomicBool::new(false);
     let busy_added = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -167,9 +178,9 @@ fn ten_thousand_sites_are_served() {
                 visited(&sites, WRITES_A_SECOND);
             }
         });
-        let median = added(&sites, "busy");
+        let slowest = added(&sites, "busy");
         over.store(true, Ordering::Relaxed);
-        median
+        slowest
     });
     if is_judged() {
         assert!(full.0 <= READY_MAX, "ready after {:?}", full.0);

@@ -215,6 +215,20 @@ impl Writer {
         })
     }
 
+    /// As `commit`, but does not wait for the disk: a failure of the power may undo it.
+    pub(crate) fn commit_unsynced<T>(
+        &self,
+        mut work: impl FnMut(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, WriteFailed> {
+        self.insist(|connection| {
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            let transaction = connection.unchecked_transaction()?;
+            let done = work(&transaction).and_then(|done| transaction.commit().map(|()| done));
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            done
+        })
+    }
+
     /// Runs a single statement, which is a transaction of its own; for the rest as `commit`.
     pub(crate) fn commit_statement<T>(
         &self,

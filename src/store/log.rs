@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
@@ -16,17 +17,21 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::base::ids::NodeId;
 use crate::base::limits::peers::PEER_ENTRIES_BYTES;
 use crate::base::limits::{LOG_CACHE_BYTES, LOG_CACHE_ENTRIES, LOG_PURGE_BYTES, LOG_READ_ENTRIES_MAX};
-use crate::store::database::{self, OpenError, Schema, Thread, Unreached, WriteFailed, Writer};
+use crate::store::database::{self, Job, OpenError, Schema, Thread, Unreached, WriteFailed, Writer};
 use crate::store::health::HealthCell;
 use crate::store::types::{Entry, LogId, StorageError, TypeConfig, Vote, weight};
 
 const SCHEMA: &str = "\
 CREATE TABLE log(at INTEGER PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT;
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID";
-/// Pages given back to the file system after a purge.
-const VACUUM_PAGES: u32 = 4096;
-/// Pages of write-ahead log after which it is moved into the database: 4 MiB.
-const CHECKPOINT_PAGES: u32 = 1000;
+/// Purged rows that are dropped, or pages that are given back to the file system, at one time: about a millisecond, in which
+/// no change is written.
+const DROP_ROWS: u64 = 64;
+const VACUUM_PAGES: u32 = 64;
+/// Free pages that stay in the file: a log that is purged grows again.
+pub(super) const FREE_PAGES_MAX: u32 = 1024;
+/// Pages of write-ahead log after which it is moved into the database: 1 MiB, which takes a few milliseconds.
+const CHECKPOINT_PAGES: u32 = 250;
 
 /// An entry as it lies in the log, with what was committed when it was written: a row of its own would cost a page.
 #[derive(Serialize, Deserialize)]
@@ -48,6 +53,8 @@ struct Cache {
     entries: BTreeMap<u64, Entry>,
     bytes: usize,
     committed: Option<LogId>,
+    /// The first entry that was not purged. Rows below it are gone for everybody, and dropped little by little.
+    first: u64,
     /// Bytes of values in the database, roughly: what a purge would free.
     stored: u64,
 }
@@ -55,6 +62,8 @@ struct Cache {
 struct Owner {
     writer: Writer,
     pages: u32,
+    /// The first entry that stays, while there may be rows below it.
+    dropping: Option<u64>,
 }
 
 /// What a check of the log at the start found.
@@ -73,10 +82,11 @@ impl Log {
         let connection = database::open(&path, &Schema::of(SCHEMA), "FULL")?;
         let damaged = |found: String| OpenError::damaged(&path, &found);
         let extent = verify(&connection).map_err(damaged)?;
-        let own = |writer| Owner { writer, pages: 0 };
-        let thread = Thread::start("log", connection, health, own, database::run_all);
+        let first = after(extent.purged);
+        let own = move |writer| Owner { writer, pages: 0, dropping: Some(first) };
+        let thread = Thread::start("log", connection, health, own, Owner::run);
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
-        let cache = Cache { stored: extent.bytes, ..Cache::default() };
+        let cache = Cache { first, stored: extent.bytes, ..Cache::default() };
         let log = Self { thread: Arc::new(thread), cache: Arc::new(Mutex::new(cache)), grown: Arc::default() };
         Ok((log, extent))
     }
@@ -93,6 +103,7 @@ impl Log {
 
     /// Nothing up to this entry is in the log any more, for whoever asks it from now on.
     pub(crate) fn begin_after(&self, upto: LogId) {
+        self.cache().first = after(Some(upto));
         // What fails is in the health of the node: nothing is written any more.
         let _ = self.thread.send(Box::new(move |owner: &mut Owner| drop(owner.purge(upto))));
     }
@@ -141,9 +152,10 @@ impl Log {
     }
 
     async fn last(&self) -> Result<Option<Row>, StorageError> {
-        let last = |owner: &mut Owner| {
-            let query = "SELECT at, value, checksum FROM log ORDER BY at DESC LIMIT 1";
-            let row = owner.writer.connection.query_row(query, [], raw).optional();
+        let first = self.cache().first;
+        let last = move |owner: &mut Owner| {
+            let query = "SELECT at, value, checksum FROM log WHERE at >= ?1 ORDER BY at DESC LIMIT 1";
+            let row = owner.writer.connection.query_row(query, [first as i64], raw).optional();
             row.map_err(|error| error.to_string())?.map(|row| read_row(&row)).transpose()
         };
         self.thread.call(last).await.map_err(lost)?.map_err(|found| unreadable(&found))
@@ -198,6 +210,7 @@ impl RaftLogReader<TypeConfig> for Log {
             Bound::Excluded(at) => *at,
             Bound::Unbounded => i64::MAX as u64,
         };
+        let first = first.max(self.cache().first);
         if end <= first {
             return Ok(Vec::new());
         }
@@ -300,7 +313,8 @@ impl RaftLogStorage<TypeConfig> for Log {
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
         {
             let mut cache = self.cache();
-            cache.entries = cache.entries.split_off(&(upto.index + 1));
+            cache.first = after(Some(upto));
+            cache.entries = cache.entries.split_off(&after(Some(upto)));
         }
         let stored = self.thread.call(move |owner| owner.purge(upto)).await.map_err(lost)?.map_err(failed)?;
         self.cache().stored = stored.unsigned_abs();
@@ -309,17 +323,52 @@ impl RaftLogStorage<TypeConfig> for Log {
 }
 
 impl Owner {
-    /// Drops the entries up to this one; returns the bytes of those that are left.
+    /// Runs jobs until the last sender is gone; between two of them, and when there is none, some of what was purged goes.
+    fn run(&mut self, queue: &Receiver<Job<Self>>) {
+        while let Some(job) = self.next(queue) {
+            job(self);
+        }
+        // An older version finds no rows it does not expect.
+        while self.dropping.is_some() {
+            self.drop_some();
+        }
+    }
+
+    fn next(&mut self, queue: &Receiver<Job<Self>>) -> Option<Job<Self>> {
+        while self.dropping.is_some() {
+            self.drop_some();
+            match queue.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return None,
+            }
+        }
+        queue.recv().ok()
+    }
+
+    /// From now on the log begins after this entry; returns the bytes of those that are left.
     fn purge(&mut self, upto: LogId) -> Result<i64, WriteFailed> {
-        self.writer.commit(|connection| {
+        let first = after(Some(upto));
+        let left = self.writer.commit(|connection| {
             write_meta(connection, "purged", &upto)?;
-            connection.execute("DELETE FROM log WHERE at <= ?1", [upto.index as i64]).map(drop)
+            let size = "SELECT coalesce(sum(length(value)), 0) FROM log WHERE at >= ?1";
+            connection.query_row(size, [first as i64], |row| row.get::<_, i64>(0))
         })?;
-        self.writer.commit(|connection| {
-            connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-            let size = "SELECT coalesce(sum(length(value)), 0) FROM log";
-            connection.query_row(size, [], |row| row.get::<_, i64>(0))
-        })
+        self.dropping = Some(first);
+        Ok(left)
+    }
+
+    /// Drops the oldest of the purged rows, or gives back some of what the file has too much. What a failure of the power
+    /// brings back goes at the next start; where the disk is full it stays until the next purge.
+    fn drop_some(&mut self) {
+        let Some(first) = self.dropping else { return };
+        self.writer.patient.set(false);
+        let dropped = self.writer.commit_unsynced(|connection| drop_rows(connection, first));
+        self.writer.patient.set(true);
+        match dropped {
+            Ok(pages) if pages > 0 => self.wrote(pages),
+            Ok(_) | Err(_) => self.dropping = None,
+        }
     }
 
     /// Counts what was written and moves the write-ahead log on when it has grown.
@@ -335,6 +384,22 @@ fn insert(connection: &Connection, (at, value): &(u64, Vec<u8>)) -> rusqlite::Re
     let mut statement =
         connection.prepare_cached("INSERT OR REPLACE INTO log(at, value, checksum) VALUES(?1, ?2, ?3)")?;
     statement.execute(params![*at as i64, value, checksum(&at.to_le_bytes(), value)]).map(drop)
+}
+
+/// Some of the rows below this one, then some of the free pages; returns how many there were.
+fn drop_rows(connection: &Connection, first: u64) -> rusqlite::Result<usize> {
+    let oldest: Option<i64> = connection.query_row("SELECT min(at) FROM log", [], |row| row.get(0))?;
+    if let Some(oldest) = oldest.map(i64::unsigned_abs).filter(|oldest| *oldest < first) {
+        let upto = first.min(oldest + DROP_ROWS);
+        return connection.execute("DELETE FROM log WHERE at < ?1", [upto as i64]);
+    }
+    let free =
+        |connection: &Connection| connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, u32>(0));
+    let before = free(connection)?;
+    if before > FREE_PAGES_MAX {
+        connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+    }
+    Ok((before - free(connection)?) as usize)
 }
 
 fn write_meta(connection: &Connection, name: &str, value: &impl Serialize) -> rusqlite::Result<()> {
@@ -387,9 +452,10 @@ fn verify(connection: &Connection) -> Result<Extent, String> {
     read_meta::<Vote>(connection, "vote")?;
     let used = read_meta::<NodeId>(connection, "node")?.is_some();
     let mut extent = Extent { purged, last: purged, used, bytes: 0 };
-    let mut statement =
-        connection.prepare("SELECT at, value, checksum FROM log ORDER BY at").map_err(|error| error.to_string())?;
-    let mut rows = statement.query([]).map_err(|error| error.to_string())?;
+    let mut statement = connection
+        .prepare("SELECT at, value, checksum FROM log WHERE at >= ?1 ORDER BY at")
+        .map_err(|error| error.to_string())?;
+    let mut rows = statement.query([after(purged) as i64]).map_err(|error| error.to_string())?;
     while let Some(row) = rows.next().map_err(|error| error.to_string())? {
         let row = raw(row).map_err(|error| error.to_string())?;
         let entry = read_row(&row)?.entry;
@@ -401,6 +467,10 @@ fn verify(connection: &Connection) -> Result<Extent, String> {
         extent.bytes += row.1.len() as u64;
     }
     Ok(extent)
+}
+
+fn after(purged: Option<LogId>) -> u64 {
+    purged.map_or(0, |purged| purged.index + 1)
 }
 
 fn pack(value: &impl Serialize) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! The reload property: one log gives one state and one history, in one go, in pieces, reloaded from SQLite, through a copy.
-use openraft::storage::{RaftLogStorage, RaftStateMachine};
+use openraft::RaftLogReader;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -13,9 +14,11 @@ use crate::model::operations::Operation;
 use crate::model::tests::generator::log;
 use crate::model::tests::invariants::{assert_same, check_invariants};
 use crate::model::tests::world::{NODE, START, found};
+use crate::store::health::HealthCell;
 use crate::store::history::Page;
+use crate::store::log::{FREE_PAGES_MAX, Log};
 use crate::store::node::Store;
-use crate::store::tests::bench::{dir, in_memory, now, run};
+use crate::store::tests::bench::{dir, entry, id, in_memory, now, run};
 
 async fn history(store: &Store) -> (Vec<Event>, Vec<Operation>) {
     let page = Page { limit: 1000, ..Page::default() };
@@ -138,6 +141,41 @@ async fn a_log_that_was_not_told_of_a_copy_begins_after_it() {
     std::fs::remove_file(copied_dir.path().join("log.db")).unwrap();
     let _ = std::fs::remove_file(copied_dir.path().join("log.db-wal"));
     assert!(crate::store::tests::bench::refused(copied_dir.path()).contains("log.db is empty"));
+}
+
+/// Killed, or without power, before all of what was purged had gone from the file.
+#[tokio::test]
+async fn what_is_left_of_a_purge_is_of_no_account() {
+    const PURGED: u64 = 20_000;
+    let batches = crate::store::tests::bench::batches(7, 60);
+    let (dir, last) = (dir(), PURGED + batches.len() as u64);
+    let execute = |statement: &str| {
+        let log = rusqlite::Connection::open(dir.path().join("log.db")).unwrap();
+        log.query_row(statement, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let ends = async |log: &mut Log| {
+        let state = log.get_log_state().await.unwrap();
+        [state.last_purged_log_id, state.last_log_id].map(|id| id.unwrap().index)
+    };
+    let mut log = Log::open(dir.path(), HealthCell::new()).unwrap().0;
+    log.purge(id(PURGED)).await.unwrap();
+    for (at, batch) in (PURGED + 1..).zip(&batches) {
+        log.blocking_append([entry(at, batch)]).await.unwrap();
+    }
+    log.close();
+    let numbers = format!("WITH RECURSIVE n(at) AS (VALUES (5) UNION ALL SELECT at + 1 FROM n WHERE at < {PURGED})");
+    execute(&format!("INSERT INTO log {numbers} SELECT at, randomblob(500), x'' FROM n RETURNING at"));
+
+    let mut log = Log::open(dir.path(), HealthCell::new()).unwrap().0;
+    assert_eq!(ends(&mut log).await, [PURGED, last]);
+    assert_eq!(log.try_get_log_entries(0..).await.unwrap().len(), batches.len());
+    // As a copy of the state does, while the thread still drops rows.
+    log.purge(id(last + 5)).await.unwrap();
+    assert_eq!(ends(&mut log).await, [last + 5; 2]);
+    assert!(log.try_get_log_entries(0..).await.unwrap().is_empty());
+    log.close();
+    assert_eq!(execute("SELECT count(*) FROM log"), 0, "a stop drops the rest");
+    assert!(execute("PRAGMA freelist_count") <= i64::from(FREE_PAGES_MAX));
 }
 
 /// What came is not what was announced: other entries would follow on it than were applied to it.
