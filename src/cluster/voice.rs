@@ -5,11 +5,12 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::base::ids::NodeId;
+use crate::base::limits::peers::HEARTBEAT_EVERY;
 
 #[derive(Debug)]
 pub(crate) struct Voice {
     heard: Mutex<Heard>,
-    broken: Notify,
+    news: Notify,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ impl Default for Voice {
     fn default() -> Self {
         Self {
             heard: Mutex::new(Heard { at: Instant::now(), from: None, broken: false, rests: None }),
-            broken: Notify::new(),
+            news: Notify::new(),
         }
     }
 }
@@ -44,7 +45,12 @@ impl Voice {
 
     /// A node whose word raft took as the leader's.
     pub(crate) fn hear(&self, from: NodeId) {
-        *self.lock() = Heard { at: Instant::now(), from: Some(from), broken: false, rests: None };
+        let heard = Heard { at: Instant::now(), from: Some(from), broken: false, rests: None };
+        let before = std::mem::replace(&mut *self.lock(), heard);
+        // One at rest speaks once a heartbeat; of a busy one it is enough to know when it spoke last.
+        if before.at.elapsed() >= HEARTBEAT_EVERY / 2 {
+            self.news.notify_one();
+        }
     }
 
     /// The leader is busy sending this node a copy.
@@ -70,12 +76,38 @@ impl Voice {
         if heard.from == Some(from) {
             heard.broken = true;
             drop(heard);
-            self.broken.notify_one();
+            self.news.notify_one();
         }
     }
 
-    /// Returns when the leader's connection breaks.
-    pub(crate) async fn broken(&self) {
-        self.broken.notified().await;
+    /// Returns when the leader's connection breaks, and when it speaks after a pause: the alarm that was set for its silence is
+    /// set anew then, instead of ringing once a second.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_word_after_a_pause_is_news_and_those_of_a_busy_leader_are_not() {
+        let voice = Voice::default();
+        let is_news = || pin!(voice.news()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        voice.hear(NodeId(1));
+        assert!(!is_news(), "this node has just begun to listen");
+        voice.lock().at -= HEARTBEAT_EVERY;
+        voice.hear(NodeId(1));
+        assert!(is_news());
+        voice.hear(NodeId(1));
+        assert!(!is_news());
+        voice.broke(NodeId(2));
+        assert!(!is_news(), "another one's connection");
+        voice.broke(NodeId(1));
+        assert!(is_news());
     }
 }

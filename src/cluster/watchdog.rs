@@ -38,7 +38,7 @@ impl Member {
             };
             tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return },
-                () = self.voice().broken() => {}
+                () = self.voice().news() => {}
                 () = until(pause), if pause.is_some() => {
                     if state != ServerState::Leader {
                         self.silence(pause.unwrap_or_else(Instant::now)).await;
