@@ -5,7 +5,7 @@ mod support;
 
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
-use support::issuer::{ADDRESS, Network, Pebble, Stub, planned, until_planned, wait};
+use support::issuer::{ADDRESS, FOR_CERTBOT, Network, Pebble, Stub, planned, until_planned, wait};
 use support::node::Node;
 
 const HALF: &[(&str, &str)] = &[("PEBBLE_WFE_NONCEREJECT", "50")];
@@ -186,11 +186,35 @@ fn an_issuer_with_a_contract_gets_a_key_of_its_own() {
     wait("the account is gone", || node.get("/v1/issuers/pebble").json["account"].is_null());
 }
 
+/// Nothing but the end of its trouble makes this node try again.
+#[test]
+fn an_issuer_that_was_away_is_told_of_new_contacts_when_it_is_back() {
+    let network = Network::new();
+    let node = network.node(true);
+    let pebble = Pebble::new(&network, false, &[]);
+    pebble.prefer(&node, false);
+    site(&node, "www.wide.net");
+    until_planned(&node, "www.wide.net", "good");
+    let nft = |script: &str| assert!(network.command("nft").arg(script).status().unwrap().success(), "{script}");
+    nft(
+        "add table ip away; add chain ip away out { type filter hook output priority 0; }; add rule ip away out tcp dport 14000 reject with tcp reset",
+    );
+    let set = json!({"contacts": ["hostmaster@example.org"]});
+    assert_eq!(node.ask("PATCH", "/v1/issuers/pebble", Some(set), &[]).status, 200);
+    wait("it cannot be told", || node.log().contains("it is left alone for a while: failed to"));
+    assert_eq!(node.get("/v1/issuers/pebble").json["task"], "contacts");
+    nft("delete table ip away");
+    support::until(150, "it is told", || {
+        let told = node.log().contains("it was told whom to write to");
+        (told && node.get("/v1/issuers/pebble").json["task"].is_null()).then_some(())
+    });
+}
+
 #[test]
 fn an_issuer_says_when_to_renew_and_by_which_name_records_know_it() {
     let network = Network::new();
     let mut node = network.node(true);
-    let pebble = Pebble::new(&network, false, &[]);
+    let pebble = Pebble::new(&network, false, FOR_CERTBOT);
     let stub = Stub::beside(&network, &pebble);
     stub.issuer(&node, "stub", "ari/dir");
     let caa = |node: &Node, zone: &str, of: &str| {

@@ -9,13 +9,11 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
-use support::issuer::{ADDRESS, Network, OLD_ADDRESS, Pebble, planned, until_planned, wait};
+use support::issuer::{ADDRESS, FOR_CERTBOT, Network, OLD_ADDRESS, Pebble, planned, until_planned, wait};
 use support::node::{Node, binary};
 
 /// Seconds its certificates last: long enough to be imported, short enough to be waited for.
 const SHORT: u64 = 75;
-/// certbot ends with an error of its own at the second refused nonce in a row, which chance brings in one of a few dozen runs.
-const FOR_CERTBOT: &[(&str, &str)] = &[("PEBBLE_WFE_NONCEREJECT", "0")];
 
 fn ruche(network: &Network, node: &Node, arguments: &[&str]) -> Output {
     let mut ruche = network.command(binary().to_str().unwrap());

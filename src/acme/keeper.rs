@@ -518,7 +518,7 @@ fn trouble(known: &Mutex<Known>, issuer: &Issuer, error: &AcmeError, asked: Opti
     let count = before.map_or(0, |before| before.count.saturating_add(1));
     let until = now.plus(error.pause_of_issuer(count, asked, ordering));
     if count == 0 {
-        tracing::warn!(issuer = %issuer.name, "no order is made: failed to {error}");
+        tracing::warn!(issuer = %issuer.name, "it is left alone for a while: failed to {error}");
     }
     let reason = format!("failed to {error}. {}", error.remedy());
     known.troubles.insert(issuer.name.clone(), Trouble { reason, until, count });
