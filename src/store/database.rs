@@ -215,18 +215,26 @@ impl Writer {
         })
     }
 
-    /// As `commit`, but does not wait for the disk: a failure of the power may undo it.
-    pub(crate) fn commit_unsynced<T>(
-        &self,
-        mut work: impl FnMut(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, WriteFailed> {
-        self.insist(|connection| {
+    /// One transaction of what can be done another time, too: nothing of it is waited for, and a failure of the power may undo
+    /// it. None where it was not done.
+    pub(crate) fn commit_idly<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Option<T> {
+        if self.health.failed().is_some() {
+            return None;
+        }
+        let idly = |connection: &Connection| {
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             let transaction = connection.unchecked_transaction()?;
             let done = work(&transaction).and_then(|done| transaction.commit().map(|()| done));
             connection.pragma_update(None, "synchronous", "FULL")?;
             done
+        };
+        let done = idly(&self.connection);
+        done.inspect_err(|error| {
+            if !is_full(error) {
+                self.broke(error)
+            }
         })
+        .ok()
     }
 
     /// Runs a single statement, which is a transaction of its own; for the rest as `commit`.
@@ -263,9 +271,7 @@ impl Writer {
                 }
                 Err(error) if is_full(&error) => self.health.full(self.name),
                 Err(error) => {
-                    self.health.fail(&format!("{}: {error}", self.name));
-                    // Closing would checkpoint, and so sync again what a sync has failed on.
-                    let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                    self.broke(&error);
                     return Err(self.failed(error.to_string()));
                 }
             }
@@ -286,6 +292,12 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    fn broke(&self, error: &rusqlite::Error) {
+        self.health.fail(&format!("{}: {error}", self.name));
+        // Closing would checkpoint, and so sync again what a sync has failed on.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     fn take_up_reads(&self) {

@@ -362,12 +362,9 @@ impl Owner {
     /// brings back goes at the next start; where the disk is full it stays until the next purge.
     fn drop_some(&mut self) {
         let Some(first) = self.dropping else { return };
-        self.writer.patient.set(false);
-        let dropped = self.writer.commit_unsynced(|connection| drop_rows(connection, first));
-        self.writer.patient.set(true);
-        match dropped {
-            Ok(pages) if pages > 0 => self.wrote(pages),
-            Ok(_) | Err(_) => self.dropping = None,
+        match self.writer.commit_idly(|connection| drop_rows(connection, first)) {
+            Some(pages) if pages > 0 => self.wrote(pages),
+            _ => self.dropping = None,
         }
     }
 
