@@ -23,6 +23,8 @@ const APPLICATION_ID: i32 = 0x5255_4348;
 
 /// Characters of what was found in a damaged database: a sentence of SQLite and what it quotes.
 const FOUND_MAX: usize = 300;
+/// Bytes of write-ahead log that stay on the disk: what changes take between two checkpoints, and more than that.
+const JOURNAL_KEPT: u32 = 16 << 20;
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +133,8 @@ fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", synchronous)?;
     // Checkpoints are ours: SQLite's own would hide their errors.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // What a copy of the whole state needs is given back with the next write, once it is in the database.
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_KEPT)?;
     connection.pragma_update(None, "cache_size", -1024)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cell_size_check", true)?;

@@ -27,11 +27,14 @@ CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT 
 /// Purged rows that are dropped, or pages that are given back to the file system, at one time: about a millisecond, in which
 /// no change is written.
 const DROP_ROWS: u64 = 64;
+/// Pages of write-ahead log that takes.
+const DROPPED_PAGES: u32 = 8;
 const VACUUM_PAGES: u32 = 64;
 /// Free pages that stay in the file: a log that is purged grows again.
 pub(super) const FREE_PAGES_MAX: u32 = 1024;
 /// Pages of write-ahead log after which it is moved into the database: 1 MiB, which takes a few milliseconds.
 const CHECKPOINT_PAGES: u32 = 250;
+const PAGE: u32 = 4096;
 
 /// An entry as it lies in the log, with what was committed when it was written: a row of its own would cost a page.
 #[derive(Serialize, Deserialize)]
@@ -296,7 +299,7 @@ impl RaftLogStorage<TypeConfig> for Log {
                 rows => owner.writer.commit(|connection| rows.iter().try_for_each(|row| insert(connection, row))),
             };
             flushed.log_io_completed(done.map_err(std::io::Error::other));
-            owner.wrote(rows.len());
+            owner.wrote(&rows);
         };
         self.thread.send(Box::new(append)).map_err(lost)
     }
@@ -363,14 +366,16 @@ impl Owner {
     fn drop_some(&mut self) {
         let Some(first) = self.dropping else { return };
         match self.writer.commit_idly(|connection| drop_rows(connection, first)) {
-            Some(pages) if pages > 0 => self.wrote(pages),
+            // The next change moves the write-ahead log, when it is time.
+            Some(pages) if pages > 0 => self.pages += pages,
             _ => self.dropping = None,
         }
     }
 
     /// Counts what was written and moves the write-ahead log on when it has grown.
-    fn wrote(&mut self, rows: usize) {
-        self.pages += 2 + u32::try_from(rows).unwrap_or(u32::MAX / 2);
+    fn wrote(&mut self, rows: &[(u64, Vec<u8>)]) {
+        // Of each row what it fills, of each transaction the pages above them.
+        self.pages += 2 + rows.iter().map(|(_, value)| 1 + value.len() as u32 / PAGE).sum::<u32>();
         if self.pages >= CHECKPOINT_PAGES && self.writer.checkpoint().is_ok() {
             self.pages = 0;
         }
@@ -383,20 +388,25 @@ fn insert(connection: &Connection, (at, value): &(u64, Vec<u8>)) -> rusqlite::Re
     statement.execute(params![*at as i64, value, checksum(&at.to_le_bytes(), value)]).map(drop)
 }
 
-/// Some of the rows below this one, then some of the free pages; returns how many there were.
-fn drop_rows(connection: &Connection, first: u64) -> rusqlite::Result<usize> {
+/// Some of the rows below this one, then some of the free pages; returns how many pages that wrote, roughly.
+fn drop_rows(connection: &Connection, first: u64) -> rusqlite::Result<u32> {
     let oldest: Option<i64> = connection.query_row("SELECT min(at) FROM log", [], |row| row.get(0))?;
     if let Some(oldest) = oldest.map(i64::unsigned_abs).filter(|oldest| *oldest < first) {
         let upto = first.min(oldest + DROP_ROWS);
-        return connection.execute("DELETE FROM log WHERE at < ?1", [upto as i64]);
+        connection.execute("DELETE FROM log WHERE at < ?1", [upto as i64])?;
+        return Ok(DROPPED_PAGES);
     }
-    let free =
-        |connection: &Connection| connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, u32>(0));
-    let before = free(connection)?;
-    if before > FREE_PAGES_MAX {
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+    let free = connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, u32>(0))?;
+    if free <= FREE_PAGES_MAX {
+        return Ok(0);
     }
-    Ok((before - free(connection)?) as usize)
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+    // It gives a row for each page.
+    let (mut pages, mut given_back) = (vacuum.query([])?, 0);
+    while pages.next()?.is_some() {
+        given_back += 1;
+    }
+    Ok(2 * given_back)
 }
 
 fn write_meta(connection: &Connection, name: &str, value: &impl Serialize) -> rusqlite::Result<()> {

@@ -24,7 +24,8 @@ const COMPARED_EVERY: usize = 10;
 /// One that stays with each node, so that a silence is the cluster's and not that of writers who all wait for a node that is cut off,
 /// and some that change from node to node.
 const WRITERS: usize = 6;
-const DISK_KIB: usize = 96 << 10;
+/// Room for a state of 100,000 changes, its write-ahead log, and a copy on its way to each of the others.
+const DISK_KIB: usize = 192 << 10;
 /// Replaces the functions that tell the time; Debian's package `faketime` has it.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
