@@ -495,14 +495,16 @@ fn an_issuer_that_freezes_in_the_middle_of_an_order_costs_no_visitor_anything() 
     kill_process(pebble.pid(), Signal::STOP).unwrap();
     let begun = std::time::Instant::now();
     let mut visitor = Visitor::enter(&network, "www.wide.net");
-    // Longer than one answer is waited for.
+    let mut given_up = false;
+    // Longer than one answer is waited for; what was given up is tried again after ten seconds.
     while begun.elapsed() < std::time::Duration::from_secs(40) {
         let asked = std::time::Instant::now();
         assert_eq!(visitor.ask(), "404");
         assert!(asked.elapsed() < std::time::Duration::from_secs(10), "{:?}", asked.elapsed());
+        given_up |= planned(&node, "www.wide.net")["step"] == "wait";
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    assert_eq!(planned(&node, "www.wide.net")["step"], "wait", "it is given up for now");
+    assert!(given_up, "{}", planned(&node, "www.wide.net"));
     kill_process(pebble.pid(), Signal::CONT).unwrap();
     support::until(120, "it is had in the end", || (planned(&node, "www.wide.net")["step"] == "good").then_some(()));
 }
