@@ -24,7 +24,7 @@ const APPLICATION_ID: i32 = 0x5255_4348;
 /// Characters of what was found in a damaged database: a sentence of SQLite and what it quotes.
 const FOUND_MAX: usize = 300;
 /// Bytes of write-ahead log that stay on the disk: what changes take between two checkpoints, and more than that.
-const JOURNAL_KEPT: u32 = 16 << 20;
+pub(super) const JOURNAL_KEPT: u32 = 16 << 20;
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -27,13 +27,14 @@ CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT 
 /// Purged rows that are dropped, or pages that are given back to the file system, at one time: about a millisecond, in which
 /// no change is written.
 const DROP_ROWS: u64 = 64;
-/// Pages of write-ahead log that takes.
-const DROPPED_PAGES: u32 = 8;
 const VACUUM_PAGES: u32 = 64;
+/// Pages of write-ahead log that so many dropped rows take.
+const DROPPED_PAGES: u32 = 8;
 /// Free pages that stay in the file: a log that is purged grows again.
 pub(super) const FREE_PAGES_MAX: u32 = 1024;
 /// Pages of write-ahead log after which it is moved into the database: 1 MiB, which takes a few milliseconds.
 const CHECKPOINT_PAGES: u32 = 250;
+/// Bytes of one.
 const PAGE: u32 = 4096;
 
 /// An entry as it lies in the log, with what was committed when it was written: a row of its own would cost a page.

@@ -4,5 +4,6 @@ mod damage;
 mod full;
 mod golden;
 mod history;
+mod journal;
 mod reload;
 mod suite;
