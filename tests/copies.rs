@@ -1,4 +1,4 @@
-//! A copy of the state on its way to a new node over a link that breaks again and again: it goes on where it was cut off.
+//! A copy of the state on its way to a new node: over a link that breaks again and again, and from a disk that has no room for it.
 #![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
 
 use std::fs;
@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
-use support::cluster::{node, ruche, token};
+use support::cluster::{node, node_at, ruche, token};
+use support::faults::SmallDisk;
 use support::node::Node;
 use support::until;
 
@@ -75,6 +76,39 @@ fn fill(node: &Node) {
     }
 }
 
+/// Returns when a node that joined has all that the other had before.
+fn catches_up(late: &Node, revision: &serde_json::Value) {
+    let revision = revision.as_u64();
+    until(120, "it has the state", || (late.get("/v1/status").json["revision"].as_u64() >= revision).then_some(()));
+    assert_eq!(late.all("/v1/zones").len(), ZONES);
+}
+
+/// Who leads has nowhere to put a copy: it goes on deciding, and gives it when there is room.
+#[test]
+fn a_leader_without_room_for_a_copy_leads_on() {
+    let dir = tempfile::Builder::new().prefix("ruche-test-").tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), 128 << 10) else { return };
+    let data = disk.path().join("data");
+    let (mut first, mut late) = (node_at(Node::with_data(dir, data), "pi-0", None), node("pi-1"));
+    first.start();
+    fill(&first);
+    disk.leave(24 << 20);
+    late.start();
+    std::thread::scope(|scope| {
+        let joined = scope.spawn(|| ruche(&late, &["cluster", "join", &token(&first)]));
+        until(60, "there is no room", || first.log().contains("gets none for now").then_some(()));
+        for number in 0..20 {
+            first.post("/v1/accounts", serde_json::json!({"name": format!("meanwhile-{number}")})).done();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert!(!joined.is_finished());
+        disk.free();
+        joined.join().unwrap().unwrap();
+    });
+    catches_up(&late, &first.get("/v1/status").done().json["revision"]);
+    assert_eq!(first.log().matches("gets none for now").count(), 1);
+}
+
 #[test]
 fn a_copy_goes_on_where_it_was_cut_off() {
     let (mut first, mut late) = (node("pi-0"), node("pi-1"));
@@ -87,12 +121,10 @@ fn a_copy_goes_on_where_it_was_cut_off() {
     fs::write(late.config(), config).unwrap();
     late.start();
     ruche(&late, &["cluster", "join", &token(&first)]).unwrap();
-    let revision = first.get("/v1/status").done().json["revision"].as_u64();
-    until(120, "it has the state", || (late.get("/v1/status").json["revision"].as_u64() >= revision).then_some(()));
+    catches_up(&late, &first.get("/v1/status").done().json["revision"]);
     assert!(link.cuts.load(Ordering::Relaxed) >= CUTS, "{}", late.log());
     let status = first.get("/v1/cluster").done().json;
     assert!(status["nodes"].as_array().unwrap().iter().all(|node| node["differs"] == false), "{status}");
-    assert_eq!(late.all("/v1/zones").len(), ZONES);
     // Each connection began where the one before had ended: nearly nothing went twice.
     let log = late.log();
     let begun: Vec<u64> = log

@@ -1,7 +1,6 @@
 //! Whether this node's state is that of the others: compared a while after something changed, with the leader, or by the leader with
 //! the other voters. Who is alone with its state says so, and takes a copy of the leader's; what it had is kept aside.
 use openraft::RaftMetrics;
-use openraft::storage::RaftStateMachine;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -114,9 +113,8 @@ impl Member {
 
     /// Another node's state is wrong: it gets a copy of this one's.
     pub(crate) async fn give_copy(&self, to: NodeId) -> Said {
-        let mut machine = self.machine();
-        let copy = match machine.get_current_snapshot().await {
-            Ok(Some(copy)) if self.leads() => copy,
+        let copy = match self.machine().copied().await {
+            Ok(copy) if self.leads() => copy,
             Ok(_) => return Said::NotLeader,
             Err(error) => return Said::Failed(error.to_string()),
         };

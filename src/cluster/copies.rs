@@ -156,7 +156,8 @@ impl Member {
         let mut newer = pin!(self.incoming().newer.notified());
         newer.as_mut().enable();
         if !slot.as_ref().is_some_and(|begun| begun.is_of(from, head)) {
-            let copied = self.raft().begin_receiving_snapshot().await.map_err(|error| refused(&error))?;
+            // Not made by raft, which would end where it cannot be made.
+            let copied = Box::new(Copied::empty(self.machine().dir())?);
             *slot = Some(Begun { from, serial: head.serial, bytes: head.bytes, had: 0, copied });
         }
         let Some(begun) = slot else { return Err(refused(&"there is no place for a copy")) };

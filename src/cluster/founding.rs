@@ -66,13 +66,17 @@ impl Member {
 
     /// Waits for what the cluster tells a node that joined: a leader, and the first state. Without it the start goes on all the same.
     pub async fn follow(&self) {
-        let mut snapshot = self.snapshot();
-        let told = snapshot.wait_for(|now| now.cluster.is_some());
-        if !matches!(timeout(FOLLOW_WAIT, told).await, Ok(Ok(_))) {
+        if timeout(FOLLOW_WAIT, self.has_state()).await.is_err() {
             tracing::warn!(
                 "no node of the cluster has answered yet: it is served what this node has, once it has something"
             );
         }
+    }
+
+    /// Returns once there is a state of a cluster here.
+    pub async fn has_state(&self) {
+        // None comes any more where the node stops.
+        let _ = self.snapshot().wait_for(|now| now.cluster.is_some()).await;
     }
 
     /// Returns once there is a leader.

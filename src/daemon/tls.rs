@@ -19,7 +19,9 @@ pub(crate) async fn start(
     blocking: &Blocking,
     node: &Node,
 ) -> Result<Tls, TlsError> {
-    if let Err(error) = member.equip(keyring).await {
+    if member.is_founded()
+        && let Err(error) = member.equip(keyring).await
+    {
         tracing::warn!("sites wait for their certificates: failed to {error}");
     }
     let tls = Tls::new(member.snapshot(), Arc::clone(keyring), &node.name)?;
@@ -28,6 +30,7 @@ pub(crate) async fn start(
         let (member, keyring, blocking) = (equipped.clone(), Arc::clone(&ring), pool.clone());
         async move {
             let certify = async {
+                member.has_state().await;
                 loop {
                     member.equip(&keyring).await?;
                     member.certify_sites(&keyring, &blocking).await?;

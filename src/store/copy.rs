@@ -7,10 +7,13 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::model::state::State;
-use crate::store::database;
+use crate::store::database::{self, OpenError, WriteFailed};
 use crate::store::machine::Owner;
 use crate::store::schema::{self, Meta};
 use crate::store::types::{LogId, Membership};
+
+/// Bytes of disk that a copy leaves to the changes that come while it lies there.
+const COPY_LEAVES: u64 = 16 << 20;
 
 /// A copy in a file of its own, removed with this value.
 #[derive(Debug)]
@@ -26,13 +29,29 @@ pub(crate) enum CopyError {
     #[error("copy the state: {0}")]
     Io(#[from] std::io::Error),
     #[error("take up a copy of the state: {0}")]
-    Open(#[from] database::OpenError),
+    Open(#[from] OpenError),
+    #[error("take up a copy of the state: {0}")]
+    Write(#[from] WriteFailed),
     #[error("take up a copy of the state: it is damaged: {0}")]
     Damaged(String),
     #[error("take up a copy of the state: it was made at another index than announced")]
     OtherIndex,
     #[error("take up a copy of the state: it is in use")]
     InUse,
+    #[error("copy the state: it takes {needed} bytes, with what changes need meanwhile, and the disk has {free}")]
+    NoRoom { needed: u64, free: u64 },
+}
+
+impl CopyError {
+    /// What SQLite said of a full disk.
+    fn full(&self) -> Option<&rusqlite::Error> {
+        match self {
+            Self::Sqlite(error) | Self::Open(OpenError::Sqlite { source: error, .. }) => {
+                Some(error).filter(|error| database::is_full(error))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Copied {
@@ -77,8 +96,16 @@ pub(crate) fn sweep(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Copies the state as it is now.
+/// Copies the state as it is now, where the disk has room for that.
 pub(crate) fn make(owner: &mut Owner, dir: &Path) -> Result<(Meta, Copied), CopyError> {
+    let connection = &owner.writer.connection;
+    let count = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map(u64::from);
+    let needed = count("page_count")? * count("page_size")? + COPY_LEAVES;
+    let disk = rustix::fs::statvfs(dir).map_err(std::io::Error::from)?;
+    let free = disk.f_bavail * disk.f_frsize;
+    if free < needed {
+        return Err(CopyError::NoRoom { needed, free });
+    }
     let copied = Copied::empty(dir)?;
     let path = copied.path().unwrap_or(dir);
     let mut target = Connection::open(path)?;
@@ -94,16 +121,29 @@ pub(crate) fn keep(owner: &mut Owner, dir: &Path, aside: &Path) -> Result<(), Co
     Ok(std::fs::rename(copied.path().unwrap_or(dir), aside.join("state.db"))?)
 }
 
-/// Replaces the state by a copy, in one transaction of SQLite, after every row of it was verified.
+/// Replaces the state by a copy, in one transaction of SQLite, after every row of it was verified. A full disk is waited out.
 pub(crate) fn install(
     owner: &mut Owner,
     copied: &Copied,
-    wanted: (Option<LogId>, Membership),
+    wanted: &(Option<LogId>, Membership),
 ) -> Result<Option<(State, Meta)>, CopyError> {
     let Some(path) = copied.path() else { return Ok(None) };
+    loop {
+        let error = match take_up(owner, path, wanted) {
+            Ok(taken) => return Ok(Some(taken)),
+            Err(error) => error,
+        };
+        match error.full() {
+            Some(full) => owner.writer.bear(full)?,
+            None => return Err(error),
+        }
+    }
+}
+
+fn take_up(owner: &mut Owner, path: &Path, wanted: &(Option<LogId>, Membership)) -> Result<(State, Meta), CopyError> {
     let source = database::open(path, &schema::SCHEMA, "OFF")?;
     let (state, mut meta) = schema::load(&source).map_err(CopyError::Damaged)?;
-    if (meta.applied, meta.membership.clone()) != wanted {
+    if (meta.applied, &meta.membership) != (wanted.0, &wanted.1) {
         return Err(CopyError::OtherIndex);
     }
     meta.copied = meta.applied;
@@ -111,9 +151,9 @@ pub(crate) fn install(
     let target = Rc::get_mut(&mut owner.writer.connection).ok_or(CopyError::InUse)?;
     target.flush_prepared_statement_cache();
     copy(&source, target)?;
-    owner.writer.checkpoint().map_err(std::io::Error::other)?;
-    owner.meta = meta.clone();
-    Ok(Some((state, meta)))
+    owner.writer.checkpoint()?;
+    owner.holds(meta.clone());
+    Ok((state, meta))
 }
 
 fn copy(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {

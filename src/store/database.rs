@@ -273,17 +273,23 @@ impl Writer {
                     self.health.space(self.name);
                     return Ok(done);
                 }
-                Err(error) if is_full(&error) => self.health.full(self.name),
-                Err(error) => {
-                    self.broke(&error);
-                    return Err(self.failed(error.to_string()));
-                }
+                Err(error) => self.bear(&error)?,
             }
-            if self.stopping.load(Ordering::Relaxed) || !self.patient.get() {
-                return Err(self.failed("the disk is full and nobody waits for space"));
-            }
-            self.read_until(Instant::now() + DISK_FULL_RETRY);
         }
+    }
+
+    /// After an error of a write: returns when it is to be tried again, which is on a full disk only. Any other error ends writing.
+    pub(crate) fn bear(&self, error: &rusqlite::Error) -> Result<(), WriteFailed> {
+        if !is_full(error) {
+            self.broke(error);
+            return Err(self.failed(error.to_string()));
+        }
+        self.health.full(self.name);
+        if self.stopping.load(Ordering::Relaxed) || !self.patient.get() {
+            return Err(self.failed("the disk is full and nobody waits for space"));
+        }
+        self.read_until(Instant::now() + DISK_FULL_RETRY);
+        Ok(())
     }
 
     /// While a write waits for space, what was committed is still read.
@@ -319,7 +325,7 @@ impl Writer {
     }
 }
 
-fn is_full(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 

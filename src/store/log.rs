@@ -11,14 +11,14 @@ use openraft::{OptionalSend, RaftLogReader, StorageIOError};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::base::ids::NodeId;
 use crate::base::limits::peers::PEER_ENTRIES_BYTES;
 use crate::base::limits::{LOG_CACHE_BYTES, LOG_CACHE_ENTRIES, LOG_PURGE_BYTES, LOG_READ_ENTRIES_MAX};
 use crate::store::database::{self, Job, OpenError, Schema, Thread, Unreached, WriteFailed, Writer};
-use crate::store::health::HealthCell;
+use crate::store::health::{Health, HealthCell};
 use crate::store::types::{Entry, LogId, StorageError, TypeConfig, Vote, weight};
 
 const SCHEMA: &str = "\
@@ -50,6 +50,9 @@ pub struct Log {
     thread: Arc<Thread<Owner>>,
     cache: Arc<Mutex<Cache>>,
     grown: Arc<Notify>,
+    /// The last entry that the state holds, where there is one beside the log.
+    held: Option<watch::Receiver<Option<LogId>>>,
+    health: HealthCell,
 }
 
 #[derive(Debug, Default)]
@@ -88,11 +91,16 @@ impl Log {
         let extent = verify(&connection).map_err(damaged)?;
         let first = after(extent.purged);
         let own = move |writer| Owner { writer, pages: 0, dropping: Some(first) };
-        let thread = Thread::start("log", connection, health, own, Owner::run);
+        let thread = Thread::start("log", connection, health.clone(), own, Owner::run);
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
         let cache = Cache { first, stored: extent.bytes, ..Cache::default() };
-        let log = Self { thread: Arc::new(thread), cache: Arc::new(Mutex::new(cache)), grown: Arc::default() };
-        Ok((log, extent))
+        let (thread, cache) = (Arc::new(thread), Arc::new(Mutex::new(cache)));
+        Ok((Self { thread, cache, grown: Arc::default(), held: None, health }, extent))
+    }
+
+    /// From now on nothing is purged before the state holds it.
+    pub(crate) fn keep_for(&mut self, held: watch::Receiver<Option<LogId>>) {
+        self.held = Some(held);
     }
 
     /// The id of the node whose log this is; absent in a log that was never used.
@@ -148,6 +156,23 @@ impl Log {
     ) -> Result<(), StorageError> {
         let done = self.thread.call(move |owner| owner.writer.commit(&mut work)).await;
         done.map_err(lost)?.map_err(failed)
+    }
+
+    /// raft orders a copy to be taken up and the log to be purged up to there, and does not wait for the first: killed between
+    /// the two a node would have lost what lies between its state and its log.
+    async fn until_held(&self, upto: LogId) -> Result<(), StorageError> {
+        let Some(mut held) = self.held.clone() else { return Ok(()) };
+        let mut health = self.health.watch();
+        tokio::select! {
+            biased;
+            held = held.wait_for(|held| *held >= Some(upto)) => {
+                held.map(drop).map_err(|ended| StorageIOError::write_logs(&ended).into())
+            }
+            failed = health.wait_for(|health| matches!(health, Health::Failed { .. })) => {
+                let reason = failed.map(|_| "the state is not held".to_owned()).unwrap_or_else(|ended| ended.to_string());
+                Err(StorageIOError::write_logs(&std::io::Error::other(reason)).into())
+            }
+        }
     }
 
     async fn meta<T: DeserializeOwned + Send + 'static>(&self, name: &'static str) -> Result<Option<T>, StorageError> {
@@ -315,6 +340,7 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
+        self.until_held(upto).await?;
         {
             let mut cache = self.cache();
             cache.first = after(Some(upto));

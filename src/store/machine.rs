@@ -22,7 +22,7 @@ use crate::model::effect::Effect;
 use crate::model::refusal::Refusal;
 use crate::model::state::{Snapshot, State};
 use crate::ops::stop::Stop;
-use crate::store::copy::{self, Copied};
+use crate::store::copy::{self, Copied, CopyError};
 use crate::store::database::{self, Job, OpenError, Owns, Thread, Unreached, WriteFailed, Writer};
 use crate::store::health::HealthCell;
 use crate::store::log::Log;
@@ -44,7 +44,10 @@ pub struct Machine {
     room: Arc<Semaphore>,
     health: HealthCell,
     snapshot: watch::Receiver<Arc<Snapshot>>,
+    held: watch::Receiver<Option<LogId>>,
     starting: Arc<AtomicBool>,
+    /// The last copy that was asked for could not be made.
+    without_copy: Arc<AtomicBool>,
     /// Held while entries are applied, and while a copy takes the place of what they made.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -78,6 +81,7 @@ pub(crate) struct Owner {
     pub(crate) writer: Writer,
     /// As it is in the database.
     pub(crate) meta: Meta,
+    held: watch::Sender<Option<LogId>>,
     behind: Arc<Mutex<Option<Behind>>>,
     pages: usize,
     /// A transaction was given up: those after it would lack it.
@@ -95,7 +99,8 @@ impl Machine {
         let found = meta.clone();
         let behind = Arc::new(Mutex::new(None));
         let waiting = Arc::clone(&behind);
-        let owner = move |writer| Owner { writer, meta: found, behind: waiting, pages: 0, torn: false };
+        let (holds, held) = watch::channel(found.applied);
+        let owner = move |writer| Owner { writer, meta: found, held: holds, behind: waiting, pages: 0, torn: false };
         let thread = Thread::start("state", connection, health.clone(), owner, Owner::run);
         let thread = thread.map_err(|error| damaged(format!("no thread for it: {error}")))?;
         let machine = Self {
@@ -107,7 +112,9 @@ impl Machine {
             room: Arc::new(Semaphore::new(STATE_BEHIND_BYTES)),
             health,
             snapshot,
+            held,
             starting: Arc::default(),
+            without_copy: Arc::default(),
             turn: Arc::default(),
         };
         Ok((machine, meta))
@@ -116,6 +123,11 @@ impl Machine {
     /// The state after each commit, in memory.
     pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshot.clone()
+    }
+
+    /// The last entry that `state.db` holds, after each of its commits. Ends with its thread.
+    pub(crate) fn held_so_far(&self) -> watch::Receiver<Option<LogId>> {
+        self.held.clone()
     }
 
     /// Applies what is known to be committed before raft starts, which would do it itself but never end on a full disk: there
@@ -200,7 +212,7 @@ impl Machine {
         let dir = self.dir.clone();
         let installed = self.thread.call(move |owner| {
             copy::keep(owner, &dir, &aside)?;
-            copy::install(owner, &copied, wanted)
+            copy::install(owner, &copied, &wanted)
         });
         let installed = installed.await.map_err(lost)?;
         let installed = installed.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error))?;
@@ -214,6 +226,15 @@ impl Machine {
     /// Closes the database. Blocks until its thread has ended.
     pub fn close(&self) {
         self.thread.close();
+    }
+
+    /// A copy of the state as it is now.
+    pub(crate) async fn copied(&self) -> Result<RaftSnapshot<TypeConfig>, CopyError> {
+        let dir = self.dir.clone();
+        let made = self.thread.call(move |owner| copy::make(owner, &dir)).await;
+        let (meta, copied) = made.map_err(std::io::Error::other)??;
+        self.without_copy.store(false, Ordering::Relaxed);
+        Ok(RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(copied) })
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -354,13 +375,19 @@ impl Owner {
         self.torn = written.is_err();
         written?;
         drop(room);
-        self.meta = meta;
+        self.holds(meta);
         // Rows of one transaction share pages: half as many, and those of the roots.
         self.pages += effects.len() / 2 + 4;
         if self.pages > CHECKPOINT_PAGES {
             self.checkpoint()?;
         }
         Ok(())
+    }
+
+    /// The database is as this says.
+    pub(crate) fn holds(&mut self, meta: Meta) {
+        self.held.send_replace(meta.applied);
+        self.meta = meta;
     }
 
     /// Makes everything written so far durable.
@@ -430,8 +457,12 @@ impl RaftStateMachine<TypeConfig> for Machine {
         copied: Box<Copied>,
     ) -> Result<(), StorageError> {
         let wanted = (meta.last_log_id, meta.last_membership.clone());
-        let installed = self.thread.call(move |owner| copy::install(owner, &copied, wanted)).await.map_err(lost)?;
-        let installed = installed.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error))?;
+        let installed = self.thread.call(move |owner| copy::install(owner, &copied, &wanted)).await.map_err(lost)?;
+        let installed = installed.map_err(|error| {
+            // raft ends with this, also where it waits for the state to be taken up.
+            self.health.fail(&error.to_string());
+            StorageIOError::write_snapshot(Some(meta.signature()), &error)
+        })?;
         if let Some((state, meta)) = installed {
             self.image().swap(state, meta);
         }
@@ -446,10 +477,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         if self.starting.load(Ordering::Relaxed) {
             return Ok(Some(RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(Copied::nothing()) }));
         }
-        let dir = self.dir.clone();
-        let made = self.thread.call(move |owner| copy::make(owner, &dir)).await.map_err(lost)?;
-        let (meta, copied) = made.map_err(|error| StorageError::from(StorageIOError::read_snapshot(None, &error)))?;
-        Ok(Some(RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(copied) }))
+        let copied = self.copied().await;
+        Ok(Some(copied.unwrap_or_else(|error| {
+            // raft would end with an error. Without a copy nothing is sent, and it asks again, several times a second.
+            if !self.without_copy.swap(true, Ordering::Relaxed) {
+                tracing::warn!("a node that needs a copy of the state gets none for now: failed to {error}");
+            }
+            RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(Copied::nothing()) }
+        })))
     }
 }
 

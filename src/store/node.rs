@@ -27,7 +27,7 @@ impl Store {
         if let Err(error) = copy::sweep(dir) {
             tracing::warn!(%error, "left-over copies could not be removed");
         }
-        let (log, extent) = Log::open(dir, health.clone())?;
+        let (mut log, extent) = Log::open(dir, health.clone())?;
         let (machine, meta) = Machine::open(dir, health.clone())?;
         let (last, purged) = (extent.last.map(|last| last.index), extent.purged.map(|purged| purged.index));
         let applied = meta.applied.map(|applied| applied.index);
@@ -45,6 +45,7 @@ impl Store {
             let found = format!("log.db begins after entry {}, state.db {}", purged.unwrap_or_default(), end(applied));
             return Err(OpenError::Apart { dir: dir.display().to_string(), found });
         }
+        log.keep_for(machine.held_so_far());
         let history = History::new(&machine);
         Ok(Self { log, machine, history, health, dir: dir.to_owned() })
     }

@@ -37,6 +37,13 @@ impl SmallDisk {
         }
     }
 
+    /// Fills all but so many bytes.
+    pub fn leave(&self, bytes: u64) {
+        let disk = rustix::fs::statvfs(&self.path).unwrap();
+        let filler = disk.f_bavail * disk.f_frsize - bytes;
+        fs::write(self.path.join("filler"), vec![0; filler as usize]).unwrap();
+    }
+
     pub fn free(&self) {
         fs::remove_file(self.path.join("filler")).unwrap();
     }

@@ -19,7 +19,7 @@ struct SmallDisk(TempDir);
 impl SmallDisk {
     fn mount() -> Option<Self> {
         let dir = dir();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(dir.path()).status();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(dir.path()).status();
         if mount.is_ok_and(|status| status.success()) {
             return Some(Self(dir));
         }
@@ -217,6 +217,51 @@ async fn stopping_and_starting_on_a_full_disk() {
     disk.free();
     let mut store = Store::open(disk.path()).unwrap();
     tokio::time::timeout(Duration::from_secs(60), run(&mut store, 30, &log[30..])).await.unwrap();
+    assert_same(&now(&store), &in_memory(&log));
+}
+
+/// raft would end, at the leader, with a copy that could not be made: nothing would be decided there any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_has_no_room_is_made_when_there_is() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let log = batches(26, 500);
+    let mut store = Store::open(disk.path()).unwrap();
+    run(&mut store, 0, &log[..30]).await;
+    disk.fill();
+    let none = store.machine.get_current_snapshot().await.unwrap().unwrap();
+    assert!(none.snapshot.path().is_none(), "nothing is sent");
+    let said = store.machine.copied().await.unwrap_err().to_string();
+    assert!(said.contains("the disk has"), "{said}");
+    assert_eq!(store.health.now(), Health::Good);
+    disk.free();
+    run(&mut store, 30, &log[30..60]).await;
+    let some = store.machine.get_current_snapshot().await.unwrap().unwrap();
+    let other = dir();
+    let mut copied = Store::open(other.path()).unwrap();
+    copied.machine.install_snapshot(&some.meta, some.snapshot).await.unwrap();
+    assert_same(&now(&copied), &in_memory(&log[..60]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_taken_up_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let log = batches(27, 500);
+    let other = dir();
+    let mut source = Store::open(other.path()).unwrap();
+    run(&mut source, 0, &log).await;
+    let copy = source.machine.get_current_snapshot().await.unwrap().unwrap();
+    let mut store = Store::open(disk.path()).unwrap();
+    disk.fill();
+    let (health, machine) = (store.health.clone(), store.machine.clone());
+    let install = tokio::spawn(async move {
+        store.machine.install_snapshot(&copy.meta, copy.snapshot).await.unwrap();
+        store
+    });
+    until(&health, full).await;
+    assert_eq!(machine.snapshot().borrow().revision, 0, "what it had is served");
+    disk.free();
+    let store = tokio::time::timeout(Duration::from_secs(60), install).await.unwrap().unwrap();
+    assert_eq!(health.now(), Health::Good);
     assert_same(&now(&store), &in_memory(&log));
 }
 

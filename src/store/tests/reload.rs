@@ -3,6 +3,7 @@ use openraft::RaftLogReader;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::base::ids::{RequestId, Seed};
 use crate::model::LEVEL;
@@ -18,7 +19,7 @@ use crate::store::health::HealthCell;
 use crate::store::history::Page;
 use crate::store::log::{FREE_PAGES_MAX, Log};
 use crate::store::node::Store;
-use crate::store::tests::bench::{dir, entry, id, in_memory, now, run};
+use crate::store::tests::bench::{dir, entry, id, in_memory, killed, now, run};
 
 async fn history(store: &Store) -> (Vec<Event>, Vec<Operation>) {
     let page = Page { limit: 1000, ..Page::default() };
@@ -143,6 +144,51 @@ async fn a_log_that_was_not_told_of_a_copy_begins_after_it() {
     assert!(crate::store::tests::bench::refused(copied_dir.path()).contains("log.db is empty"));
 }
 
+/// raft orders a copy to be taken up and the log to be purged up to there at once. Killed in between, a node finds either the state
+/// and the log it had, or those of the copy.
+#[tokio::test]
+async fn the_log_is_purged_once_the_state_holds_what_goes() {
+    let batches = crate::store::tests::bench::batches(7, 60);
+    let [source_dir, copied_dir, before_dir, after_dir] = [dir(), dir(), dir(), dir()];
+    let mut source = Store::open(source_dir.path()).unwrap();
+    run(&mut source, 0, &batches).await;
+    let mut copied = Store::open(copied_dir.path()).unwrap();
+    copied.log.set_node_id(crate::base::ids::NodeId(3)).await.unwrap();
+    run(&mut copied, 0, &batches[..10]).await;
+    let snapshot = source.machine.get_current_snapshot().await.unwrap().unwrap();
+    let (mut log, upto) = (copied.log.clone(), snapshot.meta.last_log_id.unwrap());
+    let purge = tokio::spawn(async move { log.purge(upto).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(copied.log.answers().await && !purge.is_finished());
+    killed(copied_dir.path(), before_dir.path());
+    copied.machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    purge.await.unwrap().unwrap();
+    killed(copied_dir.path(), after_dir.path());
+    for (at, held) in [(&before_dir, 10), (&after_dir, batches.len())] {
+        let mut again = Store::open(at.path()).unwrap();
+        assert_same(&now(&again), &in_memory(&batches[..held]));
+        assert_eq!(again.log.get_log_state().await.unwrap().last_log_id.unwrap().index, held as u64 - 1);
+    }
+}
+
+/// raft waits for the purge and would never learn that the copy before it failed.
+#[tokio::test]
+async fn a_purge_fails_with_the_copy_it_waits_for() {
+    let batches = crate::store::tests::bench::batches(7, 60);
+    let [source_dir, copied_dir] = [dir(), dir()];
+    let mut source = Store::open(source_dir.path()).unwrap();
+    run(&mut source, 0, &batches).await;
+    let snapshot = source.machine.get_current_snapshot().await.unwrap().unwrap();
+    let mut copied = Store::open(copied_dir.path()).unwrap();
+    run(&mut copied, 0, &batches[..10]).await;
+    let (mut log, upto) = (copied.log.clone(), snapshot.meta.last_log_id.unwrap());
+    let purge = tokio::spawn(async move { log.purge(upto).await });
+    std::fs::write(snapshot.snapshot.path().unwrap(), "no database").unwrap();
+    copied.machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap_err();
+    purge.await.unwrap().unwrap_err();
+    assert!(copied.health.failed().unwrap().contains("take up a copy"), "{:?}", copied.health.failed());
+}
+
 /// Killed, or without power, before all of what was purged had gone from the file.
 #[tokio::test]
 async fn what_is_left_of_a_purge_is_of_no_account() {
@@ -194,6 +240,8 @@ async fn a_copy_of_another_index_is_not_taken_up() {
     let refused = copied.machine.install_snapshot(&late.meta, early.snapshot).await.unwrap_err();
     assert!(refused.to_string().contains("another index than announced"), "{refused}");
     assert_same(&now(&copied), &in_memory(&batches[..3]));
+    drop(copied);
+    let mut copied = Store::open(copied_dir.path()).unwrap();
     copied.machine.install_snapshot(&late.meta, late.snapshot).await.unwrap();
     assert_same(&now(&copied), &in_memory(&batches));
 }
