@@ -201,7 +201,7 @@ fn an_issuer_that_was_away_is_told_of_new_contacts_when_it_is_back() {
     );
     let set = json!({"contacts": ["hostmaster@example.org"]});
     assert_eq!(node.ask("PATCH", "/v1/issuers/pebble", Some(set), &[]).status, 200);
-    wait("it cannot be told", || node.log().contains("it is left alone for a while: failed to"));
+    wait("it cannot be told", || node.log().contains("it is asked again in a while: failed to"));
     assert_eq!(node.get("/v1/issuers/pebble").json["task"], "contacts");
     nft("delete table ip away");
     support::until(150, "it is told", || {

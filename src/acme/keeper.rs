@@ -13,8 +13,9 @@ use crate::acme::account::Unopened;
 use crate::acme::checks::{self, Candidate};
 use crate::acme::fault::{AcmeError, jitter};
 use crate::acme::order::{self, Ways};
-use crate::acme::plan::{Check, Intent, Item, Known, Plan, Step, Trouble, plan};
+use crate::acme::plan::{Check, Intent, Item, Known, Plan, Step, plan};
 use crate::acme::suffixes::Suffixes;
+use crate::acme::troubles::{put_off, trouble};
 use crate::acme::windows;
 use crate::acme::{Ground, Obtaining, account, revoke};
 use crate::base::clock::Time;
@@ -166,8 +167,12 @@ impl Keeper {
         }
         self.warn(state, &plan.ending);
         let asks = lock(&self.known).windows.values().map(|window| window.ask).filter(|ask| *ask > now).min();
-        let left = |issuer: &Arc<Issuer>| Some(lock(&self.known).troubles.get(&issuer.name)?.until);
-        let again = untended(state).filter_map(left).filter(|until| *until > now).min();
+        let again = |issuer: &Arc<Issuer>| {
+            let known = lock(&self.known);
+            let left = [known.troubles.get(&issuer.name), known.errands.get(&issuer.name)];
+            left.into_iter().flatten().map(|trouble| trouble.until).filter(|until| *until > now).max()
+        };
+        let again = untended(state).filter_map(again).min();
         let next = plan.next.into_iter().chain(asks).chain(again).min();
         let next = next.map_or(PLAN_IDLE, |next| Duration::from_millis(next.0.saturating_sub(now.0)));
         self.plan.send_replace(plan);
@@ -252,7 +257,7 @@ impl Keeper {
     fn tend(&mut self, state: &State, now: Time) {
         let untended: Vec<_> = untended(state).map(Arc::clone).collect();
         for issuer in untended {
-            if lock(&self.known).is_left_alone(&issuer.name, now) || !self.tending.insert(issuer.name.clone()) {
+            if lock(&self.known).has_no_errands(&issuer.name, now) || !self.tending.insert(issuer.name.clone()) {
                 continue;
             }
             let (ground, known) = (self.ground.clone(), Arc::clone(&self.known));
@@ -283,7 +288,7 @@ impl Keeper {
     /// Certificates that were followed by others because somebody else may have their keys.
     fn revoke(&mut self, state: &State, now: Time) {
         for (issuer, held) in revoke::due(state) {
-            if lock(&self.known).is_left_alone(&issuer.name, now) || !self.tending.insert(issuer.name.clone()) {
+            if lock(&self.known).has_no_errands(&issuer.name, now) || !self.tending.insert(issuer.name.clone()) {
                 continue;
             }
             let (ground, known) = (self.ground.clone(), Arc::clone(&self.known));
@@ -292,7 +297,7 @@ impl Keeper {
                 guarded(async move {
                     match revoke::revoke(&ground, &issuer, &held).await {
                         Ok(()) => tracing::info!(certificate = %held.id, names = held.names.join(" "), "revoked"),
-                        Err(error) => trouble(&known, &issuer, &error, None, false),
+                        Err(error) => put_off(&mut lock(&known), &issuer, &error),
                     }
                 })
                 .await;
@@ -433,7 +438,7 @@ async fn candidate(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer) -> Op
             Some(Candidate { identities, account })
         }
         Err(Unopened { error, retry }) => {
-            trouble(known, issuer, &error, retry, false);
+            trouble(&mut lock(known), issuer, &error, retry, false);
             None
         }
     }
@@ -446,7 +451,7 @@ async fn make(ground: &Ground, known: &Mutex<Known>, issuer: &Arc<Issuer>, purpo
     let opened = guarded(async move { account::open(&ground_, &issuer_).await.map(drop) }).await;
     let broken = || AcmeError::Unusable("the issuer's answer broke the work on it".into());
     if let Err(Unopened { error, retry }) = opened.unwrap_or_else(|| Err(Unopened { error: broken(), retry: None })) {
-        return trouble(known, issuer, &error, retry, false);
+        return trouble(&mut lock(known), issuer, &error, retry, false);
     }
     let ways: Ways = {
         let known = lock(known);
@@ -475,7 +480,7 @@ async fn make(ground: &Ground, known: &Mutex<Known>, issuer: &Arc<Issuer>, purpo
 async fn finish(ground: &Ground, known: &Mutex<Known>, order: &Arc<Order>, issuer: &Arc<Issuer>, ways: Ways) {
     let (ground_, order_, issuer_) = (ground.clone(), Arc::clone(order), Arc::clone(issuer));
     match guarded(async move { order::work(&ground_, &order_, &issuer_, ways).await }).await {
-        Some(Some((error, retry))) => trouble(known, issuer, &error, retry, true),
+        Some(Some((error, retry))) => trouble(&mut lock(known), issuer, &error, retry, true),
         Some(None) => drop(lock(known).troubles.remove(&issuer.name)),
         None => order::give_up(ground, order, issuer).await,
     }
@@ -500,28 +505,13 @@ async fn attend(ground: &Ground, known: &Mutex<Known>, issuer: &Issuer) {
     };
     match done {
         Ok(()) => {
+            lock(known).errands.remove(&issuer.name);
             if let Some(task) = issuer.task {
                 tracing::info!(issuer = %issuer.name, ?task, "the account was changed");
             }
         }
-        Err(error) => trouble(known, issuer, &error, None, false),
+        Err(error) => put_off(&mut lock(known), issuer, &error),
     }
-}
-
-/// Leaves an issuer alone for a while. Those who meet the same trouble at one time count as one.
-fn trouble(known: &Mutex<Known>, issuer: &Issuer, error: &AcmeError, asked: Option<Duration>, ordering: bool) {
-    let (mut known, now) = (lock(known), Time::now());
-    let before = known.troubles.get(&issuer.name);
-    if before.is_some_and(|before| before.stands(now)) {
-        return;
-    }
-    let count = before.map_or(0, |before| before.count.saturating_add(1));
-    let until = now.plus(error.pause_of_issuer(count, asked, ordering));
-    if count == 0 {
-        tracing::warn!(issuer = %issuer.name, "it is left alone for a while: failed to {error}");
-    }
-    let reason = format!("failed to {error}. {}", error.remedy());
-    known.troubles.insert(issuer.name.clone(), Trouble { reason, until, count });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,6 +9,7 @@ mod order;
 pub mod plan;
 mod revoke;
 pub(crate) mod suffixes;
+mod troubles;
 mod windows;
 mod wire;
 

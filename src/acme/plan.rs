@@ -22,6 +22,8 @@ pub(crate) struct Known {
     pub(crate) checks: HashMap<(String, IssuerName), Check>,
     /// Issuers that did not answer as they should, and until when they are left alone.
     pub(crate) troubles: BTreeMap<IssuerName, Trouble>,
+    /// The same for what no certificate waits for: tasks of an account, whom the issuer may write to, revocations.
+    pub(crate) errands: BTreeMap<IssuerName, Trouble>,
     /// When issuers want their certificates renewed (RFC 9773).
     pub(crate) windows: BTreeMap<CertificateId, Window>,
     /// Groups to be renewed whatever they have.
@@ -38,6 +40,11 @@ impl Known {
         self.troubles.get(issuer).is_some_and(|trouble| trouble.stands(now))
     }
 
+    /// Whether an issuer is asked neither for certificates nor for anything else.
+    pub(crate) fn has_no_errands(&self, issuer: &IssuerName, now: Time) -> bool {
+        self.is_left_alone(issuer, now) || self.errands.get(issuer).is_some_and(|trouble| trouble.stands(now))
+    }
+
     /// Looks again at names that could not be proved, as soon as they are wanted.
     pub(crate) fn try_again(&mut self, is: impl Fn(&str) -> bool) {
         self.checks.retain(|(name, _), check| check.found.is_ok() || !is(name));
@@ -47,6 +54,7 @@ impl Known {
     pub(crate) fn forget(&mut self, state: &State, plan: &Plan) {
         self.windows.retain(|id, _| state.certificates.contains_key(id));
         self.troubles.retain(|name, _| state.issuer(name).is_some());
+        self.errands.retain(|name, _| state.issuer(name).is_some());
         self.identities.retain(|name, _| state.issuer(name).is_some());
         let names: usize = plan.items.iter().map(|item| item.names.len()).sum();
         if self.checks.len() > names * 2 + FORGOTTEN_CHECKS_MAX {

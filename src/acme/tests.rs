@@ -218,6 +218,10 @@ fn an_issuer_in_trouble_is_left_alone_and_the_next_one_asked() {
     let mut known = knows(&["a.net"]);
     assert_eq!(one(&state, &known).issuer, Some(issuer("own")));
     let trouble = |until| Trouble { reason: "failed to reach it".into(), until, count: 1 };
+    // What it has not done for an account is no reason to ask it for no certificate.
+    known.errands.insert(issuer("own"), trouble(days(1)));
+    assert_eq!(one(&state, &known).issuer, Some(issuer("own")));
+    assert!(known.has_no_errands(&issuer("own"), NOW) && !known.is_left_alone(&issuer("own"), NOW));
     known.troubles.insert(issuer("own"), trouble(days(1)));
     assert_eq!(one(&state, &known).issuer, Some(issuer("letsencrypt")));
     known.troubles.insert(issuer("letsencrypt"), trouble(days(2)));

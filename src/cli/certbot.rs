@@ -92,7 +92,7 @@ pub(crate) fn accounts(dir: &Path, lineages: &[Lineage]) -> Vec<Account> {
         let registered = read(&folder.join("regr.json"));
         if let Ok(account) = registered.and_then(|text| Ok(serde_json::from_str::<Registration>(&text)?)) {
             let at = folder.parent().and_then(|above| above.strip_prefix(&top).ok()).unwrap_or(Path::new(""));
-            let directory = format!("https://{}", at.display());
+            let directory = format!("https://{}", of_today(&at.to_string_lossy()));
             found.push(Account { url: account.uri, directory, folder: folder.clone() });
         }
         if depth < ACCOUNTS_DEPTH {
@@ -110,6 +110,15 @@ pub(crate) fn accounts(dir: &Path, lineages: &[Lineage]) -> Vec<Account> {
     };
     found.sort_by_cached_key(|account| (!is_used(account), account.url.clone()));
     found
+}
+
+/// Let's Encrypt's accounts of ACME's first version are good in its second: certbot has but a link to them there.
+fn of_today(directory: &str) -> &str {
+    match directory {
+        "acme-v01.api.letsencrypt.org/directory" => "acme-v02.api.letsencrypt.org/directory",
+        "acme-staging.api.letsencrypt.org/directory" => "acme-staging-v02.api.letsencrypt.org/directory",
+        newer => newer,
+    }
 }
 
 /// Directories between `accounts` and an account.
@@ -196,5 +205,21 @@ mod tests {
         let told: Vec<_> = found.iter().map(|account| (&*account.url, &*account.directory)).collect();
         assert_eq!(told, [("https://ca/acct/2", "https://ca/dir"), ("https://ca/acct/1", "https://ca/dir")]);
         assert!(found[0].key().unwrap().as_str() == "{}" && found[1].key().is_err());
+    }
+
+    /// Older than ACME's second version, under which certbot has a link to it.
+    #[test]
+    fn an_account_of_the_first_version_is_one_of_the_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |version: &str| dir.path().join(format!("accounts/acme-{version}.api.letsencrypt.org"));
+        let account = of("v01").join("directory/7f");
+        std::fs::create_dir_all(&account).unwrap();
+        std::fs::create_dir_all(of("v02")).unwrap();
+        let url = "https://acme-v01.api.letsencrypt.org/acme/reg/7";
+        std::fs::write(account.join("regr.json"), format!(r#"{{"body": {{}}, "uri": "{url}"}}"#)).unwrap();
+        std::os::unix::fs::symlink(of("v01").join("directory"), of("v02").join("directory")).unwrap();
+        let found = accounts(dir.path(), &[]);
+        let told: Vec<_> = found.iter().map(|account| (&*account.url, &*account.directory)).collect();
+        assert_eq!(told, [(url, "https://acme-v02.api.letsencrypt.org/directory")]);
     }
 }
