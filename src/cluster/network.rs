@@ -2,6 +2,7 @@
 //! questions (votes, whether this node still leads). Whatever goes wrong on a connection ends it; raft tries again after a pause that grows.
 use std::future::Future;
 use std::iter::successors;
+use std::time::Duration;
 
 use openraft::error::{
     Fatal, InstallSnapshotError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
@@ -12,6 +13,7 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, Snapshot, Vote};
+use tokio::time::sleep;
 
 use crate::base::ids::NodeId;
 use crate::base::limits::peers::{PEER_PAUSE_FIRST, PEER_PAUSE_MAX, PEER_RPC_WAIT};
@@ -38,13 +40,15 @@ pub(crate) struct Way {
     answers: u64,
     /// It has not answered the last time; said once.
     silent: bool,
+    /// Copies in a row that it did not get.
+    copies_failed: usize,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Way;
 
     async fn new_client(&mut self, target: u64, _node: &Peer) -> Way {
-        Way { target: NodeId(target), network: self.clone(), stream: None, answers: 0, silent: false }
+        Way { target: NodeId(target), network: self.clone(), stream: None, answers: 0, silent: false, copies_failed: 0 }
     }
 }
 
@@ -134,19 +138,34 @@ impl RaftNetwork<TypeConfig> for Way {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
-        let Network { peers, blocking } = &self.network;
+        let sent = async {
+            let Network { peers, blocking } = &self.network;
+            let way = copies::Way { vote, instead: false };
+            let failed = match copies::send_copy(peers, blocking, self.target, way, snapshot).await {
+                Ok(CopySaid::Taken(response)) => {
+                    self.copies_failed = 0;
+                    return Ok(response);
+                }
+                Ok(_) => odd(),
+                Err(error) => Unreachable::new(&error),
+            };
+            // raft's own pause does not grow here, and the next copy is made anew.
+            sleep(pauses().nth(self.copies_failed).unwrap_or(PEER_PAUSE_MAX)).await;
+            self.copies_failed += 1;
+            Err(StreamingError::Unreachable(failed))
+        };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = copies::send_copy(peers, blocking, self.target, copies::Way { vote, instead: false }, snapshot) => match sent {
-                Ok(CopySaid::Taken(response)) => Ok(response),
-                Ok(_) => Err(StreamingError::Unreachable(odd())),
-                Err(error) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
-            }
+            sent = sent => sent,
         }
     }
 
     fn backoff(&self) -> Backoff {
-        let next = |pause: &std::time::Duration| Some((*pause * 2).min(PEER_PAUSE_MAX));
-        Backoff::new(successors(Some(PEER_PAUSE_FIRST), next))
+        Backoff::new(pauses())
     }
+}
+
+/// Between one try and the next.
+fn pauses() -> impl Iterator<Item = Duration> + Send {
+    successors(Some(PEER_PAUSE_FIRST), |pause| Some((*pause * 2).min(PEER_PAUSE_MAX)))
 }
