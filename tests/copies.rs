@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
@@ -32,13 +34,13 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let link = Self { at: listener.local_addr().unwrap(), cuts: Arc::default() };
         let cuts = Arc::clone(&link.cuts);
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             while let Ok((caller, _)) = listener.accept() {
                 let Ok(called) = TcpStream::connect(node) else { continue };
                 let back = (called.try_clone().unwrap(), caller.try_clone().unwrap());
-                std::thread::spawn(move || pump(back.0, back.1, |_| false));
+                thread::spawn(move || pump(back.0, back.1, |_| false));
                 let cuts = Arc::clone(&cuts);
-                std::thread::spawn(move || {
+                thread::spawn(move || {
                     let mut here = 0;
                     pump(caller, called, |bytes| {
                         here += bytes;
@@ -94,19 +96,39 @@ fn a_leader_without_room_for_a_copy_leads_on() {
     fill(&first);
     disk.leave(24 << 20);
     late.start();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let joined = scope.spawn(|| ruche(&late, &["cluster", "join", &token(&first)]));
-        until(60, "there is no room", || first.log().contains("gets none for now").then_some(()));
+        until(60, "there is no room", || first.log().contains("gets no copy of the state for now").then_some(()));
         for number in 0..20 {
             first.post("/v1/accounts", serde_json::json!({"name": format!("meanwhile-{number}")})).done();
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(100));
         }
         assert!(!joined.is_finished());
         disk.free();
         joined.join().unwrap().unwrap();
     });
     catches_up(&late, &first.get("/v1/status").done().json["revision"]);
-    assert_eq!(first.log().matches("gets none for now").count(), 1);
+    assert_eq!(first.log().matches("gets no copy of the state for now").count(), 1);
+}
+
+/// A copy is as large as the state, and a small machine's disk wears: none is made for nobody.
+#[test]
+fn no_copy_is_made_for_a_node_that_is_away() {
+    let (mut first, mut late) = (node("pi-0"), node("pi-1"));
+    first.start();
+    late.start();
+    ruche(&late, &["cluster", "join", &token(&first)]).unwrap();
+    assert!(late.term().success());
+    fill(&first);
+    let is_copy = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("copy-");
+    let ends = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < ends {
+        assert!(!fs::read_dir(&first.data).unwrap().flatten().any(is_copy), "{}", first.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    late.start();
+    catches_up(&late, &first.get("/v1/status").done().json["revision"]);
+    assert!(late.log().contains("receiving a copy of the state"), "{}", late.log());
 }
 
 #[test]

@@ -296,7 +296,10 @@ impl Keeper {
                 let name = issuer.name.clone();
                 guarded(async move {
                     match revoke::revoke(&ground, &issuer, &held).await {
-                        Ok(()) => tracing::info!(certificate = %held.id, names = held.names.join(" "), "revoked"),
+                        Ok(()) => {
+                            lock(&known).errands.remove(&issuer.name);
+                            tracing::info!(certificate = %held.id, names = held.names.join(" "), "revoked");
+                        }
                         Err(error) => put_off(&mut lock(&known), &issuer, &error),
                     }
                 })

@@ -1,11 +1,11 @@
 //! What this node answers the other members.
 use openraft::raft::AppendEntriesResponse;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::base::clock::Time;
 use crate::base::ids::NodeId;
 use crate::base::limits::NODE_ADDRESSES_MAX;
-use crate::base::limits::peers::{PEER_LOOK_WAIT, PEER_SERVED_WAIT};
+use crate::base::limits::peers::{PEER_LOOK_WAIT, PEER_RPC_WAIT, PEER_SERVED_WAIT};
 use crate::cluster::look::{Disk, Look};
 use crate::cluster::member::Member;
 use crate::cluster::peer::messages::{Ask, Said};
@@ -16,15 +16,17 @@ impl Member {
     /// Answers a question of a member.
     pub(crate) async fn answer(&self, from: NodeId, ask: Ask, board: &Board) -> Said {
         match ask {
-            Ask::Append(request) => match self.raft().append_entries(request).await {
-                Ok(response) => {
+            // Who asked waits no longer either.
+            Ask::Append(request) => match timeout(PEER_RPC_WAIT, self.raft().append_entries(request)).await {
+                Ok(Ok(response)) => {
                     // Somebody who leads no more is not the leader's voice.
                     if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
                         self.voice().hear(from);
                     }
                     Said::Append(response)
                 }
-                Err(error) => Said::Failed(error.to_string()),
+                Ok(Err(error)) => Said::Failed(error.to_string()),
+                Err(_) => Said::Failed("take up entries in time".to_owned()),
             },
             Ask::Vote(request) => {
                 self.raft().vote(request).await.map_or_else(|error| Said::Failed(error.to_string()), Said::Vote)

@@ -121,12 +121,11 @@ impl Member {
         let Store { log, machine, history, health, dir } = store;
         let (snapshot, node) = (machine.snapshot(), book.own());
         machine.catch_up(&mut log.clone()).await.map_err(|error| StartError::CatchUp(Box::new(error)))?;
-        machine.set_starting(true);
+        machine.copy_later();
         let peers = Peers::new(book);
-        let network = Network { peers: peers.clone(), blocking: blocking.clone() };
+        let network = Network { peers: peers.clone(), blocking: blocking.clone(), machine: machine.clone() };
         let raft = Raft::new(node.0, Arc::new(config()), network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(Box::new(error)))?;
-        machine.set_starting(false);
         peers.book().ask_raft(raft.server_metrics());
         let (queue, proposals) = mpsc::channel(DOOR_WAITING_MAX);
         let undecided = Undecided::default();

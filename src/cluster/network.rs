@@ -2,7 +2,6 @@
 //! questions (votes, whether this node still leads). Whatever goes wrong on a connection ends it; raft tries again after a pause that grows.
 use std::future::Future;
 use std::iter::successors;
-use std::time::Duration;
 
 use openraft::error::{
     Fatal, InstallSnapshotError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
@@ -16,12 +15,15 @@ use openraft::{OptionalSend, Snapshot, Vote};
 use tokio::time::sleep;
 
 use crate::base::ids::NodeId;
-use crate::base::limits::peers::{PEER_PAUSE_FIRST, PEER_PAUSE_MAX, PEER_RPC_WAIT};
+use crate::base::limits::peers::{
+    PEER_COPY_PAUSE, PEER_COPY_PAUSES_LOG2, PEER_PAUSE_FIRST, PEER_PAUSE_MAX, PEER_RPC_WAIT,
+};
 use crate::cluster::copies;
 use crate::cluster::peer::dial::{Peers, Stream, exchange};
 use crate::cluster::peer::error::PeerError;
 use crate::cluster::peer::messages::{Ask, CopySaid, Said};
 use crate::ops::blocking::Blocking;
+use crate::store::machine::Machine;
 use crate::store::types::{Peer, TypeConfig};
 
 /// Makes the way to each peer.
@@ -29,6 +31,7 @@ use crate::store::types::{Peer, TypeConfig};
 pub(crate) struct Network {
     pub(crate) peers: Peers,
     pub(crate) blocking: Blocking,
+    pub(crate) machine: Machine,
 }
 
 /// The way to one peer.
@@ -41,7 +44,7 @@ pub(crate) struct Way {
     /// It has not answered the last time; said once.
     silent: bool,
     /// Copies in a row that it did not get.
-    copies_failed: usize,
+    copies_failed: u32,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -82,6 +85,46 @@ impl Way {
             tracing::warn!(node = %self.target, "it is tried again and again: failed to {failed}");
         }
         Err(Unreachable::new(&failed))
+    }
+}
+
+impl Way {
+    /// Gives it a copy of the state. What raft asked for a copy of was an older state: that is in this one.
+    async fn give_copy(&mut self, vote: Vote<u64>) -> Result<SnapshotResponse<u64>, Unreachable> {
+        let error = match self.copy(vote).await {
+            Ok(response) => {
+                self.copies_failed = 0;
+                return Ok(response);
+            }
+            Err(error) => error,
+        };
+        if self.copies_failed == 0 {
+            tracing::warn!(node = %self.target, "it gets no copy of the state for now: failed to {error}");
+        }
+        // raft would try again at once.
+        for _ in 0..1 << self.copies_failed.min(PEER_COPY_PAUSES_LOG2) {
+            sleep(PEER_COPY_PAUSE).await;
+            self.say_who_leads(vote).await.map_err(|error| Unreachable::new(&error))?;
+        }
+        self.copies_failed = self.copies_failed.saturating_add(1);
+        Err(Unreachable::new(&error))
+    }
+
+    /// One is made once it is known that somebody is there to take it.
+    async fn copy(&self, vote: Vote<u64>) -> Result<SnapshotResponse<u64>, PeerError> {
+        let Network { peers, blocking, machine } = &self.network;
+        self.say_who_leads(vote).await?;
+        let copied = machine.copied().await.map_err(|error| PeerError::Failed(error.to_string()))?;
+        match copies::send_copy(peers, blocking, self.target, copies::Way { vote, instead: false }, copied).await? {
+            CopySaid::Taken(response) => Ok(response),
+            _ => Err(PeerError::Failed("take the answer to another question".into())),
+        }
+    }
+
+    /// raft says nothing to who waits for a copy.
+    async fn say_who_leads(&self, vote: Vote<u64>) -> Result<(), PeerError> {
+        let word = AppendEntriesRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
+        self.network.peers.ask(self.target, &Ask::Append(word), PEER_RPC_WAIT).await.map(drop)
     }
 }
 
@@ -134,38 +177,18 @@ impl RaftNetwork<TypeConfig> for Way {
     async fn full_snapshot(
         &mut self,
         vote: Vote<u64>,
-        snapshot: Snapshot<TypeConfig>,
+        _snapshot: Snapshot<TypeConfig>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
-        let sent = async {
-            let Network { peers, blocking } = &self.network;
-            let way = copies::Way { vote, instead: false };
-            let failed = match copies::send_copy(peers, blocking, self.target, way, snapshot).await {
-                Ok(CopySaid::Taken(response)) => {
-                    self.copies_failed = 0;
-                    return Ok(response);
-                }
-                Ok(_) => odd(),
-                Err(error) => Unreachable::new(&error),
-            };
-            // raft's own pause does not grow here, and the next copy is made anew.
-            sleep(pauses().nth(self.copies_failed).unwrap_or(PEER_PAUSE_MAX)).await;
-            self.copies_failed += 1;
-            Err(StreamingError::Unreachable(failed))
-        };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = sent => sent,
+            given = self.give_copy(vote) => given.map_err(StreamingError::Unreachable),
         }
     }
 
     fn backoff(&self) -> Backoff {
-        Backoff::new(pauses())
+        let next = |pause: &std::time::Duration| Some((*pause * 2).min(PEER_PAUSE_MAX));
+        Backoff::new(successors(Some(PEER_PAUSE_FIRST), next))
     }
-}
-
-/// Between one try and the next.
-fn pauses() -> impl Iterator<Item = Duration> + Send {
-    successors(Some(PEER_PAUSE_FIRST), |pause| Some((*pause * 2).min(PEER_PAUSE_MAX)))
 }

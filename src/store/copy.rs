@@ -43,13 +43,11 @@ pub(crate) enum CopyError {
 }
 
 impl CopyError {
-    /// What SQLite said of a full disk.
-    fn full(&self) -> Option<&rusqlite::Error> {
+    fn is_full(&self) -> bool {
         match self {
-            Self::Sqlite(error) | Self::Open(OpenError::Sqlite { source: error, .. }) => {
-                Some(error).filter(|error| database::is_full(error))
-            }
-            _ => None,
+            Self::Sqlite(error) | Self::Open(OpenError::Sqlite { source: error, .. }) => database::is_full(error),
+            Self::NoRoom { .. } => true,
+            _ => false,
         }
     }
 }
@@ -98,14 +96,7 @@ pub(crate) fn sweep(dir: &Path) -> std::io::Result<()> {
 
 /// Copies the state as it is now, where the disk has room for that.
 pub(crate) fn make(owner: &mut Owner, dir: &Path) -> Result<(Meta, Copied), CopyError> {
-    let connection = &owner.writer.connection;
-    let count = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map(u64::from);
-    let needed = count("page_count")? * count("page_size")? + COPY_LEAVES;
-    let disk = rustix::fs::statvfs(dir).map_err(std::io::Error::from)?;
-    let free = disk.f_bavail * disk.f_frsize;
-    if free < needed {
-        return Err(CopyError::NoRoom { needed, free });
-    }
+    room(dir, bytes(&owner.writer.connection)?)?;
     let copied = Copied::empty(dir)?;
     let path = copied.path().unwrap_or(dir);
     let mut target = Connection::open(path)?;
@@ -128,19 +119,23 @@ pub(crate) fn install(
     wanted: &(Option<LogId>, Membership),
 ) -> Result<Option<(State, Meta)>, CopyError> {
     let Some(path) = copied.path() else { return Ok(None) };
+    let (source, state, meta) = patiently(owner, |_| verified(path, wanted))?;
+    patiently(owner, |owner| take_up(owner, &source, path))?;
+    owner.holds(meta.clone());
+    Ok(Some((state, meta)))
+}
+
+/// Tries again while the disk is full.
+fn patiently<T>(owner: &mut Owner, mut work: impl FnMut(&mut Owner) -> Result<T, CopyError>) -> Result<T, CopyError> {
     loop {
-        let error = match take_up(owner, path, wanted) {
-            Ok(taken) => return Ok(Some(taken)),
-            Err(error) => error,
-        };
-        match error.full() {
-            Some(full) => owner.writer.bear(full)?,
-            None => return Err(error),
+        match work(owner) {
+            Err(error) if error.is_full() => owner.writer.wait_for_space()?,
+            done => return done,
         }
     }
 }
 
-fn take_up(owner: &mut Owner, path: &Path, wanted: &(Option<LogId>, Membership)) -> Result<(State, Meta), CopyError> {
+fn verified(path: &Path, wanted: &(Option<LogId>, Membership)) -> Result<(Connection, State, Meta), CopyError> {
     let source = database::open(path, &schema::SCHEMA, "OFF")?;
     let (state, mut meta) = schema::load(&source).map_err(CopyError::Damaged)?;
     if (meta.applied, &meta.membership) != (wanted.0, &wanted.1) {
@@ -148,12 +143,35 @@ fn take_up(owner: &mut Owner, path: &Path, wanted: &(Option<LogId>, Membership))
     }
     meta.copied = meta.applied;
     schema::write_meta(&source, &meta)?;
+    Ok((source, state, meta))
+}
+
+/// The pages go into the write-ahead log first, all of them, and then into the database: where there is no room for that nothing is
+/// written, which would take it from everybody else.
+fn take_up(owner: &mut Owner, source: &Connection, path: &Path) -> Result<(), CopyError> {
+    owner.writer.checkpoint()?;
+    let journal = owner.writer.connection.path().map(|path| format!("{path}-wal"));
+    let journal = journal.and_then(|path| Some(std::fs::metadata(path).ok()?.len())).unwrap_or_default();
+    let (size, own) = (bytes(source)?, bytes(&owner.writer.connection)?);
+    room(path, (size + size.saturating_sub(own)).saturating_sub(journal))?;
     let target = Rc::get_mut(&mut owner.writer.connection).ok_or(CopyError::InUse)?;
     target.flush_prepared_statement_cache();
-    copy(&source, target)?;
+    copy(source, target)?;
     owner.writer.checkpoint()?;
-    owner.holds(meta.clone());
-    Ok((state, meta))
+    Ok(())
+}
+
+/// Of a database.
+fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let count = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map(u64::from);
+    Ok(count("page_count")? * count("page_size")?)
+}
+
+/// Refused where the disk has not so many bytes and what it leaves to others.
+fn room(path: &Path, bytes: u64) -> Result<(), CopyError> {
+    let disk = rustix::fs::statvfs(path).map_err(std::io::Error::from)?;
+    let (needed, free) = (bytes + COPY_LEAVES, disk.f_bavail * disk.f_frsize);
+    if free < needed { Err(CopyError::NoRoom { needed, free }) } else { Ok(()) }
 }
 
 fn copy(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {

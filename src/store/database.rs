@@ -273,17 +273,17 @@ impl Writer {
                     self.health.space(self.name);
                     return Ok(done);
                 }
-                Err(error) => self.bear(&error)?,
+                Err(error) if is_full(&error) => self.wait_for_space()?,
+                Err(error) => {
+                    self.broke(&error);
+                    return Err(self.failed(error.to_string()));
+                }
             }
         }
     }
 
-    /// After an error of a write: returns when it is to be tried again, which is on a full disk only. Any other error ends writing.
-    pub(crate) fn bear(&self, error: &rusqlite::Error) -> Result<(), WriteFailed> {
-        if !is_full(error) {
-            self.broke(error);
-            return Err(self.failed(error.to_string()));
-        }
+    /// The disk is full: waits a while, unless nothing is to wait any more.
+    pub(crate) fn wait_for_space(&self) -> Result<(), WriteFailed> {
         self.health.full(self.name);
         if self.stopping.load(Ordering::Relaxed) || !self.patient.get() {
             return Err(self.failed("the disk is full and nobody waits for space"));

@@ -45,9 +45,8 @@ pub struct Machine {
     health: HealthCell,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     held: watch::Receiver<Option<LogId>>,
-    starting: Arc<AtomicBool>,
-    /// The last copy that was asked for could not be made.
-    without_copy: Arc<AtomicBool>,
+    /// Who sends a copy of the state makes it then.
+    copied_later: Arc<AtomicBool>,
     /// Held while entries are applied, and while a copy takes the place of what they made.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -113,8 +112,7 @@ impl Machine {
             health,
             snapshot,
             held,
-            starting: Arc::default(),
-            without_copy: Arc::default(),
+            copied_later: Arc::default(),
             turn: Arc::default(),
         };
         Ok((machine, meta))
@@ -152,9 +150,10 @@ impl Machine {
         Ok(())
     }
 
-    /// While raft starts it asks for the snapshot to learn its index: no peer needs a copy then, and a full disk has no room.
-    pub fn set_starting(&self, starting: bool) {
-        self.starting.store(starting, Ordering::Relaxed);
+    /// From now on raft gets no copies with its snapshots: where one cannot be made it would end, and it asks for one also at its start, and
+    /// to send it to a node that is away.
+    pub fn copy_later(&self) {
+        self.copied_later.store(true, Ordering::Relaxed);
     }
 
     /// Has what was applied written, until the node stops; `close` writes the last of it.
@@ -212,7 +211,11 @@ impl Machine {
         let dir = self.dir.clone();
         let installed = self.thread.call(move |owner| {
             copy::keep(owner, &dir, &aside)?;
-            copy::install(owner, &copied, &wanted)
+            // What came after the copy is held nowhere but in the log while that takes the place.
+            owner.held.send_replace(wanted.0);
+            let installed = copy::install(owner, &copied, &wanted);
+            owner.held.send_replace(owner.meta.applied);
+            installed
         });
         let installed = installed.await.map_err(lost)?;
         let installed = installed.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), &error))?;
@@ -220,7 +223,7 @@ impl Machine {
         let Prepared { state, meta, effects, .. } = self.prepare(held, entries).map_err(|error| unreadable(&error))?;
         self.image().swap(state, meta.clone());
         self.write_behind(effects, meta, None);
-        Ok(())
+        self.settle().await
     }
 
     /// Closes the database. Blocks until its thread has ended.
@@ -233,7 +236,6 @@ impl Machine {
         let dir = self.dir.clone();
         let made = self.thread.call(move |owner| copy::make(owner, &dir)).await;
         let (meta, copied) = made.map_err(std::io::Error::other)??;
-        self.without_copy.store(false, Ordering::Relaxed);
         Ok(RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(copied) })
     }
 
@@ -405,7 +407,7 @@ fn snapshot_meta(meta: &Meta) -> SnapshotMeta<u64, Peer> {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Machine {
-    /// A snapshot is `state.db` made durable. A copy is made only when a peer needs one.
+    /// A snapshot is `state.db` made durable.
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot<TypeConfig>, StorageError> {
         let build = |owner: &mut Owner| owner.checkpoint().map(|()| snapshot_meta(&owner.meta));
         let meta = self.thread.call(build).await.map_err(lost)?;
@@ -456,13 +458,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         meta: &SnapshotMeta<u64, Peer>,
         copied: Box<Copied>,
     ) -> Result<(), StorageError> {
+        let _turn = self.turn.lock().await;
         let wanted = (meta.last_log_id, meta.last_membership.clone());
-        let installed = self.thread.call(move |owner| copy::install(owner, &copied, &wanted)).await.map_err(lost)?;
-        let installed = installed.map_err(|error| {
-            // raft ends with this, also where it waits for the state to be taken up.
-            self.health.fail(&error.to_string());
-            StorageIOError::write_snapshot(Some(meta.signature()), &error)
-        })?;
+        let installed = self.thread.call(move |owner| copy::install(owner, &copied, &wanted)).await;
+        let installed =
+            installed.map_err(std::io::Error::other).map_err(CopyError::from).flatten().map_err(|error| {
+                // raft ends with this, also where it waits for the state to be taken up.
+                self.health.fail(&error.to_string());
+                StorageIOError::write_snapshot(Some(meta.signature()), &error)
+            })?;
         if let Some((state, meta)) = installed {
             self.image().swap(state, meta);
         }
@@ -474,17 +478,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         if meta.applied.is_none() {
             return Ok(None);
         }
-        if self.starting.load(Ordering::Relaxed) {
+        if self.copied_later.load(Ordering::Relaxed) {
             return Ok(Some(RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(Copied::nothing()) }));
         }
         let copied = self.copied().await;
-        Ok(Some(copied.unwrap_or_else(|error| {
-            // raft would end with an error. Without a copy nothing is sent, and it asks again, several times a second.
-            if !self.without_copy.swap(true, Ordering::Relaxed) {
-                tracing::warn!("a node that needs a copy of the state gets none for now: failed to {error}");
-            }
-            RaftSnapshot { meta: snapshot_meta(&meta), snapshot: Box::new(Copied::nothing()) }
-        })))
+        copied.map(Some).map_err(|error| StorageIOError::read_snapshot(None, &error).into())
     }
 }
 

@@ -24,6 +24,10 @@ pub const PEER_CANVASS_WAIT: Duration = Duration::from_millis(700);
 /// First and longest pause before a peer that could not be reached is tried again.
 pub const PEER_PAUSE_FIRST: Duration = Duration::from_millis(200);
 pub const PEER_PAUSE_MAX: Duration = Duration::from_secs(3);
+/// Between two words to a node that could not be given a copy of the state, and how many of them before the next copy is made at most (as
+/// a power of two): to make one writes as much as the state has.
+pub const PEER_COPY_PAUSE: Duration = Duration::from_secs(1);
+pub const PEER_COPY_PAUSES_LOG2: u32 = 3;
 /// How long a connection may stay silent before either side gives it up: several heartbeats.
 pub const PEER_IDLE_WAIT: Duration = Duration::from_secs(60);
 /// Silence on a copy of the state under way after which the connection is given up; the copy goes on over another one.
