@@ -288,6 +288,17 @@ fn an_administrator_decides_where_failover_is_manual() {
     });
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(site(&all[2])["node"], "pi-0", "nobody asked for it");
+    // The only copy that is left goes nowhere.
+    let begun = ruche(&all[2].node, &["node", "drain", "pi-1", "--no-wait", "-o", "json"]).unwrap();
+    let drain: Value = serde_json::from_str(&begun).unwrap();
+    let path = format!("/v1/operations/{}", drain["id"].as_str().unwrap());
+    until(30, "the drain says what it waits for", || {
+        let said = all[2].node.get(&path).json;
+        (said["stage"] == format!("waiting: pi-0, the home of {HOST}, is down")).then_some(())
+    });
+    ruche(&all[2].node, &["operation", "cancel", drain["id"].as_str().unwrap()]).unwrap();
+    until(10, "it ends", || (all[2].node.get(&path).json["status"] == "cancelled").then_some(()));
+    ruche(&all[2].node, &["node", "uncordon", "pi-1"]).unwrap();
     let plan = ruche(&all[2].node, &["site", "failover", HOST, "--dry-run"]).unwrap();
     assert!(plan.contains("from pi-0 to pi-1") && plan.contains("May be lost"), "{plan}");
     let refused = ruche(&all[2].node, &["site", "failover", HOST]).unwrap_err();

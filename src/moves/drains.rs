@@ -83,7 +83,10 @@ async fn look(room: &Room, state: &State, node: &Node, told: &mut Told) {
             },
             Next::Await { site, stand_in } => match has_all(room, state, site, stand_in).await {
                 true => stations::write(room, site, StandbyTo::Leave(node.id)).await,
-                false => Ok(()),
+                false => {
+                    waits = stations::silent_home(state, site).map(|reason| format!("waiting: {reason}")).or(waits);
+                    Ok(())
+                }
             },
             Next::Stay(stay) => write(room, step(DrainTo::Stays(stay))).await,
             Next::Cancel(id) => write(room, MovesKey::Cancel(OperationFinish { id, status: Status::Cancelling })).await,

@@ -59,7 +59,11 @@ pub(crate) async fn man(room: Arc<Room>, stop: Stop) -> TaskResult {
 /// Places one standby more of a site where it fits best.
 pub(crate) async fn station(room: &Room, id: SiteId, instead: Option<NodeId>) -> Result<(), Unplaced> {
     let moves = &room.moves;
-    let Some(home) = room.newest().sites.get(&id).map(|site| site.home) else { return Ok(()) };
+    let before = room.newest();
+    let Some(home) = before.sites.get(&id).map(|site| site.home) else { return Ok(()) };
+    if let Some(reason) = silent_home(&before, id) {
+        return Err(Unplaced::Later(reason));
+    }
     let later = |error: &dyn std::fmt::Display| Unplaced::Later(format!("failed to {error}"));
     let sum = moves.size(id, home).await.map_err(|error| later(&error))?;
     let boards = moves.member.boards(&moves.board).await;
@@ -71,6 +75,13 @@ pub(crate) async fn station(room: &Room, id: SiteId, instead: Option<NodeId>) ->
     let placed = place(&state, &boards, wish).map_err(Unplaced::Nowhere)?;
     let stationed = Stationed { node: placed.node, reason: placed.reason, instead };
     write(room, id, StandbyTo::Place(stationed)).await.map_err(|error| later(&error))
+}
+
+/// Says so where no copy can be made now, since the site's home is down.
+pub(crate) fn silent_home(state: &State, site: SiteId) -> Option<String> {
+    let site = state.sites.get(&site)?;
+    let home = state.nodes.get(&site.home).filter(|home| home.down)?;
+    Some(format!("{}, the home of {}, is down", home.name, site.host))
 }
 
 pub(crate) async fn write(room: &Room, site: SiteId, step: StandbyTo) -> Result<(), WriteError> {
