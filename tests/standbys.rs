@@ -229,6 +229,53 @@ fn a_copy_outlives_a_move_to_it_that_was_cancelled() {
     assert_eq!((inode(), site(&all[2])["node"].as_str()), (before, Some("pi-0")));
 }
 
+/// A node fetches two copies at one time. With a move under way it fetches one beside it: what was begun before makes way.
+#[test]
+fn a_move_goes_before_copies_that_were_begun() {
+    const COPIED: [&str; 2] = ["b.example", "c.example"];
+    let (all, _) = standing();
+    fs::write(root_at(&all[0]).join("large.bin"), vec![7; LARGE]).unwrap();
+    ruche(&all[0].node, &["site", "set", HOST, "--no-standby"]).unwrap();
+    let there = COPIED.map(|host| {
+        let root = all[2].create(host, json!({"node": "pi-2"}));
+        fs::write(root.join("large.bin"), vec![7; LARGE]).unwrap();
+        let known = || all[1].node.get(&format!("/v1/sites/{host}")).json["root"].as_str().map(PathBuf::from);
+        until(20, "it knows the site", known)
+    });
+    // Their home falls silent in the middle of both.
+    let pid = all[2].node.pid();
+    let begun =
+        |root: &PathBuf| fs::read_dir(root.with_file_name("incoming")).is_ok_and(|mut files| files.next().is_some());
+    std::thread::scope(|scope| {
+        for host in COPIED {
+            let asked = (format!("/v1/sites/{host}"), json!({"standbys": ["pi-1"]}));
+            let node = &all[1].node;
+            scope.spawn(move || node.ask("PATCH", &asked.0, Some(asked.1), &[]).done());
+        }
+        until(20, "both are copied", || there.iter().all(begun).then_some(()));
+        signal_to(pid, rustix::process::Signal::STOP);
+    });
+    let before = all[1].node.log_lines();
+    let cut = || {
+        let log = all[1].node.log();
+        let lines = log.lines().skip(before).filter(|line| line.contains("a copy that stands by lacks something"));
+        COPIED.map(|host| lines.clone().filter(|line| line.ends_with(&format!("site={host}"))).count())
+    };
+    std::thread::sleep(Duration::from_secs(1));
+    let large = |root: &PathBuf| fs::metadata(root.join("large.bin")).is_ok_and(|file| file.len() == LARGE as u64);
+    assert_eq!((cut(), [large(&there[0]), large(&there[1])]), ([0, 0], [false, false]), "both are under way, and wait");
+    let moved = all[0].node.post(&format!("/v1/sites/{HOST}/move"), json!({"to": "pi-1", "bandwidth": 100_000}));
+    let path = format!("/v1/operations/{}", moved.done().json["id"].as_str().unwrap());
+    until(5, "one makes way", || cut().contains(&1).then_some(()));
+    std::thread::sleep(Duration::from_millis(1500));
+    let mut cuts = cut();
+    cuts.sort_unstable();
+    assert_eq!(cuts, [0, 1], "the other one has its place, and the one that was cut does not try again beside it");
+    signal_to(pid, rustix::process::Signal::CONT);
+    ruche(&all[0].node, &["operation", "cancel", path.rsplit('/').next().unwrap()]).unwrap();
+    until(60, "both are copied after it", || there.iter().all(large).then_some(()));
+}
+
 #[test]
 fn the_cluster_chooses_standbys_and_replaces_one_whose_node_is_drained() {
     let mut all = nodes(3);
