@@ -22,6 +22,7 @@ server:
   server-count: 1
   reuseport: yes
   answer-cookie: yes
+  rrl-ratelimit: 0
 remote-control:
   control-enable: no
 {zones}
