@@ -186,6 +186,28 @@ fn an_issuer_with_a_contract_gets_a_key_of_its_own() {
     wait("the account is gone", || node.get("/v1/issuers/pebble").json["account"].is_null());
 }
 
+#[test]
+fn a_key_is_changed_between_orders() {
+    let network = Network::new();
+    let node = network.node(true);
+    let pebble = Pebble::new(&network, false, &[("PEBBLE_VA_NOSLEEP", "0"), ("PEBBLE_VA_SLEEPTIME", "20")]);
+    pebble.prefer(&node, false);
+    site(&node, "www.wide.net");
+    wait("the issuer validates", || events(&node, "order.place") == 2);
+    let before = node.get("/v1/issuers/pebble").json["thumbprint"].clone();
+    assert_eq!(node.ask("PATCH", "/v1/issuers/pebble", Some(json!({"task": "rollover"})), &[]).status, 200);
+    site(&node, "two.wide.net");
+    until_planned(&node, "www.wide.net", "good");
+    until_planned(&node, "two.wide.net", "good");
+    let issuer = node.get("/v1/issuers/pebble").json;
+    assert!(issuer["task"].is_null() && issuer["thumbprint"] != before, "{issuer}");
+    let log = node.log();
+    let at = |line: &str| log.find(line).unwrap_or_else(|| panic!("{line}: {log}"));
+    assert!(at("names=\"www.wide.net\"") < at("the account was changed"), "the order ended first: {log}");
+    assert!(at("the account was changed") < at("names=\"two.wide.net\""), "and the next one waited: {log}");
+    assert_eq!(events(&node, "order.reserve"), 2, "none failed: {log}");
+}
+
 /// Nothing but the end of its trouble makes this node try again.
 #[test]
 fn an_issuer_that_was_away_is_told_of_new_contacts_when_it_is_back() {

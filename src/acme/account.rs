@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use instant_acme::{Account, AccountBuilder, ExternalAccountKey, Key, NewAccount};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::acme::fault::{AcmeError, patiently};
 use crate::acme::wire::Wire;
 use crate::acme::{Ground, Obtaining};
 use crate::base::ids::ClusterId;
-use crate::base::limits::acme::SKEW_MAX;
+use crate::base::limits::acme::{SKEW_MAX, VALIDATE_WAIT};
 use crate::fetch::trust::Trust;
 use crate::model::cluster::Cluster;
 use crate::model::issuers::{Issuer, IssuerAccount, IssuerAccountPut, IssuerTold, Task};
@@ -40,6 +42,7 @@ impl From<Unopened> for AcmeError {
 }
 
 const OPEN: &str = "reach the issuer";
+const CHANGE: &str = "change the key of the account";
 const TELL: &str = "tell the issuer whom to write to";
 
 /// The account at an issuer; one that is new is written down before anything is done with it.
@@ -52,6 +55,23 @@ pub(crate) async fn open(ground: &Ground, issuer: &Issuer) -> Result<Held, Unope
     match opened {
         Ok(account) => Ok(Held { account, wire }),
         Err(error) => Err(Unopened { error, retry: wire.heard().retry }),
+    }
+}
+
+/// The account at an issuer, which has this key as long as the guard is held: an issuer hears only who signs with the key of the hour,
+/// and holds proofs against that one.
+pub(crate) async fn open_to_order(
+    ground: &Ground,
+    issuer: &Issuer,
+) -> Result<(Held, OwnedRwLockReadGuard<()>), Unopened> {
+    let known = || newest(ground, issuer).account().map(|account| (account.url.clone(), account.thumbprint.clone()));
+    loop {
+        let before = known();
+        let held = open(ground, issuer).await?;
+        let guard = turn(ground, issuer).read_owned().await;
+        if before.is_some() && known() == before {
+            return Ok((held, guard));
+        }
     }
 }
 
@@ -77,8 +97,7 @@ async fn found(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account,
         return known(ground, issuer, wire).await;
     }
     // One account is made, however many orders want one.
-    let turn = turn(ground, issuer);
-    let _turn = turn.lock().await;
+    let _turn = turn(ground, issuer).write_owned().await;
     if is_foreign(ground, issuer)? {
         rollover(ground, issuer, wire).await?;
     }
@@ -90,8 +109,8 @@ async fn found(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<Account,
     make(ground, snapshot.cluster.as_deref().ok_or(AcmeError::NoKey)?, &issuer, wire).await
 }
 
-/// Held by who makes an account or changes its key.
-fn turn(ground: &Ground, issuer: &Issuer) -> Arc<tokio::sync::Mutex<()>> {
+/// Held by who makes an account or changes it, shared by who orders with it.
+fn turn(ground: &Ground, issuer: &Issuer) -> Arc<RwLock<()>> {
     let mut turns = ground.accounts.lock().unwrap_or_else(PoisonError::into_inner);
     turns.entry(issuer.name.clone()).or_default().clone()
 }
@@ -135,18 +154,23 @@ fn urls(issuer: &Issuer) -> Vec<String> {
     issuer.contacts.iter().map(|mail| format!("mailto:{mail}")).collect()
 }
 
-/// Does what an administrator wants done to the account.
+/// Does what an administrator wants done to the account, between orders.
 pub(crate) async fn attend(ground: &Ground, issuer: &Issuer, task: Task) -> Result<(), AcmeError> {
+    let turn = async |doing| {
+        let free = timeout(VALIDATE_WAIT, turn(ground, issuer).write_owned()).await;
+        free.map_err(|_| AcmeError::Busy { doing })
+    };
     match task {
         Task::Deactivate => {
+            const DEACTIVATE: &str = "deactivate the account";
             let Held { account, .. } = open(ground, issuer).await?;
-            account.deactivate().await.map_err(AcmeError::of("deactivate the account"))?;
+            let _turn = turn(DEACTIVATE).await?;
+            account.deactivate().await.map_err(AcmeError::of(DEACTIVATE))?;
             write(ground, issuer, None).await
         }
         Task::Rollover => {
             let wire = wire(ground, issuer).await?;
-            let turn = turn(ground, issuer);
-            let _turn = turn.lock().await;
+            let _turn = turn(CHANGE).await?;
             match newest(ground, issuer).task {
                 Some(Task::Rollover) => rollover(ground, issuer, &wire).await,
                 // An order needed it sooner.
@@ -159,7 +183,6 @@ pub(crate) async fn attend(ground: &Ground, issuer: &Issuer, task: Task) -> Resu
 /// Gives the account another key. That key is written down before the issuer hears of it: whoever goes on after a crash has it, whether
 /// the issuer said yes or not.
 async fn rollover(ground: &Ground, issuer: &Issuer, wire: &Wire) -> Result<(), AcmeError> {
-    const CHANGE: &str = "change the key of the account";
     let mut taken = false;
     loop {
         let (snapshot, issuer) = (ground.now(), newest(ground, issuer));

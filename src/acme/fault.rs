@@ -29,6 +29,8 @@ pub(crate) enum AcmeError {
     NoWay { name: String, reason: String },
     #[error("order: this machine's clock is {} hours away from the issuer's", .0.as_secs() / 3600)]
     Clock(Duration),
+    #[error("{doing}: orders are under way with it")]
+    Busy { doing: &'static str },
     #[error("order: the issuer has not finished after {} minutes", .0.as_secs() / 60)]
     Slow(Duration),
     #[error("use the certificate: {0}")]

@@ -19,7 +19,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 
 use crate::base::names::IssuerName;
 use crate::cluster::door::{Door, Write, WriteError};
@@ -77,8 +77,8 @@ pub struct Ground {
     pub member: Member,
     pub blocking: Blocking,
     pub resolver: Arc<Resolver>,
-    /// Held while an account is made, one for each issuer.
-    pub accounts: Arc<Mutex<BTreeMap<IssuerName, Arc<tokio::sync::Mutex<()>>>>>,
+    /// Held while an account is made or changed, and shared by the orders that are under way with it; one for each issuer.
+    pub accounts: Arc<Mutex<BTreeMap<IssuerName, Arc<RwLock<()>>>>>,
     /// Whether the node listens where HTTP-01 is asked for; what is behind another address is looked at from outside.
     pub http: bool,
 }

@@ -117,8 +117,8 @@ struct Job<'a> {
 
 impl Job<'_> {
     async fn run(&mut self) -> Result<CertificateStore, AcmeError> {
-        let held = match account::open(self.ground, self.issuer).await {
-            Ok(held) => held,
+        let (held, _guard) = match account::open_to_order(self.ground, self.issuer).await {
+            Ok(opened) => opened,
             Err(unopened) => {
                 self.retry = unopened.retry;
                 return Err(unopened.error);
