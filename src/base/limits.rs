@@ -588,6 +588,8 @@ pub const DNS_BATCH: usize = 128;
 pub const DNS_BUSY_QUERIES: Range<usize> = 4..32;
 /// That pause: a sixth less work for each answer, and no client far away can tell.
 pub const DNS_BUSY_PAUSE: Duration = Duration::from_micros(100);
+/// Calls without a pause after one in which half of what a call takes came: there is more to do than pauses leave time for.
+pub const DNS_HURRY: u32 = 64;
 /// Bytes of queries the kernel holds for one thread, if it may: a burst while the thread has no core.
 pub const DNS_RECEIVE_BUFFER: usize = 1 << 20;
 /// Answers that each thread for UDP keeps made: 1 MiB when all are there, and more names than most nodes are asked for again and again.

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::base::clock::Time;
 use crate::base::limits::{
-    DNS_BATCH, DNS_BUSY_PAUSE, DNS_BUSY_QUERIES, DNS_QUERY_MAX, DNS_UDP_MAX, WAKE_EVERY, WAKE_TRIES,
+    DNS_BATCH, DNS_BUSY_PAUSE, DNS_BUSY_QUERIES, DNS_HURRY, DNS_QUERY_MAX, DNS_UDP_MAX, WAKE_EVERY, WAKE_TRIES,
 };
 use crate::dns::Plane;
 use crate::dns::answer::{Asker, Transport, answer};
@@ -134,9 +134,9 @@ fn serve(
         locals: [None; DNS_BATCH],
     };
     let (mut zones, mut kept) = (Arc::clone(&newest.borrow_and_update()), Kept::default());
-    let mut taken = 0;
+    let mut pace = Pace::default();
     while !ending.load(Ordering::Acquire) {
-        if DNS_BUSY_QUERIES.contains(&taken) {
+        if pace.pauses() {
             // Many come: a moment later many are taken at once, and the answers wake those who wait for them less often.
             std::thread::sleep(DNS_BUSY_PAUSE);
         }
@@ -156,7 +156,7 @@ fn serve(
         }
         let now = Time::now().seconds() as u32;
         let mut ready = 0;
-        taken = 0;
+        let mut taken = 0;
         for message in messages {
             taken += 1;
             let (peer, local) = (message.address, many.is_some().then(|| local(&message)).flatten());
@@ -171,8 +171,28 @@ fn serve(
             }
         }
         send(socket, &mut sent, &buffers, ready, tally);
+        pace.took(taken);
     }
     Ok(())
+}
+
+/// When a thread pauses before it takes queries.
+#[derive(Debug, Default)]
+struct Pace {
+    taken: usize,
+    /// Calls without a pause that are left: there is more to do than pauses leave time for.
+    hurry: u32,
+}
+
+impl Pace {
+    fn pauses(&self) -> bool {
+        self.hurry == 0 && DNS_BUSY_QUERIES.contains(&self.taken)
+    }
+
+    fn took(&mut self, taken: usize) {
+        self.hurry = if self.pauses() && taken >= DNS_BATCH / 2 { DNS_HURRY } else { self.hurry.saturating_sub(1) };
+        self.taken = taken;
+    }
 }
 
 /// Sends what is ready, with one call for all that go out from one address of ours.
