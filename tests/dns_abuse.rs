@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a failure of the machine fails the test")]
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
@@ -129,4 +131,49 @@ fn there_are_so_many_connections_and_no_more() {
     drop(streams);
     until(10, "the places come free", || (dns.metric("ruche_dns_connections") == 0).then_some(()));
     dns.is_well("example.org");
+}
+
+/// How often this machine has sent something in fragments.
+fn fragments() -> u64 {
+    let all = std::fs::read_to_string("/proc/net/snmp").unwrap();
+    let mut ip = all.lines().filter_map(|line| line.strip_prefix("Ip: "));
+    let at = ip.next().unwrap().split(' ').position(|name| name == "FragCreates").unwrap();
+    ip.next().unwrap().split(' ').nth(at).unwrap().parse().unwrap()
+}
+
+/// What a router says to who sent more than the next link takes (RFC 792, RFC 1191), made up.
+fn narrow_path(server: SocketAddrV4, client: SocketAddrV4) {
+    let mut said = vec![3, 4, 0, 0, 0, 0, 2, 40];
+    said.extend([0x45, 0, 4, 76, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+    said.extend(server.ip().octets().into_iter().chain(client.ip().octets()));
+    said.extend(server.port().to_be_bytes().into_iter().chain(client.port().to_be_bytes()).chain([4, 56, 0, 0]));
+    let sum: u32 = said.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    said[2..4].copy_from_slice(&sum.to_be_bytes());
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).unwrap();
+    rustix::net::sendto(&socket, &said, SendFlags::empty(), &SocketAddrV4::new(*server.ip(), 0)).unwrap();
+}
+
+#[test]
+fn nobody_has_answers_sent_in_fragments() {
+    let dns = example();
+    let sixty = (0..60).map(|at| format!("192.0.2.{at}")).collect::<Vec<_>>().join(" | ");
+    dns.set("example.org", &format!("sixty A {sixty}"));
+    // An address that no other test of this machine has: the kernel believes it of an address.
+    let client = UdpSocket::bind("127.83.7.11:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.connect(dns.at).unwrap();
+    let mut asked = query(1, "sixty.example.org", 1);
+    asked[11] = 1;
+    asked.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+    let before = fragments();
+    for _ in 0..10 {
+        client.send(&asked).unwrap();
+        assert!(client.recv(&mut [0; 1500]).unwrap() > 900);
+        let (SocketAddr::V4(server), SocketAddr::V4(client)) = (dns.at, client.local_addr().unwrap()) else {
+            panic!("{}", dns.at)
+        };
+        narrow_path(server, client);
+    }
+    assert_eq!(fragments(), before);
 }
