@@ -121,7 +121,12 @@ def run(dir, binary, rounds):
             running.append(peer.wait_for(answers(port, zones[-1])))
         asked = os.path.join(dir, "questions")
         questions(asked, zones)
-        for title, extra in (("DNS over UDP", []), ("DNS over UDP, EDNS and cookie", ["-e", "-E", "10:0102030405060708"])):
+        # As fast as it goes, and as a busy node is asked.
+        for title, extra in (
+            ("DNS over UDP", []),
+            ("DNS over UDP, EDNS and cookie", ["-e", "-E", "10:0102030405060708"]),
+            ("DNS over UDP, 100,000 a second", ["-Q", "100000"]),
+        ):
 
             def work(server):
                 said = load(["dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", asked, "-l", "4", "-c", "8", *extra])

@@ -129,6 +129,9 @@ WORK = [
     ("h1 proxy 1 KiB", "proxy", ("nginx", "haproxy", "h2o"), ["--h1", "-n", "30000", "-c", "32"], SMALL),
     ("h2 static 1 KiB", "static", ("nginx", "h2o"), ["-n", "80000", "-c", "32", "-m", "10"], SMALL),
     ("h2 proxy 1 KiB", "proxy", ("nginx", "haproxy", "h2o"), ["-n", "40000", "-c", "32", "-m", "10"], SMALL),
+    # As a busy node is asked: 16,000 a second.
+    ("h1 static 1 KiB, 16,000/s", "static", ("nginx", "h2o"), ["--h1", "-n", "48000", "-c", "32", "--rps=500"], SMALL),
+    ("h1 proxy 1 KiB, 16,000/s", "proxy", ("nginx", "haproxy", "h2o"), ["--h1", "-n", "48000", "-c", "32", "--rps=500"], SMALL),
     # As many connections as requests, so many a second: none of them resumes a session.
     ("full handshake + GET", "static", ("nginx", "h2o"), ["--h1", "-n", "2000", "-c", "2000", "-r", "400"], SMALL),
     ("h1 static 10 MiB", "static", ("nginx", "h2o"), ["--h1", "-n", "100", "-c", "4"], LARGE),

@@ -60,6 +60,7 @@ use crate::admin::context::Desk;
 use crate::admin::error::Failure;
 use crate::api::problem::{Fault, MEDIA_TYPE, Problem};
 use crate::api::written::Wait;
+use crate::base::version::version;
 
 /// The API as `serve` takes it.
 pub type Api = Router;
@@ -197,7 +198,7 @@ fn described(paths: OpenApi) -> OpenApi {
         }
     }
     OpenApiBuilder::new()
-        .info(InfoBuilder::new().title("Ruche").version(env!("CARGO_PKG_VERSION")).build())
+        .info(InfoBuilder::new().title("Ruche").version(version()).build())
         .security(Some([SecurityRequirement::new("token", [""; 0])]))
         .components(Some(components))
         .paths(paths)

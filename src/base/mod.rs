@@ -4,3 +4,4 @@ pub mod ids;
 pub mod limits;
 pub mod names;
 pub mod sizes;
+pub mod version;

@@ -13,6 +13,7 @@ use crate::api::cluster::LevelRaise;
 use crate::api::joining::{ClusterStatus, Member, Part};
 use crate::api::problem::Problem;
 use crate::base::limits::{CLIENT_LOOK_EVERY, CLIENT_UPGRADE_WAIT};
+use crate::base::version::version;
 use crate::cli::client::{Write, path, read};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Out, or_dash, yes_no};
@@ -21,7 +22,6 @@ use crate::cli::tree::WriteArgs;
 use crate::model::LEVEL;
 
 const DOING: &str = "upgrade the cluster";
-const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Debug, Args)]
 pub(crate) struct Upgrade {
@@ -118,7 +118,7 @@ async fn raise(session: &Session, to: &str) -> Result<(), Failure> {
         }
         let known = known(&status).unwrap_or_default();
         // A node says what it knows a moment after it started.
-        let all = if to == OWN_VERSION { LEVEL } else { known };
+        let all = if to == version() { LEVEL } else { known };
         if known >= all.max(1) || Instant::now() >= deadline {
             break (status.level, known);
         }
@@ -233,7 +233,7 @@ fn stopped(reason: String) -> Failure {
 /// This program's version or the newest a node runs: whoever types it on a node that is not upgraded yet takes nobody back.
 fn newest(status: &ClusterStatus) -> &str {
     let all = status.nodes.iter().filter_map(|node| node.version.as_deref());
-    all.fold(OWN_VERSION, |newest, version| if rank(version) > rank(newest) { version } else { newest })
+    all.fold(version(), |newest, version| if rank(version) > rank(newest) { version } else { newest })
 }
 
 /// Orders versions: by their numbers, and what comes before a release by its text.
@@ -283,7 +283,7 @@ fn stops(status: &ClusterStatus, to: &str, there: &[&Member], away: &[&Member]) 
     if let Some(node) = status.nodes.iter().find(|node| node.differs) {
         return Some(format!("{} has another state at the same revision: end that first", node.name));
     }
-    if to == OWN_VERSION && LEVEL < status.level {
+    if to == version() && LEVEL < status.level {
         return Some(format!("{to} knows level {LEVEL}, and the state is at level {}", status.level));
     }
     if status.leader.is_none() {

@@ -6,6 +6,7 @@ use crate::base::clock::Time;
 use crate::base::ids::NodeId;
 use crate::base::limits::NODE_ADDRESSES_MAX;
 use crate::base::limits::peers::{PEER_LOOK_WAIT, PEER_RPC_WAIT, PEER_SERVED_WAIT};
+use crate::base::version::version;
 use crate::cluster::look::{Disk, Look};
 use crate::cluster::member::Member;
 use crate::cluster::peer::messages::{Ask, Said};
@@ -84,7 +85,7 @@ impl Member {
         let (now, status) = (self.now(), self.status());
         Look {
             node: self.node(),
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: version().into(),
             level: LEVEL,
             revision: now.revision,
             hash: format!("{:032x}", now.hash),

@@ -15,6 +15,7 @@ use crate::admin::context::{Context, NodeInfo};
 use crate::base::ids::NodeId;
 use crate::base::limits::HAND_OVER_DRAIN;
 use crate::base::names::NodeName;
+use crate::base::version::version;
 use crate::cluster::adoption::{self, AdoptionError};
 use crate::cluster::inbound::{self, Outlets};
 use crate::cluster::member::{Member, StartError};
@@ -270,7 +271,7 @@ fn info(config: &Config, id: NodeId, shown: &Shown) -> NodeInfo {
     NodeInfo {
         id,
         name: config.node.name.clone(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: version(),
         data_dir: config.node.data_dir.clone(),
         listeners: shown.subscribe(),
     }

@@ -92,7 +92,7 @@ fn what_is_wrong_is_mended_first() {
     assert!(plan(&status, "1.1.0", 0).stopped.unwrap().starts_with("no node leads"));
     let mut status = four();
     status.level = LEVEL + 1;
-    assert!(plan(&status, OWN_VERSION, 0).stopped.unwrap().contains("the state is at level"));
+    assert!(plan(&status, version(), 0).stopped.unwrap().contains("the state is at level"));
     // At the end whoever was away is left over.
     let mut status = four();
     status.nodes.iter_mut().for_each(|node| node.version = Some("1.1.0".into()));
@@ -112,5 +112,5 @@ fn versions_are_ordered_by_number() {
     let mut status = four();
     assert_eq!(newest(&status), "1.0.0");
     status.nodes.iter_mut().for_each(|node| node.version = Some("0.0.1".into()));
-    assert_eq!(newest(&status), OWN_VERSION);
+    assert_eq!(newest(&status), version());
 }
