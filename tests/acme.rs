@@ -555,6 +555,7 @@ fn an_issuer_that_fails_is_followed_by_the_next_one() {
 fn what_was_proved_before_is_proved_anew_and_waited_for() {
     let network = Network::new();
     let node = network.node(true);
+    // Pending for up to two seconds.
     let slow = [("PEBBLE_AUTHZREUSE", "0"), ("PEBBLE_VA_NOSLEEP", "0"), ("PEBBLE_VA_SLEEPTIME", "3")];
     let pebble = Pebble::new(&network, false, &[&slow[..], HALF, &[("PEBBLE_CHAIN_LENGTH", "3")]].concat());
     pebble.prefer(&node, false);
@@ -566,8 +567,6 @@ fn what_was_proved_before_is_proved_anew_and_waited_for() {
                 assert_eq!(node.post("/v1/certificates/renew", names).status, 202);
             }
         }
-        // Pending for seconds.
-        until_planned(&node, "www.wide.net", "under-way");
         wait("it is issued", || events(&node, "order.issued") == number);
         until_planned(&node, "www.wide.net", "good");
     }
